@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Everything CI checks: lint, format, types, tests. Arguments go to pytest: scripts/test.sh -k heatmap
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup_env.sh
+export PATH="$PWD/.venv/bin:$PATH"
+
+ruff check .
+ruff format --check .
+mypy
+pytest -q "$@"
