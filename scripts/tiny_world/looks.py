@@ -1,0 +1,145 @@
+"""Colours, textures and grounds of the tiny world, painted as float32 (h, w, 3) in [0, 255]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (212, 38, 38),
+    "orange": (242, 136, 24),
+    "yellow": (248, 218, 50),
+    "green": (44, 150, 62),
+    "blue": (40, 84, 208),
+    "purple": (130, 56, 170),
+    "pink": (246, 148, 186),
+    "white": (248, 248, 244),
+    "brown": (126, 80, 48),
+    "black": (28, 28, 34),
+}
+# The noun that names a texture's second colour: "an orange fish with white stripes".
+TEXTURES: dict[str, str] = {
+    "plain": "",
+    "striped": "stripes",
+    "banded": "bands",
+    "dotted": "dots",
+    "checkered": "checks",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an object wears: a texture and one or (unless plain) two names of ``COLOURS``."""
+
+    texture: str
+    colour: str
+    second: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.second is None) != (self.texture == "plain"):
+            raise ValueError(f"a {self.texture} look takes {1 + (self.texture != 'plain')} colours")
+
+
+# Grounds on which a colour cannot be told from what is behind it.
+CLASHES: dict[str, frozenset[str]] = {
+    "grass": frozenset({"green"}),
+    "night": frozenset({"black", "blue"}),
+    "sand": frozenset({"white"}),
+    "snow": frozenset({"white"}),
+    "soil": frozenset({"brown", "black"}),
+    "sunset": frozenset({"orange", "pink"}),
+    "water": frozenset({"blue"}),
+    "wood": frozenset({"brown"}),
+}
+
+
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    axis = np.arange(size, dtype=np.float32)
+    return axis[None, :], axis[:, None]
+
+
+def texture_share(texture: str, size: int, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Where the second colour shows: bool (size, size). ``scale`` is pixels per final pixel."""
+    period = rng.uniform(16, 22) * scale
+    shift_x, shift_y = rng.uniform(0, period, 2)
+    x, y = _grid(size)
+    u, v = (x + shift_x) / period % 1, (y + shift_y) / period % 1
+    if texture == "striped":
+        return np.broadcast_to(u < 0.45, (size, size))
+    if texture == "banded":
+        return np.broadcast_to(v < 0.45, (size, size))
+    if texture == "dotted":
+        return (u - 0.5) ** 2 + (v - 0.5) ** 2 < 0.3**2
+    if texture == "checkered":
+        return (u < 0.5) ^ (v < 0.5)
+    return np.zeros((size, size), dtype=bool)
+
+
+def paint_look(look: Look, size: int, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """A square full of the look: float32 (size, size, 3)."""
+    jitter = rng.normal(0, 5, (2, 3))
+    first = np.array(COLOURS[look.colour], dtype=np.float32) + jitter[0]
+    second = np.array(COLOURS[look.second or look.colour], dtype=np.float32) + jitter[1]
+    share = texture_share(look.texture, size, scale, rng)
+    return np.where(share[..., None], second, first).astype(np.float32)
+
+
+def _blotches(size: int, cells: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth noise with a standard deviation of about 1, float32 (size, size)."""
+    coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def _mottled(
+    base: tuple[int, int, int], step: tuple[int, int, int], cells: int
+) -> Callable[[int, np.random.Generator], np.ndarray]:
+    def paint(size: int, rng: np.random.Generator) -> np.ndarray:
+        noise = 0.8 * _blotches(size, cells, rng)
+        return np.array(base, np.float32) + noise[..., None] * np.array(step, np.float32)
+
+    return paint
+
+
+def _fade(
+    top: tuple[int, int, int], bottom: tuple[int, int, int], step: tuple[int, int, int]
+) -> Callable[[int, np.random.Generator], np.ndarray]:
+    def paint(size: int, rng: np.random.Generator) -> np.ndarray:
+        share = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
+        fade = np.array(top, np.float32) * (1 - share) + np.array(bottom, np.float32) * share
+        return fade + _blotches(size, 4, rng)[..., None] * np.array(step, np.float32)
+
+    return paint
+
+
+def _waves(size: int, rng: np.random.Generator) -> np.ndarray:
+    x, y = _grid(size)
+    period, sway = size / rng.uniform(5, 7), size / rng.uniform(1.5, 3)
+    phase = y / period + 0.25 * np.sin(2 * np.pi * (x / sway + rng.uniform()))
+    crest = np.sin(2 * np.pi * (phase + rng.uniform()))[..., None]
+    return np.array((52, 132, 186), np.float32) + crest * np.array((14, 16, 14), np.float32)
+
+
+def _planks(size: int, rng: np.random.Generator) -> np.ndarray:
+    _, y = _grid(size)
+    period = size / rng.integers(4, 6)
+    position = (y + rng.uniform(0, period)) / period
+    shade = np.where(position % 1 < 0.08, -38.0, 7.0 * np.sin(5.0 * np.floor(position)))
+    grain = cv2.resize(rng.normal(0, 4, (32, 2)).astype(np.float32), (size, size))
+    return np.array((186, 138, 88), np.float32) + (shade + grain)[..., None].astype(np.float32)
+
+
+GROUNDS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+    "grass": _mottled((104, 170, 78), (12, 13, 9), 9),
+    "night": _fade((14, 18, 52), (34, 34, 84), (3, 3, 6)),
+    "sand": _mottled((224, 200, 146), (8, 8, 8), 8),
+    "sky": _fade((118, 178, 236), (190, 222, 246), (9, 6, 3)),
+    "snow": _mottled((232, 238, 246), (6, 5, 3), 5),
+    "soil": _mottled((92, 66, 50), (10, 8, 6), 9),
+    "stone": _mottled((146, 146, 150), (12, 12, 12), 7),
+    "sunset": _fade((250, 148, 96), (238, 190, 158), (6, 6, 4)),
+    "water": _waves,
+    "wood": _planks,
+}
