@@ -1,0 +1,1 @@
+"""What every layer stands on: errors, whole-file writes, processes, the terminal."""

@@ -1,0 +1,72 @@
+"""The errors a user can meet, each one line: what, where, what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+_STOPPED = 130  # the exit code of a shell command ended by Ctrl-C
+
+# Faults of the machine, not of the program: a traceback would tell the user nothing more.
+_MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class AlignDiffError(Exception):
+    """Something went wrong that the user can understand. `problems` holds one line each."""
+
+    exit_code = 1
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        lines = [problems] if isinstance(problems, str) else list(problems)
+        self.problems = tuple(_one_line(line) for line in lines)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[AlignDiffError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class InputError(AlignDiffError):
+    """The command line, the prompt bank or an input file is wrong; holds all problems found."""
+
+    exit_code = 2
+
+
+class MissingWeightsError(InputError):
+    """Model weights are not where they were looked for, or the hub cannot be reached."""
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """Run `main` and exit with the code it returns: 0 all done, 1 some samples failed, 2 bad input.
+
+    Every problem of an `AlignDiffError` becomes one line on stderr; other exceptions are bugs and
+    keep their traceback.
+    """
+    try:
+        code = main()
+    except AlignDiffError as error:
+        code = _report(error.problems, error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to continue", file=sys.stderr)
+        code = _STOPPED
+    except OSError as error:
+        if error.errno not in _MACHINE_FAULTS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        reason = os.strerror(error.errno or 0)
+        again = "put that right and run the same command again to continue"
+        code = _report([f"{where}{reason}; {again}"], AlignDiffError.exit_code)
+    sys.exit(code)
+
+
+def _report(problems: Sequence[str], code: int) -> int:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s*\n\s*", " ", text.strip())

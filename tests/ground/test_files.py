@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import (
+    atomic_path,
+    file_fingerprint,
+    fingerprint,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+@pytest.fixture
+def umask_027() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def test_a_file_appears_whole_in_a_new_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.bin"
+    with atomic_path(path) as beside:
+        assert beside.parent == path.parent
+        assert beside.name == f".file.bin.{os.getpid()}.tmp"
+        beside.write_bytes(b"half")
+        assert not path.exists()
+    assert path.read_bytes() == b"half"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="in the middle"), atomic_path(path) as beside:
+        beside.write_text("ne")
+        raise RuntimeError("in the middle")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("umask_027")
+def test_the_umask_decides_the_mode_whatever_the_writer_does(tmp_path: Path) -> None:
+    path = tmp_path / "rows.safetensors"
+    with atomic_path(path) as beside:  # as safetensors does: a new file with mode 0600
+        beside.unlink()
+        os.close(os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_json_is_stable_and_readable(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1, "a": "ö"})
+    assert path.read_text(encoding="utf-8") == '{\n  "a": "ö",\n  "b": 1\n}\n'
+    assert read_json(path) == {"a": "ö", "b": 1}
+
+
+def test_json_refuses_what_is_no_json_number(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a.json", b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'{\n  "a": 1\n  "b": 2}', "not valid JSON at line 3, column 3: Expecting ',' delimiter"),
+        (b"", "not valid JSON at line 1, column 1: Expecting value"),
+        (b'{"a": NaN}', "not valid JSON: NaN is no JSON number; write null or a number"),
+        (b'{"a": "\xff"}', "not UTF-8 text (byte 7); save it as UTF-8"),
+    ],
+)
+def test_broken_json_says_where(data: bytes, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as error:
+        read_json(path)
+    assert error.value.problems[0].startswith(f"{path}: {problem}")
+
+
+def test_missing_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a.json: no such file"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        read_json(tmp_path)
+
+
+def test_fingerprints_depend_on_content_alone(tmp_path: Path) -> None:
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+    # SHA-256 of "{}" and of "abc", as sha256sum prints them
+    assert fingerprint({}) == "44136fa355b3678a"
+    write_bytes(tmp_path / "a", b"abc")
+    assert file_fingerprint(tmp_path / "a") == "ba7816bf8f01cfea"

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aligndiff.ground import launch
+from aligndiff.ground.launch import run_workers, visible_gpus
+
+WORKER = """
+import os, signal, sys, time
+from pathlib import Path
+
+rank, size = os.environ["ALIGNDIFF_RANK"], os.environ["ALIGNDIFF_WORLD_SIZE"]
+folder, *ends = sys.argv[1:]
+end = ends[int(rank)]
+if end == "wait":
+    Path(folder, f"waiting_{rank}").touch()
+    time.sleep(60)
+if end == "late":
+    time.sleep(0.3)
+seen = [os.environ.get(name, "-") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
+Path(folder, f"done_{rank}").write_text(" ".join([rank, size, *seen]))
+if end == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+if end.isdigit():
+    print("first line", file=sys.stderr)
+    print("error: broken thing", file=sys.stderr)
+    sys.exit(int(end))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "toy_worker.py").write_text(WORKER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(launch.__file__).parents[2]}")
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ALIGNDIFF_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def told(folder: Path) -> list[str]:
+    return [path.read_text() for path in sorted(folder.glob("done_*"))]
+
+
+def test_each_worker_gets_its_rank_and_its_device(folder: Path) -> None:
+    argv = [str(folder), "0", "0"]
+    assert run_workers("toy_worker", argv, ["3", "GPU-ab"]) == 0
+    assert told(folder) == ["0 2 3 -", "1 2 GPU-ab -"]
+
+
+def test_cpu_workers_share_the_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_cores", lambda: 8)
+    assert run_workers("toy_worker", [str(folder), "0", "0"], [None, None]) == 0
+    assert told(folder) == ["0 2 - 4", "1 2 - 4"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run_workers("toy_worker", [str(folder), "0"], [None]) == 0
+    assert told(folder)[0] == "0 1 - 3"
+
+
+def test_dead_workers_are_named_and_the_others_live_on(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = [str(folder), "7", "late", "kill", "1"]
+    assert run_workers("toy_worker", argv, ["0", "1", "2", None]) == 3
+    assert len(told(folder)) == 4
+    errors = capfd.readouterr().err
+    assert "[worker 0] first line\n" in errors
+    assert "error: worker 0 of 4 on device 0 ended with exit code 7: error: broken thing" in errors
+    assert "error: worker 2 of 4 on device 2 was killed by SIGKILL\n" in errors
+    assert (
+        "error: worker 3 of 4 had samples that failed (exit code 1): error: broken thing" in errors
+    )
+    assert "worker 1 of 4" not in errors
+
+
+def test_progress_is_asked_for(folder: Path) -> None:
+    asked: list[int] = []
+
+    def count() -> int:
+        asked.append(len(told(folder)))
+        return asked[-1]
+
+    run_workers("toy_worker", [str(folder), "late", "0"], [None, None], count, total=2)
+    assert asked[0] == 0
+    assert asked[-1] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_the_parent_stops_the_workers(number: signal.Signals, folder: Path) -> None:
+    code = (
+        "from aligndiff.ground.errors import exit_with\n"
+        "from aligndiff.ground.launch import run_workers\n"
+        f"argv = [{str(folder)!r}, 'wait', 'wait']\n"
+        "exit_with(lambda: run_workers('toy_worker', argv, [None, None]))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 20
+    while len(list(folder.glob("waiting_*"))) < 2:
+        assert time.monotonic() < until, "the workers did not start"
+        time.sleep(0.05)
+    begin = time.monotonic()
+    parent.send_signal(number)
+    _, errors = parent.communicate(timeout=20)
+    assert parent.returncode == 130
+    assert errors == "stopped; run the same command again to continue\n"
+    assert time.monotonic() - begin < 8
+    assert told(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "gpus"),
+    [
+        ("0,1", ["0", "1"]),
+        (" 2 , 3 ", ["2", "3"]),
+        ("GPU-5ab,GPU-6cd", ["GPU-5ab", "GPU-6cd"]),
+        ("", []),
+        ("-1", []),
+        ("0,-1,1", ["0"]),
+        ("1,1", ["1"]),
+    ],
+)
+def test_cuda_visible_devices(said: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert visible_gpus() == gpus
+
+
+LISTED = """\
+GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aa)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bb)
+  MIG 3g.20gb     Device  0: (UUID: MIG-b1)
+  MIG 3g.20gb     Device  1: (UUID: MIG-b2)
+GPU 2: NVIDIA A100-SXM4-40GB (UUID: GPU-cc)
+"""
+
+
+def test_nvidia_smi_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus() == []
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n/bin/cat <<'END'\n{LISTED}END\n")
+    program.chmod(0o755)
+    assert visible_gpus() == ["GPU-aa", "MIG-b1", "MIG-b2", "GPU-cc"]
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    assert visible_gpus() == []

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.share import Share, is_worker, launched_share
+
+VARIABLES = ["ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "RANK", "WORLD_SIZE"]
+SLURM = ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_STEP_ID"]
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES + SLURM:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7, 20])
+def test_shares_are_disjoint_and_complete(world_size: int) -> None:
+    items = list(range(17))
+    shares = [Share(rank, world_size).of(items) for rank in range(world_size)]
+    assert sorted(item for share in shares for item in share) == items
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("env", "share"),
+    [
+        ({}, None),
+        ({"ALIGNDIFF_RANK": "1", "ALIGNDIFF_WORLD_SIZE": "2"}, Share(1, 2)),
+        ({"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "0"}, Share(2, 4)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, Share(0, 1)),
+        ({"RANK": "3"}, None),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "8"}, Share(1, 8)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
+        # srun inside a job, and the job's own batch script, which runs once
+        (
+            {"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0"},
+            Share(1, 8),
+        ),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "5"}, None),
+        # our own launcher wins over torchrun, torchrun over srun
+        (
+            {"ALIGNDIFF_RANK": "0", "ALIGNDIFF_WORLD_SIZE": "2", "RANK": "3", "WORLD_SIZE": "4"},
+            Share(0, 2),
+        ),
+        (
+            {"RANK": "3", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"},
+            Share(3, 4),
+        ),
+    ],
+)
+def test_launchers(
+    env: dict[str, str], share: Share | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert launched_share() == share
+    assert is_worker() == ("ALIGNDIFF_RANK" in env)
+
+
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        (
+            {"RANK": "4", "WORLD_SIZE": "4"},
+            "RANK=4 with WORLD_SIZE=4: the rank must be a whole number from 0 to the world size "
+            "less 1; correct or unset these variables",
+        ),
+        (
+            {"SLURM_PROCID": "a", "SLURM_NTASKS": "2"},
+            "SLURM_PROCID=a with SLURM_NTASKS=2: the rank must be a whole number from 0 to the "
+            "world size less 1; correct or unset these variables",
+        ),
+        (
+            {"ALIGNDIFF_RANK": "0"},
+            "ALIGNDIFF_RANK and ALIGNDIFF_WORLD_SIZE go together; set both or neither",
+        ),
+    ],
+)
+def test_contradicting_variables(
+    env: dict[str, str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as error:
+        launched_share()
+    assert error.value.problems == (problem,)
