@@ -1,0 +1,99 @@
+"""What an entry of the prompt bank is: its keys, its prompt, its id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
+
+_SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit
+_ID_LENGTH = 8  # hex digits
+
+
+def placeholder_tokens(count: int) -> list[str]:
+    """The learned words of an object with `count` vectors, named as diffusers names them."""
+    return [PLACEHOLDER, *(f"{PLACEHOLDER}_{i}" for i in range(1, count))]
+
+
+def category_spans(text: str, category: str) -> list[tuple[int, int]]:
+    """(start, end) characters of every occurrence of the category in the text, in order.
+
+    Whole words only ("cat" is not in "cattle"), in any case, with any white space between words.
+    """
+    words = r"\s+".join(re.escape(word) for word in category.split())
+    if not words:
+        return []
+    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)]
+
+
+def _one_spelling(value: object) -> object:
+    """One spelling for one folder ("./fish/" is "fish"): ids and duplicates depend on it."""
+    return posixpath.normpath(value) if isinstance(value, str) and value.strip() else value
+
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Folder = Annotated[Words, BeforeValidator(_one_spelling)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _EntryKeys(_Model):
+    category: Words
+    support_dir: Folder = Field(alias="D_good_dir")
+
+    @property
+    def id(self) -> str:
+        """The category and a hash of all keys; the entry's place in the file plays no part."""
+        keys = json.dumps(self.model_dump(by_alias=True), sort_keys=True)
+        return f"{_slug(self.category)}-{hashlib.sha256(keys.encode()).hexdigest()[:_ID_LENGTH]}"
+
+
+class TextEntry(_EntryKeys):
+    """Images from a text that contains the category."""
+
+    type: Literal["text"]
+    text: Words
+
+    def prompt(self, tokens: Sequence[str] = ()) -> str:
+        """The text as it stands; `tokens` have no place in it."""
+        return self.text
+
+
+class EmbeddingEntry(_EntryKeys):
+    """Images of a look that step 1 learns from the support pairs in `path`."""
+
+    type: Literal["NM_embedding"]
+    path: Folder
+
+    def prompt(self, tokens: Sequence[str] = ()) -> str:
+        """The class noun, with the learned words as its adjective."""
+        return " ".join(["a photo of a", *tokens, self.category])
+
+
+Entry = TextEntry | EmbeddingEntry
+
+
+class Defaults(_Model):
+    """What `dataset.json` says about the models; the command line overrides it."""
+
+    diffusion_model: Words | None = None
+    fss_ckpt_path: Words | None = None
+    guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    num_inference_steps: int | None = Field(default=None, ge=1)
+
+
+def _slug(words: str) -> str:
+    """Lower-case ASCII letters and digits joined by dashes, safe in any file system."""
+    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_LENGTH].strip("-")
+    return slug or "entry"

@@ -1,0 +1,93 @@
+"""Every path of the formats on disk, in one place.
+
+<dataset_dir>/
+  dataset.json
+  <category>/learned_embeddings/learned_embeds.safetensors, inversion.json, loss.png
+  <category>/learned_embeddings/bg_lambda_<value>/...      when several values are compared
+  synthesized/<entry id>/entry.json, generated_images/, attention_masks/, aligndiff_masks/, samples/
+  sheets/1_inversion.png, 2_synthesis.png, 3_masks.png
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aligndiff.data.entries import EmbeddingEntry, Entry
+
+Step = Literal["1_inversion", "2_synthesis", "3_masks"]
+
+
+DATASET_FILE = "dataset.json"
+
+_RECORD = re.compile(r"image_(\d{6,})\.json")
+
+
+def embedding_dir(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
+    """Where step 1 writes: the entry's own folder, or that of one value of a sweep."""
+    folder = root / entry.path / "learned_embeddings"
+    return folder if bg_lambda is None else folder / f"bg_lambda_{bg_lambda:g}"
+
+
+def embedding_file(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
+    return embedding_dir(root, entry, bg_lambda) / "learned_embeds.safetensors"
+
+
+def inversion_record(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
+    """The settings, the seed and the loss curve of an embedding."""
+    return embedding_dir(root, entry, bg_lambda) / "inversion.json"
+
+
+def loss_plot_file(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
+    return embedding_dir(root, entry, bg_lambda) / "loss.png"
+
+
+def sheet_path(root: Path, step: Step) -> Path:
+    """The contact sheet of a step."""
+    return root / "sheets" / f"{step}.png"
+
+
+@dataclass(frozen=True)
+class EntryFolder:
+    """Where steps 2 and 3 keep the samples of one entry."""
+
+    root: Path
+    entry: Entry
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "synthesized" / self.entry.id
+
+    @property
+    def entry_json(self) -> Path:
+        return self.folder / "entry.json"
+
+    def image_path(self, index: int, image_format: str) -> Path:
+        """The generated image; `image_format` is "jpg" or "png"."""
+        return self.folder / "generated_images" / f"{_name(index)}.{image_format}"
+
+    def heatmap_path(self, index: int) -> Path:
+        """The soft coarse mask, 8-bit grey (the folder keeps its old name)."""
+        return self.folder / "attention_masks" / f"{_name(index)}.png"
+
+    def mask_path(self, index: int) -> Path:
+        """The hard mask of step 3, 0 / 255."""
+        return self.folder / "aligndiff_masks" / f"{_name(index)}.png"
+
+    def record_path(self, index: int) -> Path:
+        """The sample's record; written last, so it marks the sample done."""
+        return self.folder / "samples" / f"{_name(index)}.json"
+
+    def indices(self) -> list[int]:
+        """The indices of all samples that have a record, in order."""
+        samples = self.folder / "samples"
+        if not samples.is_dir():
+            return []
+        matches = (_RECORD.fullmatch(path.name) for path in samples.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+
+def _name(index: int) -> str:
+    return f"image_{index:06d}"

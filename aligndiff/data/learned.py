@@ -1,0 +1,196 @@
+"""Learned embeddings on disk: their records, when they are up to date, and how one is adopted.
+
+A folder holds `learned_embeds.safetensors` (written last), `inversion.json` and `loss.png`. An
+embedding is up to date when its record carries the fingerprint of the settings asked for now.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aligndiff.data.layout import embedding_dir
+from aligndiff.data.prompt_bank import PLACEHOLDER, EmbeddingEntry
+from aligndiff.data.support import support_fingerprint
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json
+
+EMBEDDING = "learned_embeds.safetensors"
+RECORD = "inversion.json"
+LOSS_PLOT = "loss.png"
+SAMPLES = "samples"
+
+
+@dataclass(frozen=True)
+class InversionRecord:
+    """What made an embedding: all that decides its rows, what it ran on, the loss of each step."""
+
+    settings: dict[str, Any]
+    ran_on: str
+    loss: tuple[float, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the settings: equal for equal embeddings."""
+        return fingerprint(self.settings)
+
+    def write(self, folder: Path) -> None:
+        """Write `inversion.json` into `folder`."""
+        record = {"settings": self.settings, "fingerprint": self.fingerprint, "ran_on": self.ran_on}
+        write_json(folder / RECORD, {**record, "loss": list(self.loss)})
+
+
+def read_record(folder: Path) -> InversionRecord | None:
+    """The record in `folder`, None when there is none. Raises InputError when it is broken."""
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    found = read_json(path)
+    try:
+        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), tuple(found["loss"]))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: is no inversion record") from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One embedding to have: an object of the prompt bank, learned with `settings` into `folder`.
+
+    `support_dir` holds the pairs it learns from; `siblings` are the object's other embedding
+    folders, where the same embedding may already lie.
+    """
+
+    entry: EmbeddingEntry
+    support_dir: Path
+    folder: Path
+    siblings: tuple[Path, ...]
+    settings: dict[str, Any]
+
+    @property
+    def embedding(self) -> Path:
+        """The embedding's file."""
+        return self.folder / EMBEDDING
+
+    @property
+    def bg_lambda(self) -> float:
+        """The background weight that this embedding is learned with."""
+        return float(self.settings["bg_lambda"])
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the embedding is there, learned with just these settings."""
+        return _holds(self.folder, fingerprint(self.settings))
+
+    def adoptable(self) -> Path | None:
+        """Another folder of the object that holds this very embedding; None when there is none."""
+        wanted = fingerprint(self.settings)
+        return next((folder for folder in self.siblings if _holds(folder, wanted)), None)
+
+
+def plan_jobs(
+    root: Path, entry: EmbeddingEntry, recipe: dict[str, Any], bg_lambdas: Sequence[float]
+) -> list[Job]:
+    """The embeddings to have of one object of the dataset in `root`: one job for each `bg_lambda`.
+
+    `recipe` is what decides the rows besides `bg_lambda`, the prompt and the support pairs. A
+    single value is learned into the object's own folder, where step 2 looks; several into a folder
+    each below it.
+    """
+    own = embedding_dir(root, entry)
+    support_dir = root / entry.path
+    known = {"prompt": entry.prompt([PLACEHOLDER]), "support": support_fingerprint(support_dir)}
+    jobs = []
+    for value in map(float, bg_lambdas):
+        folder = own if len(bg_lambdas) == 1 else embedding_dir(root, entry, value)
+        siblings = tuple(sorted({own, *own.glob("bg_lambda_*")} - {folder}))
+        settings = {**recipe, **known, "bg_lambda": value}
+        jobs.append(Job(entry, support_dir, folder, siblings, settings))
+    return jobs
+
+
+def prepare(jobs: Sequence[Job], overwrite: bool) -> list[Job]:
+    """Clear what is to be learned again and copy what a sibling holds; returns the adopted jobs.
+
+    With `overwrite`, an embedding with the same settings is removed to be learned anew; one with
+    other settings makes room for a copy, where there is one.
+    """
+    adopted = []
+    for job in jobs:
+        again = overwrite and job.is_learned
+        if overwrite:
+            clear(job.folder)
+        source = None if again or job.is_learned else job.adoptable()
+        if source is not None:
+            adopt(source, job.folder)
+            adopted.append(job)
+    return adopted
+
+
+def clear(folder: Path) -> None:
+    """Remove an embedding and all that goes with it, the embedding first; sweep folders stay."""
+    for name in (EMBEDDING, RECORD, LOSS_PLOT):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / SAMPLES, ignore_errors=True)
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Raise one InputError that names every embedding learned with other settings than asked."""
+    problems = [problem for job in jobs if (problem := _conflict(job))]
+    if problems:
+        raise InputError(problems)
+
+
+def final_loss(job: Job) -> float | None:
+    """Mean loss over the last tenth of the steps, or None when nothing is learned."""
+    record = read_record(job.folder) if job.is_learned else None
+    if record is None:
+        return None
+    last = record.loss[-max(1, len(record.loss) // 10) :]
+    return sum(last) / len(last)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What changed between settings, in phrases such as "bg_lambda was 0.2, now 0.6"."""
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    phrases = {key: f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed}
+    if "support" in phrases:
+        phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
+    return list(phrases.values())
+
+
+def adopt(source: Path, target: Path) -> None:
+    """Copy an embedding with all that goes with it, itself last: half a copy is none."""
+    clear(target)
+    if (source / SAMPLES).is_dir():
+        shutil.copytree(source / SAMPLES, target / SAMPLES)
+    for name in (RECORD, LOSS_PLOT, EMBEDDING):
+        if (source / name).exists():
+            with atomic_path(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+
+
+def _holds(folder: Path, wanted: str) -> bool:
+    if not (folder / EMBEDDING).exists():
+        return False
+    try:
+        record = read_record(folder)
+    except InputError:
+        return False
+    return record is not None and record.fingerprint == wanted
+
+
+def _conflict(job: Job) -> str | None:
+    if not job.embedding.exists() or job.is_learned:
+        return None
+    try:
+        record = read_record(job.folder)
+    except InputError as error:
+        return f"{error}; --overwrite learns it again"
+    if record is None:
+        reason = f"there is no {RECORD} to tell how it was learned"
+    else:
+        reason = "; ".join(differences(record.settings, job.settings))
+    return f"{job.embedding}: {reason}; --overwrite learns it again"

@@ -1,0 +1,109 @@
+"""The records that flow between the steps: one per entry, one per sample."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import read_json, write_json
+
+Status = Literal["synthesized", "refined", "rejected"]
+MaskSource = Literal["consensus", "pseudo_label"]
+
+
+class _Record:
+    """Reading and writing shared by the records; a file with other keys is not one of ours."""
+
+    def to_json(self) -> dict[str, Any]:
+        fields_of: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return fields_of
+
+    @classmethod
+    def from_json(cls, obj: object, source: str = "record") -> Self:
+        """Build from a JSON object; InputError naming `source` when keys are missing or unknown."""
+        known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+        if not isinstance(obj, dict):
+            raise InputError(f"{source}: is no JSON object; {_AGAIN}")
+        required = {name for name, item in known.items() if item.default is MISSING}
+        missing, unknown = sorted(required - obj.keys()), sorted(obj.keys() - known.keys())
+        if missing or unknown:
+            wrong = [f"no {name}" for name in missing] + [f"unknown {name}" for name in unknown]
+            raise InputError(
+                f"{source}: not a record of this version ({', '.join(wrong)}); {_AGAIN}"
+            )
+        try:
+            return cls(**obj)
+        except ValueError as error:
+            raise InputError(f"{source}: {error}; {_AGAIN}") from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a record; InputError when it is missing, broken or of another version."""
+        return cls.from_json(read_json(path), str(path))
+
+    @classmethod
+    def read_or_none(cls, path: str | Path) -> Self | None:
+        """Read a record, or None when there is no such file."""
+        return cls.read(path) if Path(path).exists() else None
+
+    def write(self, path: str | Path) -> None:
+        """Write the record whole."""
+        write_json(path, self.to_json())
+
+
+_AGAIN = "remove the file or run the step again with --overwrite"
+
+
+@dataclass(frozen=True)
+class EntryRecord(_Record):
+    """What the samples of an entry were made with: `entry.json`."""
+
+    entry_id: str
+    type: str
+    category: str
+    prompt: str
+    support_dir: str
+    model: str
+    settings: dict[str, Any]
+    fingerprint: str  # of the settings; samples carry it too
+
+
+@dataclass(frozen=True)
+class SampleRecord(_Record):
+    """What is known of one sample: `samples/image_<index>.json`.
+
+    Attributes:
+        index: the sample's number within its entry.
+        seed: of its generator.
+        status: "synthesized" by step 2, then "refined" or "rejected" by step 3.
+        image_format: "jpg" or "png".
+        fingerprint: the entry's when the sample was made.
+        mask_source: "consensus" when segmenter and heatmap agreed, "pseudo_label" for a guess.
+        iou: of the segmenter's first mask with the heatmap, in [0, 1].
+        rejected_because: the reason of a sample without a mask.
+        refinement: fingerprint of the refinement that set the four fields above.
+    """
+
+    index: int
+    seed: int
+    status: Status
+    image_format: str
+    fingerprint: str
+    mask_source: MaskSource | None = None
+    iou: float | None = None
+    rejected_because: str | None = None
+    refinement: str | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.status not in ("synthesized", "refined", "rejected"):
+            raise ValueError(f"status {self.status!r} is unknown")
+        if self.mask_source not in (None, "consensus", "pseudo_label"):
+            raise ValueError(f"mask_source {self.mask_source!r} is unknown")
+
+
+def is_made(path: str | Path, fingerprint: str) -> bool:
+    """Whether step 2 is done with the sample whose record is `path`, with these settings."""
+    record = SampleRecord.read_or_none(path)
+    return record is not None and record.fingerprint == fingerprint

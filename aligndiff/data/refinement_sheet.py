@@ -1,0 +1,74 @@
+"""The contact sheet of step 3: agreed, guessed and rejected samples of each entry."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from aligndiff.data.images import read_grey, read_image
+from aligndiff.data.layout import sheet_path
+from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.data.refinement_plan import RefinementPlan
+from aligndiff.data.sheet import Mark, SheetRow, SheetSample, step_sheet, write_sheet
+from aligndiff.data.support import load_support
+from aligndiff.ground.errors import InputError
+
+SAMPLES_SHOWN = 6  # of each entry, three beside each other
+
+
+def write_refinement_sheet(root: Path, plans: Sequence[RefinementPlan]) -> Path:
+    """Draw what lies on disk of the planned entries; returns the sheet's path."""
+    rows = [
+        SheetRow(
+            title=plan.entry.category,
+            subtitle=EntryRecord.read(plan.place.entry_json).prompt,
+            support=load_support(plan.support_dir),
+            samples=_samples(plan),
+        )
+        for plan in plans
+    ]
+    path = sheet_path(root, "3_masks")
+    write_sheet(path, step_sheet("Step 3: masks", rows))
+    return path
+
+
+def _samples(plan: RefinementPlan) -> list[SheetSample]:
+    """A few samples, the outcomes taken in turn so that each is seen, then sorted by index."""
+    records = [SampleRecord.read(plan.place.record_path(s.index)) for s in plan.samples]
+    kinds: dict[str, list[SampleRecord]] = {}
+    for record in records:
+        kinds.setdefault(record.mask_source or record.status, []).append(record)
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
+    shown: list[tuple[int, SheetSample]] = []
+    for record in filter(None, in_turn):
+        try:
+            shown.append((record.index, _sample(plan, record)))
+        except InputError:
+            continue  # told when it was refined
+        if len(shown) == SAMPLES_SHOWN:
+            break
+    return [sample for _, sample in sorted(shown, key=lambda pair: pair[0])]
+
+
+def _sample(plan: RefinementPlan, record: SampleRecord) -> SheetSample:
+    place, index = plan.place, record.index
+    note, mark = _note(record)
+    return SheetSample(
+        image=read_image(place.image_path(index, record.image_format)),
+        heatmap=read_grey(place.heatmap_path(index)),
+        mask=read_grey(place.mask_path(index)) > 0 if record.status == "refined" else None,
+        note=note,
+        mark=mark,
+    )
+
+
+def _note(record: SampleRecord) -> tuple[str, Mark | None]:
+    iou = "" if record.iou is None else f", IoU {record.iou:.2f}"
+    if record.mask_source == "consensus":
+        return f"agreed{iou}", "good"
+    if record.mask_source == "pseudo_label":
+        return f"guessed{iou}", "guess"
+    if record.status == "rejected":
+        return f"rejected: {record.rejected_because}", "bad"
+    return "not refined", None

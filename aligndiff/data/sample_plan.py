@@ -1,0 +1,144 @@
+"""Which samples step 2 has to make: how many of each entry, with which seeds, what is there.
+
+A sample is its entry and its index: seed, noise and file names come from these (and the user's
+seed) alone, never from rank, world size or batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aligndiff.data.layout import EntryFolder
+from aligndiff.data.prompt_bank import Entry
+from aligndiff.data.records import EntryRecord, SampleRecord, is_made
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.launch import Share
+
+IMAGE_FORMATS = ("jpg", "png")
+
+
+@dataclass(frozen=True)
+class EntryPlan:
+    """An entry's samples 0 .. count - 1, to be made as `record` says."""
+
+    place: EntryFolder
+    record: EntryRecord
+    count: int
+    embedding: Path | None = None  # the learned rows of an embedding entry
+
+    @property
+    def entry(self) -> Entry:
+        return self.place.entry
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image to make: number `index` of an entry, from its own `seed`."""
+
+    plan: EntryPlan
+    index: int
+    seed: int
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its record, the last of its files, says it was made as it is planned now."""
+        return is_made(self.plan.place.record_path(self.index), self.plan.record.fingerprint)
+
+
+def sample_seed(seed: int, entry_id: str, index: int) -> int:
+    """The seed of a sample's generator, 63 bits: no two samples of a data set share their noise."""
+    digest = hashlib.sha256(f"{seed}/{entry_id}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
+
+
+def split_counts(
+    entries: Sequence[Entry], per_class: int, per_entry: int | None = None
+) -> dict[str, int]:
+    """How many images each entry (by id) makes: `per_entry`, or its part of the class's number.
+
+    A class's number is split evenly; what is left over goes to the first entries by id.
+    """
+    if per_entry is not None:
+        return {entry.id: per_entry for entry in entries}
+    counts: dict[str, int] = {}
+    for category in {entry.category for entry in entries}:
+        ids = sorted(entry.id for entry in entries if entry.category == category)
+        share, left_over = divmod(per_class, len(ids))
+        counts |= {name: share + (rank < left_over) for rank, name in enumerate(ids)}
+    return counts
+
+
+def list_samples(plans: Sequence[EntryPlan], seed: int) -> list[Sample]:
+    """Every sample of every plan, entry by entry: what the processes share out by stride."""
+    return [
+        Sample(plan, index, sample_seed(seed, plan.entry.id, index))
+        for plan in plans
+        for index in range(plan.count)
+    ]
+
+
+def check_settings(plans: Iterable[EntryPlan]) -> None:
+    """Raise InputError naming every entry that has samples made with other settings."""
+    problems = []
+    for plan in plans:
+        old = EntryRecord.read_or_none(plan.place.entry_json)
+        if old is None or old.fingerprint == plan.record.fingerprint or not plan.place.indices():
+            continue
+        problems.append(
+            f"{plan.place.folder}: its samples were made with other settings "
+            f"({describe_changes(old.settings, plan.record.settings)}); give these again, or "
+            "--overwrite to replace the samples"
+        )
+    if problems:
+        raise InputError(problems)
+
+
+def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs, in words: "guidance_scale was 7.5, now 5"."""
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return ", ".join(f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed)
+
+
+def prepare_folders(samples: Sequence[Sample], share: Share, overwrite: bool) -> None:
+    """Write every entry's record; with `overwrite` first remove the share's old samples.
+
+    The first process also removes what lies beyond the asked count. Several processes may do this
+    at once: all write the same entry records, and each removes its own samples only.
+    """
+    if overwrite:
+        for sample in share.of(samples):
+            discard_sample(sample.plan.place, sample.index)
+    for plan in {sample.plan.entry.id: sample.plan for sample in samples}.values():
+        if overwrite and share.is_main:
+            for index in plan.place.indices():
+                if index >= plan.count:
+                    discard_sample(plan.place, index)
+        if EntryRecord.read_or_none(plan.place.entry_json) != plan.record:
+            plan.record.write(plan.place.entry_json)
+
+
+def discard_sample(place: EntryFolder, index: int) -> None:
+    """Remove a sample: its record first, so that a half removed sample is one to be made."""
+    images = [place.image_path(index, image_format) for image_format in IMAGE_FORMATS]
+    for path in (
+        place.record_path(index),
+        place.mask_path(index),
+        place.heatmap_path(index),
+        *images,
+    ):
+        path.unlink(missing_ok=True)
+
+
+def new_record(sample: Sample, image_format: str) -> SampleRecord:
+    """The record of a sample that has just been made."""
+    return SampleRecord(
+        index=sample.index,
+        seed=sample.seed,
+        status="synthesized",
+        image_format=image_format,
+        fingerprint=sample.plan.record.fingerprint,
+    )

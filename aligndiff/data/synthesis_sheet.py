@@ -1,0 +1,40 @@
+"""The contact sheet of step 2: a few samples of each entry with their heatmaps."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from aligndiff.data.images import read_grey, read_image
+from aligndiff.data.layout import sheet_path
+from aligndiff.data.records import SampleRecord
+from aligndiff.data.sample_plan import EntryPlan
+from aligndiff.data.sheet import SheetRow, SheetSample, step_sheet, write_sheet
+from aligndiff.data.support import load_support
+
+SAMPLES_SHOWN = 6  # of each entry, three beside each other
+
+
+def write_synthesis_sheet(root: Path, plans: Sequence[EntryPlan]) -> Path:
+    """Draw what lies on disk of the planned entries; returns the sheet's path."""
+    rows = [_row(root, plan) for plan in plans]
+    path = sheet_path(root, "2_synthesis")
+    write_sheet(path, step_sheet("Step 2: images and their heatmaps", rows))
+    return path
+
+
+def _row(root: Path, plan: EntryPlan) -> SheetRow:
+    made = (index for index in plan.place.indices() if index < plan.count)
+    return SheetRow(
+        title=plan.entry.category,
+        subtitle=plan.record.prompt,
+        support=load_support(root / plan.entry.support_dir),
+        samples=[_sample(plan, index) for index in itertools.islice(made, SAMPLES_SHOWN)],
+    )
+
+
+def _sample(plan: EntryPlan, index: int) -> SheetSample:
+    record = SampleRecord.read(plan.place.record_path(index))
+    image = read_image(plan.place.image_path(index, record.image_format))
+    return SheetSample(image, read_grey(plan.place.heatmap_path(index)))

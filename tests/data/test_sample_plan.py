@@ -1,0 +1,135 @@
+"""How many samples, with which seeds, for which process; what other settings mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aligndiff.data.layout import EntryFolder
+from aligndiff.data.prompt_bank import TextEntry
+from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.data.sample_plan import (
+    EntryPlan,
+    Sample,
+    check_settings,
+    list_samples,
+    new_record,
+    prepare_folders,
+    sample_seed,
+    split_counts,
+)
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.launch import Share
+
+ALONE = Share(0, 1)
+
+
+def entry(category: str, text: str) -> TextEntry:
+    return TextEntry(type="text", category=category, D_good_dir=category, text=text)
+
+
+ENTRIES = [entry("dog", f"{word} dog") for word in ("big", "old", "red")] + [entry("cat", "a cat")]
+
+
+def plan(root: Path, count: int = 3, **settings: object) -> EntryPlan:
+    values = {"guidance_scale": 7.5, "seed": 0} | settings
+    record = EntryRecord(
+        entry_id=ENTRIES[0].id,
+        type="text",
+        category="dog",
+        prompt="big dog",
+        support_dir="dog",
+        model="small",
+        settings=values,
+        fingerprint="-".join(map(str, values.values())),
+    )
+    return EntryPlan(EntryFolder(root, ENTRIES[0]), record, count)
+
+
+def make(sample: Sample) -> None:
+    """Files as the stage leaves them, and a mask as step 3 adds it."""
+    place, index = sample.plan.place, sample.index
+    for path in (
+        place.image_path(index, "jpg"),
+        place.heatmap_path(index),
+        place.mask_path(index),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    new_record(sample, "jpg").write(place.record_path(index))
+
+
+def files(root: Path) -> set[str]:
+    return {path.name for path in root.rglob("*") if path.is_file() and path.name != "entry.json"}
+
+
+def test_seeds_are_pinned_positive_and_all_different() -> None:
+    assert sample_seed(0, "dog-12345678", 0) == 7586126247639341697
+    seeds = {sample_seed(s, name, i) for s in (0, 1) for name in ("a", "b") for i in range(100)}
+    assert len(seeds) == 400 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_class_is_split_evenly_and_the_rest_goes_to_the_first_by_id() -> None:
+    counts = split_counts(ENTRIES, per_class=11)
+    dogs = sorted(e.id for e in ENTRIES if e.category == "dog")
+    assert [counts[name] for name in dogs] == [4, 4, 3]
+    assert counts[ENTRIES[3].id] == 11
+    assert counts == split_counts(ENTRIES[::-1], per_class=11), "the order in the file is nothing"
+    assert set(split_counts(ENTRIES, per_class=11, per_entry=5).values()) == {5}
+    assert sorted(split_counts(ENTRIES[:3], per_class=1).values()) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7, 50])
+def test_shares_are_disjoint_and_complete(tmp_path: Path, world_size: int) -> None:
+    samples = list_samples([plan(tmp_path, 13)], seed=0)
+    shares = [Share(rank, world_size).of(samples) for rank in range(world_size)]
+    assert sorted(s.index for share in shares for s in share) == list(range(13))
+    for rank, share in enumerate(shares):
+        assert [s.seed for s in share] == [s.seed for s in samples[rank::world_size]]
+
+
+def test_other_settings_are_named(tmp_path: Path) -> None:
+    first = plan(tmp_path)
+    prepare_folders(list_samples([first], 0), ALONE, overwrite=False)
+    check_settings([plan(tmp_path, guidance_scale=5)])  # no sample yet: nothing to mix up
+    make(list_samples([first], 0)[0])
+    check_settings([plan(tmp_path, count=50)])
+    with pytest.raises(InputError) as caught:
+        check_settings([plan(tmp_path, guidance_scale=5, seed=1)])
+    (line,) = caught.value.problems
+    assert "(guidance_scale was 7.5, now 5, seed was 0, now 1)" in line
+    assert ENTRIES[0].id in line and line.endswith("--overwrite to replace the samples")
+
+
+def test_a_sample_is_made_when_its_record_has_the_plans_fingerprint(tmp_path: Path) -> None:
+    first, second, third = list_samples([plan(tmp_path)], 0)
+    make(first)
+    make(second)
+    refined = SampleRecord.read(second.plan.place.record_path(1))
+    replace(refined, status="refined", mask_source="consensus", iou=0.9).write(
+        second.plan.place.record_path(1)
+    )
+    assert (first.is_made, second.is_made, third.is_made) == (True, True, False)
+    other = list_samples([plan(tmp_path, guidance_scale=5)], 0)
+    assert not other[0].is_made
+
+
+def test_overwrite_removes_the_own_share_and_the_first_process_the_surplus(tmp_path: Path) -> None:
+    for sample in list_samples([plan(tmp_path, 6)], 0):
+        make(sample)
+    wanted = list_samples([plan(tmp_path, 4)], 0)
+    prepare_folders(wanted, Share(1, 2), overwrite=True)
+    assert plan(tmp_path).place.indices() == [0, 2, 4, 5]
+    prepare_folders(wanted, Share(0, 2), overwrite=True)
+    assert files(tmp_path) == set()
+
+
+def test_without_overwrite_nothing_is_removed(tmp_path: Path) -> None:
+    for sample in list_samples([plan(tmp_path, 6)], 0):
+        make(sample)
+    before = files(tmp_path)
+    prepare_folders(list_samples([plan(tmp_path, 4)], 0), ALONE, overwrite=False)
+    assert files(tmp_path) == before
+    assert EntryRecord.read(plan(tmp_path).place.entry_json) == plan(tmp_path).record
