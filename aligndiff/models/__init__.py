@@ -1,0 +1,1 @@
+"""Networks and what wraps them: weights, devices, the diffusion model, the segmenters."""
