@@ -1,0 +1,124 @@
+"""Make everything in pretrained_weights/ again, and the example dataset.
+
+The parts, in order (each stops after --minutes, continues when called again, and is done after
+its number of steps; a checkpoint, a log.jsonl and a picture to look at lie in WORK_DIR/<part>/):
+
+  python -m scripts.tiny_world.train vae      images to latents and back
+  python -m scripts.tiny_world.train unet     captions to latents: UNet and text encoder (needs vae)
+  python -m scripts.tiny_world.train ssp      the few-shot segmenter, by episodes
+  python -m scripts.tiny_world.train publish  write pretrained_weights/ from the three
+  python -m scripts.tiny_world.train example  draw example_dataset/ (needs no training)
+  python -m scripts.tiny_world.train all      vae, unet, ssp and publish, one after the other
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a part is trained: the figures that made the published weights."""
+
+    steps: int
+    batch_size: int
+    rate: float  # peak learning rate
+    scenes: int  # rendered scenes (vae, unet) or identities of four scenes (ssp)
+
+
+RECIPES = {
+    "vae": Recipe(steps=5500, batch_size=16, rate=2e-3, scenes=6000),
+    "unet": Recipe(steps=6000, batch_size=48, rate=1.5e-3, scenes=24000),
+    "ssp": Recipe(steps=1000, batch_size=6, rate=2e-3, scenes=1500),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.tiny_world.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("part", choices=[*RECIPES, "publish", "example", "all"])
+    parser.add_argument(
+        "--work_dir", type=Path, default=Path("runs/tiny_world"), help="checkpoints and logs"
+    )
+    parser.add_argument(
+        "--output_dir",
+        type=Path,
+        default=None,
+        help="where publish and example write (default: pretrained_weights, example_dataset)",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop a part after so long"
+    )
+    parser.add_argument("--steps", type=int, help="optimizer steps of a part, instead of its own")
+    parser.add_argument("--scenes", type=int, help="scenes to draw for a part, instead of its own")
+    parser.add_argument("--batch_size", type=int, help="batch size of a part, instead of its own")
+    parser.add_argument(
+        "--previews", type=int, default=4, help="samples of each prompt drawn with a checkpoint"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw scenes")
+    return parser
+
+
+def train_part(part: str, args: argparse.Namespace) -> None:
+    from scripts.tiny_world.train_ssp import train_ssp
+    from scripts.tiny_world.train_unet import train_unet
+    from scripts.tiny_world.train_vae import train_vae
+    from scripts.tiny_world.training import Run
+
+    recipe = RECIPES[part]
+    steps = args.steps or recipe.steps
+    run = Run(args.work_dir / part, steps, args.minutes, previews=args.previews)
+    rest = (
+        args.scenes or recipe.scenes,
+        args.batch_size or recipe.batch_size,
+        recipe.rate,
+        args.device,
+        args.workers,
+    )
+    if part == "vae":
+        train_vae(run, *rest)
+    elif part == "unet":
+        train_unet(run, args.work_dir / "vae" / "vae", *rest)
+    else:
+        train_ssp(run, *rest)
+
+
+def publish(work_dir: Path, output_dir: Path) -> None:
+    """Write the trained networks as float16 safetensors: ``tiny/`` and ``tiny_ssp.safetensors``."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        work_dir / "unet" / "pipeline", dtype=torch.float16, safety_checker=None
+    )
+    pipeline.save_pretrained(output_dir / "tiny", safe_serialization=True)
+    shutil.copyfile(work_dir / "ssp" / "tiny_ssp.safetensors", output_dir / "tiny_ssp.safetensors")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    if args.part == "example":
+        from scripts.tiny_world.make_example import make_example
+
+        make_example(args.output_dir or REPOSITORY / "example_dataset")
+        return 0
+    for part in RECIPES if args.part == "all" else [args.part]:
+        if part in RECIPES:
+            train_part(part, args)
+    if args.part in ("all", "publish"):
+        publish(args.work_dir, args.output_dir or REPOSITORY / "pretrained_weights")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

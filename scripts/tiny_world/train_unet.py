@@ -1,0 +1,254 @@
+"""Train the tiny UNet together with its text encoder on captioned scenes, in the VAE's latents.
+
+v-prediction; each sample's loss is weighted by min(snr, 5) / (snr + 1) + 0.2 (min-SNR weighting,
+Hang et al. 2023, plus a floor that keeps the noisiest steps learning); one caption in ten is empty,
+which is what classifier-free guidance needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from scripts.tiny_world.captions import MAX_LENGTH, caption, new_tokenizer
+from scripts.tiny_world.scene import random_scene
+from scripts.tiny_world.training import (
+    Ema,
+    Run,
+    choose_device,
+    cosine_rate,
+    mixed_precision,
+    render_images,
+    to_signed,
+)
+
+EMPTY_CAPTIONS = 0.1  # share of captions left empty
+SNR_CAP, WEIGHT_FLOOR = 5.0, 0.2
+LOOK_AT = (  # prompts whose samples are drawn now and then, four of each
+    "a photo of a fish",
+    "an orange fish with white stripes in the water",
+    "a red mushroom with white dots on green grass",
+    "a photo of a mushroom",
+    "a photo of a blue house on sand",
+    "a boat",
+    "a yellow star at night",
+    "a photo of a dotted green and yellow cup",
+    "a butterfly",
+    "a photo of a red car and a green tree",
+)
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=512,
+        projection_dim=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=MAX_LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def new_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=8,
+        out_channels=8,
+        block_out_channels=(64, 128, 192),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=2,  # diffusers reads this as the number of heads
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    )
+
+
+def new_noise_schedule() -> DDPMScheduler:
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+    )
+
+
+@torch.no_grad()
+def encode_scenes(
+    vae: AutoencoderKL, count: int, device: torch.device, workers: int, cache: Path
+) -> Tensor:
+    """Scaled latent means of scenes 0 ... count-1, float16 (count, 8, h, w), kept in ``cache``."""
+    if cache.exists():
+        return load_file(cache)["latents"]
+    vae = vae.to(device, memory_format=torch.channels_last).eval()
+    parts = []
+    for start in range(0, count, 4000):
+        images = render_images(start, min(4000, count - start), workers)
+        for chunk in np.array_split(images, max(1, len(images) // 50)):
+            pixels = to_signed(chunk).to(device, memory_format=torch.channels_last)
+            with mixed_precision(device):
+                mean = vae.encode(pixels).latent_dist.mean
+            parts.append((mean.float() * vae.config.scaling_factor).half().cpu())
+        print(f"encoded {start + len(images)} of {count} scenes", flush=True)
+    latents = torch.cat(parts).contiguous()
+    save_file({"latents": latents}, cache)
+    return latents
+
+
+def sample_weights(schedule: DDPMScheduler, timesteps: Tensor) -> Tensor:
+    """min(snr, 5) / (snr + 1) + 0.2 for each timestep: float32 (b,)."""
+    signal = schedule.alphas_cumprod[timesteps.cpu()].to(timesteps.device)
+    snr = signal / (1 - signal)
+    return snr.clamp(max=SNR_CAP) / (snr + 1) + WEIGHT_FLOOR
+
+
+def captions_of(indices: np.ndarray, rng: np.random.Generator) -> list[str]:
+    """A caption for each scene, one in ten empty."""
+    return [
+        "" if rng.random() < EMPTY_CAPTIONS else caption(random_scene(int(index)), rng)
+        for index in indices
+    ]
+
+
+class TextToLatents(torch.nn.Module):
+    """The two networks that learn together, as one module."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.text_encoder = new_text_encoder(tokenizer)
+        self.unet = new_unet()
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
+        """The predicted velocity (b, 8, h, w)."""
+        ids = self.tokenizer(
+            captions,
+            padding="max_length",
+            max_length=MAX_LENGTH,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids.to(noisy.device)
+        return self.unet(noisy, timesteps, self.text_encoder(ids)[0]).sample
+
+
+def training_loss(
+    model: TextToLatents, schedule: DDPMScheduler, latents: Tensor, captions: list[str]
+) -> Tensor:
+    noise = torch.randn_like(latents)
+    timesteps = torch.randint(0, schedule.config.num_train_timesteps, (len(latents),))
+    timesteps = timesteps.to(latents.device)
+    noisy = schedule.add_noise(latents, noise, timesteps)
+    target = schedule.get_velocity(latents, noise, timesteps)
+    with mixed_precision(latents.device):
+        prediction = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, captions)
+    errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+    return (errors * sample_weights(schedule, timesteps)).mean()
+
+
+def build_pipeline(model: TextToLatents, vae: AutoencoderKL) -> StableDiffusionPipeline:
+    config = dict(new_noise_schedule().config) | {"timestep_spacing": "trailing", "steps_offset": 1}
+    return StableDiffusionPipeline(
+        vae=vae.float(),
+        text_encoder=model.text_encoder,
+        tokenizer=model.tokenizer,
+        unet=model.unet,
+        scheduler=DPMSolverMultistepScheduler.from_config(config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@torch.no_grad()
+def save_model(model: TextToLatents, ema: Ema, vae: AutoencoderKL, run: Run) -> None:
+    """Write the averaged weights as a float32 pipeline folder, and a sheet of samples."""
+    averaged = TextToLatents(model.tokenizer)
+    averaged.load_state_dict({name: value.cpu() for name, value in ema.shadow.items()})
+    pipeline = build_pipeline(averaged.eval(), vae.to("cpu"))
+    pipeline.save_pretrained(run.folder / "pipeline")
+    if run.previews:
+        draw_previews(pipeline, run)
+
+
+def draw_previews(pipeline: StableDiffusionPipeline, run: Run) -> None:
+    """A sheet of samples, ``run.previews`` of each prompt, always from the same seeds."""
+    pipeline.set_progress_bar_config(disable=True)
+    prompts = [prompt for prompt in LOOK_AT for _ in range(run.previews)]
+    seeds = [index % run.previews for index in range(len(prompts))]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    images = pipeline(
+        prompts, num_inference_steps=15, guidance_scale=4.0, generator=generators, output_type="np"
+    ).images
+    rows = np.split((images * 255).round().astype(np.uint8), len(LOOK_AT) // 2)
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    cv2.imwrite(str(run.folder / "samples.png"), sheet[..., ::-1])
+
+
+def train_unet(
+    run: Run,
+    vae_folder: Path,
+    scenes: int,
+    batch_size: int,
+    rate: float,
+    device_name: str,
+    workers: int,
+) -> None:
+    device = choose_device(device_name)
+    torch.manual_seed(0)
+    vae = AutoencoderKL.from_pretrained(vae_folder)
+    latents = encode_scenes(vae, scenes, device, workers, run.folder / "latents.safetensors")
+    model = TextToLatents(new_tokenizer()).to(device).train()
+    model.unet.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-2)
+    ema, schedule, step = Ema(model, 0.999), new_noise_schedule(), 0
+    if state := run.load():
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.shadow, step = {k: v.to(device) for k, v in state["ema"].items()}, state["step"]
+    recent: list[Tensor] = []
+    while step < run.steps and not run.out_of_time():
+        rng = np.random.default_rng((step, 2))
+        torch.manual_seed(step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * cosine_rate(step, run.steps, 300)
+        indices = rng.integers(scenes, size=batch_size)
+        batch = latents[indices].float().to(device)
+        loss = training_loss(model, schedule, batch, captions_of(indices, rng))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        ema.update(model, step)
+        recent.append(loss.detach())
+        if run.due(step, run.log_every):
+            run.log(step, loss=torch.stack(recent).mean())
+            recent.clear()
+        if run.due(step, run.save_every) or run.out_of_time():
+            run.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "ema": ema.shadow,
+                    "step": step,
+                }
+            )
+            save_model(model, ema, vae, run)

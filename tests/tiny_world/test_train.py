@@ -1,0 +1,87 @@
+"""Every part of the tiny world's models trains, resumes exactly, and loads where it is used."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from aligndiff.models.segmenter import load_segmenter
+from scripts.tiny_world.example import EXAMPLES
+from scripts.tiny_world.train import main
+from scripts.tiny_world.train_ssp import draw_identity
+from scripts.tiny_world.train_unet import new_noise_schedule, sample_weights
+from scripts.tiny_world.training import cosine_rate
+
+
+def train(part: str, folder: Path, steps: int) -> None:
+    words = [part, "--work_dir", str(folder), "--steps", str(steps), "--scenes", "3"]
+    options = ["--batch_size", "2", "--workers", "1", "--device", "cpu", "--previews", "0"]
+    assert main([*words, *options]) == 0
+
+
+def weights(folder: Path, part: str) -> list[torch.Tensor]:
+    state = torch.load(folder / part / "checkpoint.pt", weights_only=True)
+    found = state["network" if part == "ssp" else "ema"]
+    return [value.float() for value in found.values()]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One step of every part, in the order of the recipe."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("tiny_world")
+    for part in ("vae", "unet", "ssp"):
+        train(part, folder, 1)
+    return folder
+
+
+def test_published_models_load_and_work(trained: Path) -> None:
+    output = trained / "published"
+    assert main(["publish", "--work_dir", str(trained), "--output_dir", str(output)]) == 0
+    pipe = StableDiffusionPipeline.from_pretrained(
+        output / "tiny", dtype=torch.float32, safety_checker=None
+    )
+    pipe.set_progress_bar_config(disable=True)
+    image = pipe("a photo of a fish", num_inference_steps=1, output_type="np").images[0]
+    assert image.shape == (128, 128, 3)
+    assert pipe.scheduler.config.prediction_type == "v_prediction"
+    load_segmenter(output / "tiny_ssp.safetensors", torch.device("cpu"), torch.float32)
+    assert (output / "tiny_ssp.safetensors").stat().st_size < 5_000_000
+
+
+@pytest.mark.parametrize("part", ["vae", "ssp"])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    trained: Path, tmp_path: Path, part: str
+) -> None:
+    # During the warm-up the learning rate does not depend on the number of steps.
+    train(part, tmp_path / "whole", 2)
+    shutil.copytree(trained / part, tmp_path / "resumed" / part)
+    train(part, tmp_path / "resumed", 2)
+    pairs = zip(weights(tmp_path / "whole", part), weights(tmp_path / "resumed", part), strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
+
+
+def test_segmenter_never_sees_the_example_objects() -> None:
+    assert not {draw_identity(seed)[0] for seed in range(30)} & set(EXAMPLES)
+
+
+def test_sample_weights_by_hand() -> None:
+    schedule = new_noise_schedule()
+    step = torch.tensor([0, 500, 999])
+    signal = schedule.alphas_cumprod[step].double().numpy()
+    snr = signal / (1 - signal)
+    expected = np.minimum(snr, 5) / (snr + 1) + 0.2
+    assert sample_weights(schedule, step).numpy() == pytest.approx(expected, rel=1e-4)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    rates = [cosine_rate(step, 100, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(0.02)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
