@@ -27,7 +27,7 @@ makes_venv() {
 # Prints the first interpreter that is new enough and can make a virtual environment.
 find_python() {
   local name
-  for name in ${ALIGNDIFF_PYTHON:-python3.13 python3.12 python3.11 python3}; do
+  for name in ${ALIGNDIFF_PYTHON:-python3.11 python3.12 python3.13 python3}; do
     if is_new_enough "$name" && makes_venv "$name"; then
       echo "$name"
       return
@@ -51,7 +51,7 @@ explain_missing_python() {
   local name
   [ -z "${ALIGNDIFF_PYTHON:-}" ] ||
     fail "ALIGNDIFF_PYTHON=$ALIGNDIFF_PYTHON is no Python >= 3.11 with venv and ensurepip"
-  for name in python3.13 python3.12 python3.11 python3; do
+  for name in python3.11 python3.12 python3.13 python3; do
     if is_new_enough "$name"; then
       fail "$name cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"
     fi

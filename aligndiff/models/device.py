@@ -1,0 +1,79 @@
+"""Where to compute and in which number format."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.launch import visible_gpus
+
+if TYPE_CHECKING:
+    import torch
+
+# A process of ours, of torchrun and of Slurm knows its place on the machine by one of these.
+LOCAL_RANK_VARIABLES = ("ALIGNDIFF_RANK", "LOCAL_RANK", "SLURM_LOCALID")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of this process: "auto" takes CUDA, else MPS, else the CPU.
+
+    Processes that see the same GPUs take them in turn, by their local rank.
+    Raises InputError for a device that this machine (or this torch) has not.
+    """
+    import torch
+
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if name not in available:
+        raise InputError(f"--device must be auto, cpu, cuda or mps, not {name}")
+    if not available[name]:
+        raise InputError(f"--device {name}: torch sees no such device here; use --device cpu")
+    if name == "cuda":
+        return torch.device("cuda", _local_rank() % torch.cuda.device_count())
+    return torch.device(name)
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The number format of a network on `device`.
+
+    "auto" is bfloat16 on a GPU that computes in it, float16 on another GPU, float32 elsewhere.
+    Raises InputError for another word, and for float16 on a CPU, where it is slow and overflows.
+    """
+    import torch
+
+    if precision == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision not in dtypes:
+        raise InputError(f"--precision must be auto or one of {', '.join(dtypes)}, not {precision}")
+    if precision == "float16" and device.type == "cpu":
+        raise InputError("--precision float16 needs a GPU; use float32 or bfloat16 on a CPU")
+    return dtypes[precision]
+
+
+def known_precision(precision: str, device_name: str) -> str:
+    """What "auto" comes to here, by name, so that settings record a number format and not a wish.
+
+    Without a GPU this costs nothing: torch is only asked about a card that is there.
+    """
+    if precision != "auto":
+        return precision
+    if device_name in ("cpu", "mps") or (device_name == "auto" and not visible_gpus()):
+        return "float32"
+    return str(choose_dtype(precision, choose_device(device_name))).removeprefix("torch.")
+
+
+def _local_rank() -> int:
+    for variable in LOCAL_RANK_VARIABLES:
+        if os.environ.get(variable, "").isdigit():
+            return int(os.environ[variable])
+    return 0

@@ -1,0 +1,197 @@
+"""Fixtures that every test may use: a real, tiny, random Stable Diffusion and a tiny dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+# One thread per test process: sums are added in one order, and the tests share a small machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+# Words that are tokens of the tiny vocabulary, as lists of pieces: "albatross" is two tokens.
+WORDS = ["a", "an", "of", "on", "good", "photo", "dog", "fish", "water", "alba|tross"]
+CATEGORIES = ("fish", "albatross")
+LAUNCH_VARIABLES = (
+    *("ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    *("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_quiet_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No launcher's variables and no GPU, wherever the tests run."""
+    for name in LAUNCH_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder: StableDiffusionPipeline, random weights, PNDM, epsilon, 64 px.
+
+    The VAE reduces 4 times, so the latent grid is 16 x 16, and cross-attention works on 16, 8 and
+    4 cells a side. Its queries and keys are enlarged, so that the maps differ from cell to cell.
+    """
+    import torch
+    from diffusers import PNDMScheduler, StableDiffusionPipeline
+
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipe = StableDiffusionPipeline(
+            vae=_vae(),
+            text_encoder=_text_encoder(),
+            tokenizer=_tokenizer(),
+            unet=_unet(),
+            scheduler=PNDMScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                skip_prk_steps=True,
+                steps_offset=1,
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    folder = tmp_path_factory.mktemp("models") / "small_random"
+    pipe.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `dataset_dir` copies. Do not write into it."""
+    root = tmp_path_factory.mktemp("dataset_template")
+    rng = np.random.default_rng(0)
+    for category, colour in zip(CATEGORIES, ((230, 120, 20), (240, 240, 245)), strict=True):
+        (root / category).mkdir()
+        for number, shape in enumerate(((64, 64), (64, 80), (72, 64)), start=1):
+            image, mask = _render(rng, shape, colour)
+            Image.fromarray(image).save(root / category / f"{number}.jpg", quality=95)
+            Image.fromarray(mask).save(root / category / f"{number}.png")
+    entries = [
+        {"type": "text", "category": "fish", "D_good_dir": "fish", "text": "a photo of a fish"},
+        {"type": "NM_embedding", "category": "fish", "D_good_dir": "fish", "path": "fish"},
+        {
+            "type": "text",
+            "category": "albatross",
+            "D_good_dir": "albatross",
+            "text": "a photo of an albatross on water",
+        },
+    ]
+    (root / "dataset.json").write_text(json.dumps({"prompt_dataset": entries}))
+    return root
+
+
+@pytest.fixture
+def dataset_dir(dataset_template: Path, tmp_path: Path) -> Path:
+    """A dataset of one's own: two rendered objects of three pairs, three entries, no defaults.
+
+    Entries: a text for "fish", an NM_embedding for "fish" (not learned), a text for "albatross".
+    """
+    return Path(shutil.copytree(dataset_template, tmp_path / "dataset"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads() -> Iterator[None]:
+    """Single-threaded cv2 as well."""
+    cv2.setNumThreads(1)
+    yield
+
+
+def _render(
+    rng: np.random.Generator, shape: tuple[int, int], colour: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A coloured ellipse on noise: uint8 (h, w, 3) and its mask, uint8 (h, w) of 0 and 255."""
+    height, width = shape
+    image = rng.integers(40, 120, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros(shape, np.uint8)
+    x, y = rng.integers(width // 3, width // 2), rng.integers(height // 3, height // 2)
+    angle = float(rng.integers(0, 90))
+    cv2.ellipse(mask, (int(x), int(y)), (width // 4, height // 6), angle, 0, 360, 255, -1)
+    image[mask > 0] = colour
+    return image, mask
+
+
+def _tokenizer():  # type: ignore[no-untyped-def]
+    """A CLIPTokenizer of all bytes, and of the pieces in WORDS as whole tokens."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    vocab = letters + [letter + "</w>" for letter in letters]
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        *heads, tail = word.split("|")
+        for pieces in [list(head) for head in heads] + [[*tail[:-1], tail[-1] + "</w>"]]:
+            left = pieces[0]
+            for right in pieces[1:]:
+                if (left, right) not in merges:
+                    merges.append((left, right))
+                    vocab.append(left + right)
+                left += right
+    vocab += ["<|startoftext|>", "<|endoftext|>"]
+    table = {token: number for number, token in enumerate(dict.fromkeys(vocab))}
+    return CLIPTokenizer(vocab=table, merges=merges, model_max_length=77)
+
+
+def _text_encoder():  # type: ignore[no-untyped-def]
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = _tokenizer()
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config).eval()
+
+
+def _unet():  # type: ignore[no-untyped-def]
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(16, 32, 32),
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    ).eval()
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if "attn2.to_q.weight" in name or "attn2.to_k.weight" in name:
+                weight.mul_(4)
+    return unet
+
+
+def _vae():  # type: ignore[no-untyped-def]
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=64,
+    ).eval()
