@@ -44,9 +44,22 @@ class Sample:
     seed: int
 
     @property
+    def record_path(self) -> Path:
+        """The last of its files."""
+        return self.plan.place.record_path(self.index)
+
+    @property
     def is_made(self) -> bool:
-        """Whether its record, the last of its files, says it was made as it is planned now."""
-        return is_made(self.plan.place.record_path(self.index), self.plan.record.fingerprint)
+        """Whether its record says it was made as it is planned now."""
+        return is_made(self.record_path, self.plan.record.fingerprint)
+
+    @property
+    def stamp(self) -> int | None:
+        """When its record was written, in ns; None without one. Another stamp: made anew."""
+        try:
+            return self.record_path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
 
 def sample_seed(seed: int, entry_id: str, index: int) -> int:

@@ -1,0 +1,219 @@
+"""Command line options built from dataclasses, and the start of one worker per device.
+
+A field of a config dataclass becomes one option: its name, type and default are the option's, and
+`metadata={"help": ...}` is its help (with unit and range). Fields that share a
+`metadata={"exclusive": name}` exclude each other on the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import functools
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, Union
+
+from aligndiff.data.bank_checks import CountTokens, parse_defaults
+from aligndiff.data.layout import DATASET_FILE
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import read_json
+from aligndiff.ground.launch import launched_share, run_workers, visible_gpus
+
+Config = TypeVar("Config")
+METAVARS = {int: "N", float: "X", Path: "PATH"}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every script takes: where the data are, and how to run."""
+
+    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
+    categories: tuple[str, ...] = field(
+        default=(), metadata={"help": "work on these categories only (default: all of them)"}
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = field(
+        default="auto", metadata={"help": "where to compute; auto takes a GPU if there is one"}
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = field(
+        default="auto",
+        metadata={"help": "number format of the network; auto is 16 bits on a GPU, else float32"},
+    )
+    workers: int = field(
+        default=0, metadata={"help": "processes to start; 0 is one per visible GPU, or just one"}
+    )
+    overwrite: bool = field(
+        default=False, metadata={"help": "make again what exists, also with other settings"}
+    )
+    no_sheet: bool = field(
+        default=False, metadata={"help": "do not write the contact sheet at the end"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise InputError(f"--workers must be 0 or more, not {self.workers}")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are InputErrors: one line each, told like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see --help)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            self.error("; ".join(_unknown_argument(word, known) for word in unknown))
+        return parsed
+
+
+def make_parser(module: str, description: str, epilog: str | None = None) -> OneLineParser:
+    """A parser for `python -m <module>` that already has the options of RunOptions."""
+    parser = OneLineParser(
+        prog=f"python -m {module}", description=description, epilog=epilog, allow_abbrev=False
+    )
+    add_config_options(parser, RunOptions, "run")
+    return parser
+
+
+def add_config_options(parser: argparse.ArgumentParser, config: type, group: str) -> None:
+    """Add one option per field of the dataclass `config` under the heading `group`.
+
+    A field's own `metadata={"group": ...}` wins over `group`. No default enters the namespace:
+    an option that was not typed is absent, so that `config_from_args` can tell.
+    """
+    hints = typing.get_type_hints(config)
+    groups: dict[str, Any] = {}
+    exclusive: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        title = item.metadata.get("group", group)
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        target = groups[title]
+        if rival := item.metadata.get("exclusive"):
+            if rival not in exclusive:
+                exclusive[rival] = target.add_mutually_exclusive_group()
+            target = exclusive[rival]
+        target.add_argument(f"--{item.name}", **_argument(item, hints[item.name]))
+
+
+def add_diffusion_model_option(parser: argparse.ArgumentParser) -> None:
+    """--diffusion_model, the same words in every script that draws images."""
+    parser.add_argument_group("model").add_argument(
+        "--diffusion_model",
+        metavar="MODEL",
+        help="'tiny', a diffusers folder, or a hub name (default: the one of dataset.json, "
+        "else stable-diffusion-v1-5/stable-diffusion-v1-5)",
+    )
+
+
+def config_from_args(config: type[Config], args: argparse.Namespace, **fallbacks: Any) -> Config:
+    """Build `config` from what was typed, else from `fallbacks` that are not None, else defaults.
+
+    Raises InputError where the dataclass's own checks (`__post_init__`) refuse a value.
+    """
+    values = {name: value for name, value in fallbacks.items() if value is not None}
+    for item in dataclasses.fields(config):  # type: ignore[arg-type]
+        if hasattr(args, item.name):
+            typed = getattr(args, item.name)
+            values[item.name] = tuple(typed) if isinstance(typed, list) else typed
+    try:
+        return config(**values)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def token_counter(dataset_dir: Path, diffusion_model: str | None) -> CountTokens:
+    """Count the tokens of a prompt as the run's model does; its tokenizer is loaded when asked.
+
+    `diffusion_model` is the flag; without one the prompt bank's own default counts, which is read
+    here because the bank is not checked yet when its prompts are.
+    """
+
+    @functools.cache
+    def tokenizer() -> Any:
+        from aligndiff.models.weights import load_tokenizer, resolve_diffusion_model
+
+        said = parse_defaults(read_json(dataset_dir / DATASET_FILE).get("defaults", {}))[0]
+        default = said.diffusion_model
+        if default and (dataset_dir / default).is_dir():
+            default = str(dataset_dir / default)
+        return load_tokenizer(resolve_diffusion_model(diffusion_model, default))
+
+    return lambda prompt: len(tokenizer()(prompt).input_ids)
+
+
+def launch_if_needed(
+    module: str,
+    run: RunOptions,
+    argv: Sequence[str],
+    progress: Callable[[], int],
+    total: int,
+    workers_overwrite: bool = False,
+) -> int | None:
+    """Start one worker per device when this process should not do the work itself.
+
+    `progress` counts the finished files of the run, `total` is how many there will be. With
+    `workers_overwrite` a typed --overwrite reaches the workers; without it the caller has removed
+    what is to be made again, and the workers only fill the gaps.
+    Returns the number of workers that failed, or None: run in this process, which is itself a
+    worker, or has one device only, or has nothing to share out.
+    """
+    if launched_share() is not None:
+        return None
+    devices = _worker_devices(run)[:total]
+    if len(devices) < 2:
+        return None
+    worker_argv = [word for word in argv if workers_overwrite or word != "--overwrite"]
+    return run_workers(module, worker_argv, devices, progress=progress, total=total)
+
+
+def _worker_devices(run: RunOptions) -> list[str | None]:
+    """One device per worker, GPUs shared in turn; None where a worker sees what we see."""
+    gpus = visible_gpus() if run.device in ("auto", "cuda") else []
+    count = run.workers or len(gpus)
+    return [gpus[rank % len(gpus)] if gpus else None for rank in range(count)]
+
+
+def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
+    """The keyword arguments of `add_argument` for one field."""
+    required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    argument: dict[str, Any] = {"default": argparse.SUPPRESS, "help": item.metadata["help"]}
+    argument["help"] = argument["help"].replace("%", "%%") + _default_note(item)
+    if required:
+        argument["required"] = True
+    kind = _plain_type(hint)
+    if kind is bool:
+        return argument | {"action": "store_true"}
+    if typing.get_origin(kind) is tuple:
+        argument["nargs"] = "+"
+        kind = _plain_type(typing.get_args(kind)[0])
+    if typing.get_origin(kind) is Literal:
+        return argument | {"choices": typing.get_args(kind)}
+    return argument | {"type": kind, "metavar": METAVARS.get(kind, "NAME")}
+
+
+def _plain_type(hint: Any) -> Any:
+    """`X` for `X | None`, every other hint unchanged."""
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
+
+
+def _default_note(item: dataclasses.Field[Any]) -> str:
+    """The default in brackets, unless there is none to tell or the help tells it already."""
+    value = item.default
+    if value is dataclasses.MISSING or value is None or value is False or value == ():
+        return ""
+    shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f" (default: {shown})"
+
+
+def _unknown_argument(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word.split("=")[0], known, n=1)
+    return f"unknown argument {word}" + (f", did you mean {close[0]}?" if close else "")

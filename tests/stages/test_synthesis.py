@@ -1,0 +1,225 @@
+"""Step 2 on a real small pipeline: what is planned, what is written, what fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.records import SampleRecord
+from aligndiff.data.sample_plan import EntryPlan, list_samples, prepare_folders
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.launch import Share
+from aligndiff.models.diffusion import load_pipeline, save_embedding
+from aligndiff.models.weights import Chosen
+from aligndiff.stages.synthesis import SynthesisConfig, plan_synthesis, synthesize
+
+QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
+
+
+@pytest.fixture
+def chosen(tiny_pipeline_dir: Path) -> Chosen:
+    return Chosen("small", tiny_pipeline_dir, "command line")
+
+
+@pytest.fixture
+def pipe(chosen: Chosen) -> StableDiffusionPipeline:
+    return load_pipeline(chosen, torch.device("cpu"), torch.float32)
+
+
+def learn(root: Path, vectors: int = 1, seed: int = 0) -> None:
+    rows = torch.randn(vectors, 32, generator=torch.Generator().manual_seed(seed))
+    save_embedding(root / "fish" / "learned_embeddings" / "learned_embeds.safetensors", rows)
+
+
+def plans_for(
+    root: Path, chosen: Chosen, config: SynthesisConfig, categories: tuple[str, ...] = ()
+) -> list[EntryPlan]:
+    plans = plan_synthesis(load_prompt_bank(root, categories), chosen, config, "auto")
+    prepare_folders(list_samples(plans, config.seed), Share(0, 1), overwrite=False)
+    return plans
+
+
+def test_the_config_names_every_wrong_value() -> None:
+    with pytest.raises(InputError) as caught:
+        SynthesisConfig(
+            image_per_class=0,
+            image_per_entry=0,
+            batch_size=0,
+            num_inference_steps=-1,
+            guidance_scale=float("nan"),
+            size=(60,),
+            image_format="webp",  # type: ignore[arg-type]
+        )
+    named = [problem.split()[0] for problem in caught.value.problems]
+    assert named == [
+        *("--image_per_class", "--image_per_entry", "--batch_size", "--num_inference_steps"),
+        *("--guidance_scale", "--size", "--image_format"),
+    ]
+
+
+def test_an_entry_that_has_not_been_learned_says_what_to_run(
+    dataset_dir: Path, chosen: Chosen
+) -> None:
+    config = SynthesisConfig(**QUICK)
+    with pytest.raises(InputError, match="no learned embedding in .*run python -m scripts.image_m"):
+        plans_for(dataset_dir, chosen, config)
+    sweep = dataset_dir / "fish" / "learned_embeddings" / "bg_lambda_0.2"
+    save_embedding(sweep / "learned_embeds.safetensors", torch.zeros(1, 32))
+    with pytest.raises(InputError, match=r"a sweep \(bg_lambda_0.2\): choose one of its values"):
+        plans_for(dataset_dir, chosen, config)
+
+
+def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: Chosen) -> None:
+    learn(dataset_dir, vectors=2)
+    one, learned, _ = plans_for(dataset_dir, chosen, SynthesisConfig(**QUICK))
+    assert one.record.prompt == "a photo of a fish"
+    assert learned.record.prompt == "a photo of a <fss-token> <fss-token>_1 fish"
+    assert one.record.settings.keys() < learned.record.settings.keys()
+    changes: list[dict[str, Any]] = [
+        {"guidance_scale": 3.0},
+        {"seed": 1},
+        {"size": (32,)},
+        {"num_inference_steps": 3},
+        {"image_format": "png"},
+    ]
+    prints = {one.record.fingerprint}
+    for change in changes:
+        other, *_ = plans_for(dataset_dir, chosen, SynthesisConfig(**(QUICK | change)))
+        prints.add(other.record.fingerprint)
+    assert len(prints) == 1 + len(changes)
+    same, relearned, _ = plans_for(
+        dataset_dir, chosen, SynthesisConfig(**(QUICK | {"batch_size": 9, "image_per_entry": 5}))
+    )
+    assert same.record == one.record and relearned.record == learned.record
+    learn(dataset_dir, vectors=2, seed=1)
+    _, relearned, _ = plans_for(dataset_dir, chosen, SynthesisConfig(**QUICK))
+    assert relearned.record.fingerprint != learned.record.fingerprint
+
+
+def test_the_files_of_a_sample(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    config = SynthesisConfig(**QUICK)
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    report = synthesize(pipe, list_samples([plan], 0), config)
+    assert (report.made, report.failed) == (2, ())
+    folder = dataset_dir / "synthesized" / plan.entry.id
+    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    assert found == [
+        "attention_masks/image_000000.png",
+        "attention_masks/image_000001.png",
+        "entry.json",
+        "generated_images/image_000000.jpg",
+        "generated_images/image_000001.jpg",
+        "samples/image_000000.json",
+        "samples/image_000001.json",
+    ]
+    heatmap = Image.open(folder / "attention_masks" / "image_000000.png")
+    assert heatmap.mode == "L" and heatmap.size == (64, 64) and np.ptp(np.asarray(heatmap)) > 20
+    record = SampleRecord.read(folder / "samples" / "image_000001.json")
+    assert record == SampleRecord(
+        index=1,
+        seed=list_samples([plan], 0)[1].seed,
+        status="synthesized",
+        image_format="jpg",
+        fingerprint=plan.record.fingerprint,
+    )
+    entry = json.loads((folder / "entry.json").read_text())
+    assert entry["prompt"] == "a photo of an albatross on water"
+    assert entry["settings"]["num_inference_steps"] == 2
+
+
+def test_a_new_image_takes_the_old_mask_away(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    config = SynthesisConfig(**QUICK)
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    plan.place.mask_path(0).parent.mkdir(parents=True)
+    plan.place.mask_path(0).write_bytes(b"of another image")
+    synthesize(pipe, list_samples([plan], 0), config)
+    assert not plan.place.mask_path(0).exists()
+
+
+def test_each_prompt_is_encoded_once_whatever_the_number_of_batches(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    learn(dataset_dir, vectors=2)
+    config = SynthesisConfig(**(QUICK | {"batch_size": 1}))
+    plans = plans_for(dataset_dir, chosen, config)
+    calls: list[int] = []
+    pipe.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    synthesize(pipe, list_samples(plans, 0), config)
+    assert len(calls) == 2 * len(plans), "the prompt and the empty one, for each entry"
+
+
+def test_a_sample_depends_on_nothing_but_itself(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    """Neither the batch size, nor the entries before it, nor its place in the file."""
+    learn(dataset_dir, vectors=2)
+    config = SynthesisConfig(**(QUICK | {"image_format": "png", "image_per_entry": 3}))
+
+    def run(categories: tuple[str, ...], batch_size: int) -> dict[str, np.ndarray]:
+        one = SynthesisConfig(**{**vars(config), "batch_size": batch_size})
+        plans = plans_for(dataset_dir, chosen, one, categories)
+        synthesize(pipe, list_samples(plans, 0), one)
+        return {
+            f"{plan.entry.id}/{path.parent.name}/{path.name}": np.asarray(Image.open(path)).astype(
+                int
+            )
+            for plan in plans
+            for path in plan.place.folder.glob("*/*.png")
+        }
+
+    large = run((), 4)
+    bank = json.loads((dataset_dir / "dataset.json").read_text())
+    bank["prompt_dataset"].reverse()
+    (dataset_dir / "dataset.json").write_text(json.dumps(bank))
+    small = run((), 1)
+    assert large.keys() == small.keys() and len(large) == 18
+    assert all(np.abs(large[name] - small[name]).max() <= 1 for name in large)
+    alone = run(("albatross",), 2)
+    assert all(np.abs(large[name] - alone[name]).max() <= 1 for name in alone)
+
+
+def test_a_failing_sample_is_left_out_and_the_run_goes_on(
+    dataset_dir: Path,
+    chosen: Chosen,
+    pipe: StableDiffusionPipeline,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = SynthesisConfig(**(QUICK | {"image_per_entry": 5, "batch_size": 2}))
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    calls = 0
+
+    def spoil(_unet: Any, _args: Any, output: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if 4 <= calls <= 6:  # the second batch: images 2 and 3; its last row is image 3
+            output[0][-1] = float("nan")
+        return output
+
+    pipe.unet.register_forward_hook(spoil)
+    report = synthesize(pipe, list_samples([plan], 0), config)
+    assert report.made == 4 and [sample.index for sample in report.failed] == [3]
+    assert plan.place.indices() == [0, 1, 2, 4]
+    assert not plan.place.image_path(3, "jpg").exists()
+    assert (
+        f"failed: {plan.entry.id} image 3: the model gave not-a-number" in capsys.readouterr().err
+    )
+
+
+def test_the_stage_can_be_planned_without_torch() -> None:
+    code = "import sys, aligndiff.stages.synthesis, scripts.diffuse_img_attention"
+    check = "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", f"{code}; {check}"]).returncode == 0
