@@ -1,0 +1,276 @@
+"""Step 1: the loss, the latents it is taken on, and the training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, StableDiffusionPipeline
+
+from aligndiff.data.layout import embedding_file, inversion_record
+from aligndiff.data.learned import Job, check_jobs, plan_jobs, prepare, read_record
+from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.support import load_support
+from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.models.diffusion import add_placeholders, load_embedding, load_pipeline
+from aligndiff.models.initializer import initializer_id
+from aligndiff.models.latents import (
+    SupportLatents,
+    encode_support,
+    training_batches,
+)
+from aligndiff.models.masked_loss import batch_loss
+from aligndiff.models.weights import Chosen
+from aligndiff.stages.inversion import (
+    InversionConfig,
+    learn_object,
+    learn_rows,
+)
+
+PROMPT = "a photo of a <fss-token> fish"
+SHORT = InversionConfig(inversion_steps=3, inversion_train_bs=2, gradient_accumulation=2)
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
+    return load_pipeline(Chosen(folder.name, folder, "test"), "cpu", dtype)
+
+
+@pytest.fixture
+def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
+    return load(tiny_pipeline_dir)
+
+
+@pytest.fixture
+def support(pipe: StableDiffusionPipeline, dataset_template: Path) -> SupportLatents:
+    return encode_support(pipe.vae, load_support(dataset_template / "fish"), 64)
+
+
+def silent(count: int = 1, *, status: str = "") -> None:
+    pass
+
+
+def learn(pipe: StableDiffusionPipeline, support: SupportLatents, config: InversionConfig) -> Any:
+    generator = torch.Generator().manual_seed(5)
+    return learn_rows(pipe, PROMPT, support, config, 0.6, generator, silent)
+
+
+def jobs_of(dataset_dir: Path, config: InversionConfig, model: str = "m") -> list[Job]:
+    bank = load_prompt_bank(dataset_dir)
+    return plan_jobs(bank.root, bank.objects[0], config.recipe(model, "auto"), config.bg_lambda)
+
+
+# Training
+
+
+def test_rows_equal_training_the_whole_table(
+    pipe: StableDiffusionPipeline, support: SupportLatents, tiny_pipeline_dir: Path
+) -> None:
+    """The same run the usual way: the whole table learns, the other rows are put back each step."""
+    rows, losses = learn(pipe, support, SHORT)
+
+    plain = load(tiny_pipeline_dir)
+    (token,) = add_placeholders(plain, 1)
+    table = plain.text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        table[token] = table[initializer_id(plain.tokenizer, "good")]
+    start = table.detach().clone()
+    table.requires_grad_(True)
+    optimizer = torch.optim.AdamW([table], lr=5e-4, weight_decay=1e-2)
+    schedule = DDPMScheduler.from_config(plain.scheduler.config)
+    generator = torch.Generator().manual_seed(5)
+    ids = plain.tokenizer(PROMPT, padding="max_length", return_tensors="pt").input_ids
+    batches = list(training_batches(support, schedule, 6, 2, generator))
+    for step in range(3):
+        optimizer.param_groups[0]["lr"] = 5e-4 * (1 + math.cos(math.pi * step / 3)) / 2
+        total = 0.0
+        for batch in batches[2 * step : 2 * step + 2]:
+            loss = batch_loss(plain.unet, batch, plain.text_encoder(ids)[0], 0.6) / 2
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            table[torch.arange(len(table)) != token] = start[torch.arange(len(table)) != token]
+        assert losses[step] == pytest.approx(total, rel=1e-4)
+    assert torch.allclose(rows[0], table[token], atol=2e-6)
+
+
+def test_only_the_rows_learn(pipe: StableDiffusionPipeline, support: SupportLatents) -> None:
+    start = pipe.text_encoder.get_input_embeddings().weight.clone()
+    rows, losses = learn(pipe, support, SHORT)
+    table = pipe.text_encoder.get_input_embeddings()
+    assert rows.dtype == torch.float32 and rows.shape == (1, 32) and not rows.requires_grad
+    assert not torch.equal(rows[0], start[initializer_id(pipe.tokenizer, "good")])
+    assert torch.equal(table.weight[: len(start)], start) and not table._forward_hooks
+    for network in (pipe.unet, pipe.vae, pipe.text_encoder):
+        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+        assert not network.training
+
+
+def test_runs_are_alike_and_the_seed_matters(
+    pipe: StableDiffusionPipeline, support: SupportLatents
+) -> None:
+    config = replace(SHORT, inversion_steps=2)
+    first, again = learn(pipe, support, config), learn(pipe, support, config)
+    assert torch.equal(first[0], again[0]) and first[1] == again[1]
+    other = learn_rows(pipe, PROMPT, support, config, 0.6, torch.Generator(), silent)
+    assert not torch.equal(first[0], other[0])
+
+
+def test_checkpointing_changes_no_result(
+    pipe: StableDiffusionPipeline, support: SupportLatents
+) -> None:
+    config = replace(SHORT, inversion_steps=2)
+    plain, _ = learn(pipe, support, config)
+    saved, _ = learn(pipe, support, replace(config, gradient_checkpointing=True))
+    assert torch.allclose(plain, saved, atol=1e-6)
+    assert not pipe.unet.is_gradient_checkpointing
+
+
+def test_bfloat16_weights_float32_rows(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
+    pipe = load(tiny_pipeline_dir, torch.bfloat16)
+    support = encode_support(pipe.vae, load_support(dataset_template / "fish"), 64)
+    rows, losses = learn(pipe, support, replace(SHORT, inversion_steps=1))
+    assert rows.dtype == torch.float32 and math.isfinite(losses[0])
+
+
+@pytest.mark.parametrize("word", ["albatross", "zebra", "good dog"])
+def test_initializer_must_be_one_token(pipe: StableDiffusionPipeline, word: str) -> None:
+    with pytest.raises(InputError, match=f"--initializer {word}: must be one token"):
+        initializer_id(pipe.tokenizer, word)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"inversion_steps": 0}, "--inversion_steps: must be 1 or more, is 0"),
+        ({"inversion_lr": math.nan}, "--inversion_lr: must be above 0, is nan"),
+        ({"bg_lambda": (-0.1,)}, "--bg_lambda: needs one or more numbers, each 0 or more"),
+        ({"bg_lambda": (0.6, 0.6)}, "--bg_lambda: the same value is there twice"),
+        ({"vectors": 17}, "--vectors: must be 1 to 16, is 17"),
+        ({"resolution": 100}, "--resolution: must be a multiple of 8 from 64 on, is 100"),
+    ],
+)
+def test_configuration_errors(change: dict[str, Any], error: str) -> None:
+    with pytest.raises(InputError) as raised:
+        InversionConfig(**change)
+    assert raised.value.problems == (error,)
+
+
+# What lies on disk
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_diffusers_loads_the_embedding(
+    pipe: StableDiffusionPipeline, tiny_pipeline_dir: Path, dataset_dir: Path, vectors: int
+) -> None:
+    config = replace(SHORT, inversion_steps=1, vectors=vectors)
+    (job,) = jobs_of(dataset_dir, config)
+    assert learn_object(pipe, [job], config, silent) == {}
+    rows = load_embedding(job.embedding)
+    assert rows.shape == (vectors, 32) and job.is_learned
+
+    plain = load(tiny_pipeline_dir)
+    plain.load_textual_inversion(str(job.embedding))
+    tokens = ["<fss-token>", "<fss-token>_1"][:vectors]
+    ids = plain.tokenizer.convert_tokens_to_ids(tokens)
+    assert torch.equal(plain.text_encoder.get_input_embeddings().weight[ids], rows)
+    prompt = plain.maybe_convert_prompt(PROMPT, plain.tokenizer)
+    assert prompt == f"a photo of a {' '.join(tokens)} fish"
+
+
+def test_record_tells_settings_and_loss(pipe: StableDiffusionPipeline, dataset_dir: Path) -> None:
+    (job,) = jobs_of(dataset_dir, SHORT)
+    statuses = []
+
+    def advance(count: int = 1, *, status: str = "") -> None:
+        statuses.append(status)
+
+    learn_object(pipe, [job], SHORT, advance)
+    record = read_record(job.folder)
+    assert record is not None and len(record.loss) == 3 == len(statuses)
+    assert statuses[-1] == f"fish: loss {sum(record.loss) / 3:.4f}"
+    assert record.ran_on == "cpu float32"
+    expected = {"bg_lambda": 0.6, "seed": 0, "initializer": "good", "prompt": PROMPT}
+    assert expected.items() <= record.settings.items()
+    assert (job.folder / "loss.png").exists()
+    bank = load_prompt_bank(dataset_dir)
+    assert job.embedding == embedding_file(bank.root, bank.objects[0])
+    assert job.folder / "inversion.json" == inversion_record(bank.root, bank.objects[0])
+
+
+def test_sweep_encodes_once_and_is_adopted(
+    pipe: StableDiffusionPipeline, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = pipe.vae.encode
+    monkeypatch.setattr(pipe.vae, "encode", lambda x: encoded.append(len(x)) or encode(x))
+    config = replace(SHORT, inversion_steps=1, bg_lambda=(0.2, 1.0))
+    sweep = jobs_of(dataset_dir, config)
+    assert learn_object(pipe, sweep, config, silent) == {}
+    assert sum(encoded) == 6  # three pairs and their flips
+    assert [job.folder.name for job in sweep] == ["bg_lambda_0.2", "bg_lambda_1"]
+    rows = [load_embedding(job.embedding) for job in sweep]
+    assert not torch.equal(*rows)
+
+    (one,) = jobs_of(dataset_dir, replace(config, bg_lambda=(1.0,)))
+    assert prepare([one], overwrite=False) == [one]
+    assert one.is_learned and torch.equal(load_embedding(one.embedding), rows[1])
+    (other,) = jobs_of(dataset_dir, replace(config, bg_lambda=(0.2,)))
+    with pytest.raises(InputError, match="bg_lambda was 1.0, now 0.2; --overwrite"):
+        check_jobs([other])
+    assert prepare([other], overwrite=True) == [other]
+    assert torch.equal(load_embedding(other.embedding), rows[0])
+    # What is there with these very settings is learned again, not copied.
+    assert prepare([other], overwrite=True) == [] and not other.embedding.exists()
+
+
+def test_other_settings_are_named(pipe: StableDiffusionPipeline, dataset_dir: Path) -> None:
+    config = replace(SHORT, inversion_steps=1)
+    (job,) = jobs_of(dataset_dir, config)
+    learn_object(pipe, [job], config, silent)
+    (dataset_dir / "fish" / "3.png").unlink()
+    (dataset_dir / "fish" / "3.jpg").unlink()
+    (other,) = jobs_of(dataset_dir, replace(config, seed=1), model="another")
+    with pytest.raises(InputError) as raised:
+        check_jobs([other])
+    assert raised.value.problems == (
+        f"{job.embedding}: diffusion_model was m, now another; seed was 0, now 1; "
+        "the support pairs changed; --overwrite learns it again",
+    )
+    (job.folder / "inversion.json").unlink()
+    with pytest.raises(InputError, match="there is no inversion.json to tell how it was learned"):
+        check_jobs([other])
+
+
+def test_nan_is_an_error_and_the_next_goes_on(
+    pipe: StableDiffusionPipeline, dataset_dir: Path
+) -> None:
+    config = replace(SHORT, inversion_steps=1, bg_lambda=(0.2, 1.0))
+    first, second = jobs_of(dataset_dir, config)
+    forward, calls = pipe.unet.forward, []
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        (prediction,) = forward(*args, **kwargs)
+        return (prediction * (math.nan if len(calls) <= 2 else 1),)
+
+    pipe.unet.forward = broken
+    failed = learn_object(pipe, [first, second], config, silent)
+    assert list(failed) == [first.folder]
+    assert "the loss is not a number any more, by step 1 of 1" in failed[first.folder]
+    assert not first.embedding.exists() and second.is_learned
+
+
+def test_broken_record_is_one_line(dataset_dir: Path, pipe: StableDiffusionPipeline) -> None:
+    (job,) = jobs_of(dataset_dir, SHORT)
+    job.folder.mkdir()
+    job.embedding.write_bytes(b"")
+    (job.folder / "inversion.json").write_text("{}")
+    assert not job.is_learned
+    with pytest.raises(AlignDiffError, match="inversion.json: is no inversion record"):
+        check_jobs([job])
