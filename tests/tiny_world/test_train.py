@@ -75,7 +75,7 @@ def test_sample_weights_by_hand() -> None:
     step = torch.tensor([0, 500, 999])
     signal = schedule.alphas_cumprod[step].double().numpy()
     snr = signal / (1 - signal)
-    expected = np.minimum(snr, 5) / (snr + 1) + 0.2
+    expected = np.minimum(snr, 5) / (snr + 1) + 0.5
     assert sample_weights(schedule, step).numpy() == pytest.approx(expected, rel=1e-4)
 
 
