@@ -19,6 +19,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+# Spread of CLIP's word vectors. Learning rates of textual inversion are meant for this scale.
+CLIP_WORD_SPREAD = 0.02
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -98,9 +100,13 @@ def publish(work_dir: Path, output_dir: Path) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
+    from scripts.tiny_world.train_unet import WORD_SPREAD, shrink_residual_stream
+
     pipeline = StableDiffusionPipeline.from_pretrained(
-        work_dir / "unet" / "pipeline", dtype=torch.float16, safety_checker=None
+        work_dir / "unet" / "pipeline", dtype=torch.float32, safety_checker=None
     )
+    shrink_residual_stream(pipeline.text_encoder, CLIP_WORD_SPREAD / WORD_SPREAD)
+    pipeline.to(torch.float16)
     pipeline.save_pretrained(output_dir / "tiny", safe_serialization=True)
     shutil.copyfile(work_dir / "ssp" / "tiny_ssp.safetensors", output_dir / "tiny_ssp.safetensors")
 

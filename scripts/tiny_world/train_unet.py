@@ -99,6 +99,26 @@ def new_noise_schedule() -> DDPMScheduler:
 
 
 @torch.no_grad()
+def shrink_residual_stream(encoder: CLIPTextModel, factor: float) -> None:
+    """Multiply the vectors of words and positions by ``factor`` without changing any output.
+
+    All that is added to the residual stream shrinks with them, and so does what the layer norms
+    add to its variance; the norms, which alone read the stream, see the same.
+    """
+    tables = [encoder.embeddings.token_embedding, encoder.embeddings.position_embedding]
+    for table in tables:
+        table.weight.mul_(factor)
+    for layer in encoder.encoder.layers:
+        for writer in (layer.self_attn.out_proj, layer.mlp.fc2):
+            writer.weight.mul_(factor)
+            writer.bias.mul_(factor)
+    encoder.config.layer_norm_eps *= factor**2
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps *= factor**2
+
+
+@torch.no_grad()
 def encode_scenes(
     vae: AutoencoderKL, count: int, device: torch.device, workers: int, cache: Path
 ) -> Tensor:

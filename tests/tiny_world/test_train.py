@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from transformers import CLIPTextModel
 
 from aligndiff.models.segmenter import load_segmenter
+from scripts.tiny_world.captions import new_tokenizer
 from scripts.tiny_world.example import EXAMPLES
 from scripts.tiny_world.train import main
 from scripts.tiny_world.train_ssp import draw_identity
-from scripts.tiny_world.train_unet import new_noise_schedule, sample_weights
+from scripts.tiny_world.train_unet import (
+    new_noise_schedule,
+    new_text_encoder,
+    sample_weights,
+    shrink_residual_stream,
+)
 from scripts.tiny_world.training import cosine_rate
 
 
@@ -68,6 +75,20 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
 
 def test_segmenter_never_sees_the_example_objects() -> None:
     assert not {draw_identity(seed)[0] for seed in range(30)} & set(EXAMPLES)
+
+
+def test_shrinking_the_residual_stream_changes_no_output() -> None:
+    torch.manual_seed(0)
+    tokenizer = new_tokenizer()
+    encoder = new_text_encoder(tokenizer).eval()
+    ids = tokenizer(["a photo of a fish"], padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        before = encoder(ids).last_hidden_state
+        shrink_residual_stream(encoder, 0.1)
+        after = encoder(ids).last_hidden_state
+    assert encoder.get_input_embeddings().weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert torch.allclose(before, after, atol=1e-4)
+    assert CLIPTextModel(encoder.config).final_layer_norm.eps == pytest.approx(1e-7)
 
 
 def test_sample_weights_by_hand() -> None:
