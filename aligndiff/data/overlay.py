@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aligndiff.data.images import BACKGROUND, IGNORE, Uint8
-from aligndiff.data.ink import WHITE, Colour
+from aligndiff.data.ink import Colour
 
 MASK_COLOUR: Colour = (255, 40, 130)  # a pink that neither nature nor the tiny world has much of
 _IGNORE_COLOUR: Colour = (150, 150, 160)
-_TINT = 0.42  # how strongly the object is tinted
-_DIM = 0.62  # how bright the background stays
+_DIM = 0.45  # how bright the background stays
 _COOL, _HOT = 0.30, 0.72  # strength of the heat colours where the heatmap is 0 and 255
 _OUTLINE = 96  # px of image side for each px of outline
 
@@ -34,7 +33,7 @@ def overlay_heatmap(image: Uint8, heatmap: Uint8) -> Uint8:
 
 
 def overlay_mask(image: Uint8, mask: NDArray[np.bool_] | Uint8) -> Uint8:
-    """Tint and outline the object, dim the background, grey out what is ignored.
+    """Outline the object, in its own colours, on a dim grey background; grey what is ignored.
 
     image: uint8 RGB (h, w, 3); mask (h, w): bool, or uint8 0 background, 1 object, 255 ignore.
     Returns uint8 RGB (h, w, 3).
@@ -43,13 +42,12 @@ def overlay_mask(image: Uint8, mask: NDArray[np.bool_] | Uint8) -> Uint8:
     ignored = (mask == IGNORE) if mask.dtype == np.uint8 else np.zeros(mask.shape, dtype=bool)
     inside = (mask != BACKGROUND) & ~ignored
     drawn = image.astype(np.float32)
-    drawn[~inside] *= _DIM
-    drawn[inside] = drawn[inside] * (1 - _TINT) + np.asarray(MASK_COLOUR, np.float32) * _TINT
+    drawn[~inside] = drawn[~inside].mean(axis=1, keepdims=True) * _DIM
     drawn[ignored] = drawn[ignored] * 0.5 + np.asarray(_IGNORE_COLOUR, np.float32) * 0.5
     result = np.ascontiguousarray(np.round(drawn).astype(np.uint8))
     thickness = max(1, round(max(mask.shape) / _OUTLINE))
     outline, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(result, outline, -1, WHITE, thickness, cv2.LINE_AA)
+    cv2.drawContours(result, outline, -1, MASK_COLOUR, thickness, cv2.LINE_AA)
     return result
 
 
