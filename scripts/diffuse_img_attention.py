@@ -73,12 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv,
         progress=lambda: len(missing) - len(still_missing()),
         total=len(missing),
+        description="drawing",
         workers_overwrite=True,
     )
     if failed_workers is None and missing:
         pipe = _load(job.chosen, run)
         # Only now: a model that cannot be loaded must not cost the samples that are there.
-        prepare_folders(samples, share, run.overwrite)
+        prepare_folders(job.plans, samples, share, run.overwrite)
         synthesize(pipe, missing, job.config)
     failed = still_missing()
     _report(job, mine, missing, failed)

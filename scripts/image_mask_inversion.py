@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_jobs([job for jobs in objects for job in jobs])
     say(f"diffusion model: {chosen}")
 
+    if run.overwrite and not is_worker():
+        # What is there must not go for something that cannot be learned.
+        _check_that_learning_can_start(chosen, config, run)
     mine = (launched_share() or Share(0, 1)).of(objects)
     jobs = [job for jobs in mine for job in jobs]
     # A worker's parent has made room: what it cleared to be learned again must not be copied.
@@ -80,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     states = {
         job.folder: "copied" if job in copied else "skipped" for job in jobs if job.is_learned
     }
-    failed = _learn(mine, chosen, config, sheet, run, argv)
+    failed, failed_workers = _learn(mine, chosen, config, sheet, run, argv)
     states |= dict.fromkeys(failed, "failed")
     _report(objects, jobs, states, run)
-    return 1 if failed else 0
+    return 1 if failed or failed_workers else 0
 
 
 def _parser() -> OneLineParser:
@@ -94,6 +97,18 @@ def _parser() -> OneLineParser:
     return parser
 
 
+def _check_that_learning_can_start(
+    chosen: Chosen, config: InversionConfig, run: RunOptions
+) -> None:
+    """Raise the InputError that a wrong device, initializer or model would end the run with."""
+    from aligndiff.models.device import choose_device, choose_dtype
+    from aligndiff.models.diffusion import load_pipeline
+
+    dtype = choose_dtype(run.precision, choose_device(run.device))
+    initializer_id(load_tokenizer(chosen), config.initializer)
+    load_pipeline(chosen, "cpu", dtype)
+
+
 def _learn(
     objects: Sequence[Sequence[Job]],
     chosen: Chosen,
@@ -101,10 +116,10 @@ def _learn(
     sheet: SheetConfig,
     run: RunOptions,
     argv: Sequence[str],
-) -> dict[Path, str]:
+) -> tuple[dict[Path, str], int]:
     """Learn what is missing and draw its samples, here or in one process per device.
 
-    Returns why an embedding failed, by its folder.
+    Returns why an embedding failed, by its folder, and the number of processes that failed.
     """
 
     def is_done(job: Job) -> bool:
@@ -113,14 +128,15 @@ def _learn(
     missing = [job for jobs in objects for job in jobs if not is_done(job)]
     to_learn = sum(not job.is_learned for job in missing)
     if not missing:
-        return {}
+        return {}, 0
     if to_learn:
         initializer_id(load_tokenizer(chosen), config.initializer)
     failed_workers = launch_if_needed(
-        MODULE, run, argv, lambda: sum(map(is_done, missing)), len(missing)
+        MODULE, run, argv, lambda: sum(map(is_done, missing)), len(missing), "learning"
     )
     if failed_workers is not None:
-        return {job.folder: "see the worker's error" for job in missing if not is_done(job)}
+        lost = [job.folder for job in missing if not is_done(job)]
+        return dict.fromkeys(lost, "see the worker's error"), failed_workers
 
     from aligndiff.models.device import choose_device, choose_dtype
     from aligndiff.models.diffusion import load_pipeline
@@ -136,7 +152,7 @@ def _learn(
             for folder, reason in found.items():
                 warn(f"failed: {folder}: {reason}")
             failed |= found
-    return failed
+    return failed, 0
 
 
 def _report(

@@ -19,7 +19,7 @@ from aligndiff.data.refinement_plan import (
 )
 from aligndiff.data.refinement_sheet import write_refinement_sheet
 from aligndiff.ground.console import progress, say, table, warn
-from aligndiff.ground.errors import exit_with
+from aligndiff.ground.errors import AlignDiffError, exit_with
 from aligndiff.ground.launch import Share, is_worker, launched_share
 from aligndiff.models.device import known_precision
 from aligndiff.models.weights import Chosen, resolve_checkpoint
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     mine = (launched_share() or Share(0, 1)).of(plans)
     missing = [plan for plan in mine if run.overwrite or not plan.is_done]
     failed = _refine(missing, chosen, config, run, argv)
-    return max(_report(plans, mine, bool(missing), run), min(failed, 1))
+    return max(_report(plans, mine, run), min(failed, 1))
 
 
 def _tell_what_is_left_out(plans: Sequence[RefinementPlan], entries: int) -> None:
@@ -107,18 +107,25 @@ def _refine(
     def count_done() -> int:
         return sum(path.stat().st_mtime_ns != stamp for path, stamp in stamps.items())
 
-    failed_workers = launch_if_needed(MODULE, run, argv, count_done, len(stamps))
+    failed_workers = launch_if_needed(MODULE, run, argv, count_done, len(stamps), "segmenting")
     if failed_workers is not None:
         return failed_workers
     segmenter = SSPSegmenter(
         checkpoint.network, checkpoint.input_side, device, dtype, config.batch_size
     )
-    with progress("segmenting (two looks an image)", LOOKS * len(stamps)) as advance:
-        return sum(refine_entry(plan, segmenter, config, advance) for plan in missing)
+    import torch
+
+    try:
+        with progress("segmenting (two looks an image)", LOOKS * len(stamps)) as advance:
+            return sum(refine_entry(plan, segmenter, config, advance) for plan in missing)
+    except torch.OutOfMemoryError as error:
+        raise AlignDiffError(
+            "out of memory while segmenting: use a smaller --batch_size"
+        ) from error
 
 
 def _report(
-    plans: Sequence[RefinementPlan], mine: Sequence[RefinementPlan], worked: bool, run: RunOptions
+    plans: Sequence[RefinementPlan], mine: Sequence[RefinementPlan], run: RunOptions
 ) -> int:
     """Print what became of the samples, write the contact sheet; returns 1 when one failed, else 0.
 
@@ -134,8 +141,7 @@ def _report(
         say(f"masks of {plan.entry.id}: {plan.place.mask_path(0).parent}")
     sheet = sheet_path(run.dataset_dir, "3_masks")
     if not run.no_sheet and not is_worker() and (share is None or share.is_main):
-        if worked or not sheet.exists():
-            write_refinement_sheet(run.dataset_dir, plans)
+        write_refinement_sheet(run.dataset_dir, plans)
         say(f"contact sheet: {sheet}")
     return 1 if any(row.failed for row in rows) else 0
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, NoReturn, TypeVar, Union
 
 from aligndiff.data.bank_checks import CountTokens, parse_defaults
 from aligndiff.data.layout import DATASET_FILE
+from aligndiff.data.prompt_bank import rooted_defaults
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import read_json
 from aligndiff.ground.launch import launched_share, run_workers, visible_gpus
@@ -47,7 +48,8 @@ class RunOptions:
         default=0, metadata={"help": "processes to start; 0 is one per visible GPU, or just one"}
     )
     overwrite: bool = field(
-        default=False, metadata={"help": "make again what exists, also with other settings"}
+        default=False,
+        metadata={"help": "make again what exists; leave it out to continue"},
     )
     no_sheet: bool = field(
         default=False, metadata={"help": "do not write the contact sheet at the end"}
@@ -140,9 +142,7 @@ def token_counter(dataset_dir: Path, diffusion_model: str | None) -> CountTokens
         from aligndiff.models.weights import load_tokenizer, resolve_diffusion_model
 
         said = parse_defaults(read_json(dataset_dir / DATASET_FILE).get("defaults", {}))[0]
-        default = said.diffusion_model
-        if default and (dataset_dir / default).is_dir():
-            default = str(dataset_dir / default)
+        default = rooted_defaults(dataset_dir, said).diffusion_model
         return load_tokenizer(resolve_diffusion_model(diffusion_model, default))
 
     return lambda prompt: len(tokenizer()(prompt).input_ids)
@@ -154,11 +154,13 @@ def launch_if_needed(
     argv: Sequence[str],
     progress: Callable[[], int],
     total: int,
+    description: str,
     workers_overwrite: bool = False,
 ) -> int | None:
     """Start one worker per device when this process should not do the work itself.
 
-    `progress` counts the finished files of the run, `total` is how many there will be. With
+    `progress` counts the finished files of the run, `total` is how many there will be, and
+    `description` says what they are being done to, before the bar. With
     `workers_overwrite` a typed --overwrite reaches the workers; without it the caller has removed
     what is to be made again, and the workers only fill the gaps.
     Returns the number of workers that failed, or None: run in this process, which is itself a
@@ -170,7 +172,7 @@ def launch_if_needed(
     if len(devices) < 2:
         return None
     worker_argv = [word for word in argv if workers_overwrite or word != "--overwrite"]
-    return run_workers(module, worker_argv, devices, progress=progress, total=total)
+    return run_workers(module, worker_argv, devices, progress, total, description)
 
 
 def _worker_devices(run: RunOptions) -> list[str | None]:

@@ -22,6 +22,11 @@ Step = Literal["1_inversion", "2_synthesis", "3_masks"]
 
 DATASET_FILE = "dataset.json"
 
+# What an embedding's folder holds.
+EMBEDDING = "learned_embeds.safetensors"
+INVERSION_RECORD = "inversion.json"
+LOSS_PLOT = "loss.png"
+
 _RECORD = re.compile(r"image_(\d{6,})\.json")
 
 
@@ -32,16 +37,7 @@ def embedding_dir(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = N
 
 
 def embedding_file(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
-    return embedding_dir(root, entry, bg_lambda) / "learned_embeds.safetensors"
-
-
-def inversion_record(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
-    """The settings, the seed and the loss curve of an embedding."""
-    return embedding_dir(root, entry, bg_lambda) / "inversion.json"
-
-
-def loss_plot_file(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
-    return embedding_dir(root, entry, bg_lambda) / "loss.png"
+    return embedding_dir(root, entry, bg_lambda) / EMBEDDING
 
 
 def sheet_path(root: Path, step: Step) -> Path:

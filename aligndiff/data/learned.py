@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aligndiff.data.layout import embedding_dir
+from aligndiff.data.layout import EMBEDDING, INVERSION_RECORD, LOSS_PLOT, embedding_dir
 from aligndiff.data.prompt_bank import PLACEHOLDER, EmbeddingEntry
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json
 
-EMBEDDING = "learned_embeds.safetensors"
-RECORD = "inversion.json"
-LOSS_PLOT = "loss.png"
 SAMPLES = "samples"
 
 
@@ -40,12 +37,12 @@ class InversionRecord:
     def write(self, folder: Path) -> None:
         """Write `inversion.json` into `folder`."""
         record = {"settings": self.settings, "fingerprint": self.fingerprint, "ran_on": self.ran_on}
-        write_json(folder / RECORD, {**record, "loss": list(self.loss)})
+        write_json(folder / INVERSION_RECORD, {**record, "loss": list(self.loss)})
 
 
 def read_record(folder: Path) -> InversionRecord | None:
     """The record in `folder`, None when there is none. Raises InputError when it is broken."""
-    path = folder / RECORD
+    path = folder / INVERSION_RECORD
     if not path.exists():
         return None
     found = read_json(path)
@@ -131,7 +128,7 @@ def prepare(jobs: Sequence[Job], overwrite: bool) -> list[Job]:
 
 def clear(folder: Path) -> None:
     """Remove an embedding and all that goes with it, the embedding first; sweep folders stay."""
-    for name in (EMBEDDING, RECORD, LOSS_PLOT):
+    for name in (EMBEDDING, INVERSION_RECORD, LOSS_PLOT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / SAMPLES, ignore_errors=True)
 
@@ -166,7 +163,7 @@ def adopt(source: Path, target: Path) -> None:
     clear(target)
     if (source / SAMPLES).is_dir():
         shutil.copytree(source / SAMPLES, target / SAMPLES)
-    for name in (RECORD, LOSS_PLOT, EMBEDDING):
+    for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
         if (source / name).exists():
             with atomic_path(target / name) as temporary:
                 shutil.copyfile(source / name, temporary)
@@ -190,7 +187,7 @@ def _conflict(job: Job) -> str | None:
     except InputError as error:
         return f"{error}; --overwrite learns it again"
     if record is None:
-        reason = f"there is no {RECORD} to tell how it was learned"
+        reason = f"there is no {INVERSION_RECORD} to tell how it was learned"
     else:
         reason = "; ".join(differences(record.settings, job.settings))
     return f"{job.embedding}: {reason}; --overwrite learns it again"

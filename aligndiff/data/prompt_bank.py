@@ -101,7 +101,7 @@ def load_prompt_bank(
     problems = _check_lengths(entries, raw_entries, count_tokens, problems)
     if problems:
         raise InputError(problems)
-    bank = PromptBank(root, tuple(entry for _, entry in entries), _rooted(root, defaults))
+    bank = PromptBank(root, tuple(entry for _, entry in entries), rooted_defaults(root, defaults))
     return bank.select(categories)
 
 
@@ -185,7 +185,7 @@ def _categories(raw_entries: Sequence[object]) -> list[str]:
     return [name.strip() for name in named if isinstance(name, str) and name.strip()]
 
 
-def _rooted(root: Path, defaults: Defaults) -> Defaults:
+def rooted_defaults(root: Path, defaults: Defaults) -> Defaults:
     """Weights that lie in the dataset folder by their full path; other names as they are."""
     found = {
         key: str(root / said)

@@ -21,7 +21,7 @@ from aligndiff.data.images import (
     write_mask,
 )
 from aligndiff.data.records import MaskSource, SampleRecord
-from aligndiff.data.refinement_plan import RefinementPlan, settings_on_disk
+from aligndiff.data.refinement_plan import RefinementPlan
 from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import write_json
@@ -85,8 +85,7 @@ def begin(plan: RefinementPlan) -> None:
         if sample.refinement is not None:
             _forgotten(sample).write(plan.place.record_path(sample.index))
         plan.place.mask_path(sample.index).unlink(missing_ok=True)
-    if settings_on_disk(plan) != plan.settings:
-        write_json(plan.settings_file, {"settings": dict(plan.settings)})
+    write_json(plan.settings_file, {"settings": dict(plan.settings)})
 
 
 def write_mask_and_record(

@@ -50,8 +50,13 @@ class Sample:
 
     @property
     def is_made(self) -> bool:
-        """Whether its record says it was made as it is planned now."""
-        return is_made(self.record_path, self.plan.record.fingerprint)
+        """Whether its files are there and its record says it was made as it is planned now."""
+        place, image_format = self.plan.place, self.plan.record.settings["image_format"]
+        return (
+            is_made(self.record_path, self.plan.record.fingerprint)
+            and place.image_path(self.index, image_format).is_file()
+            and place.heatmap_path(self.index).is_file()
+        )
 
     @property
     def stamp(self) -> int | None:
@@ -116,7 +121,9 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed)
 
 
-def prepare_folders(samples: Sequence[Sample], share: Share, overwrite: bool) -> None:
+def prepare_folders(
+    plans: Iterable[EntryPlan], samples: Sequence[Sample], share: Share, overwrite: bool
+) -> None:
     """Write every entry's record; with `overwrite` first remove the share's old samples.
 
     The first process also removes what lies beyond the asked count. Several processes may do this
@@ -125,13 +132,20 @@ def prepare_folders(samples: Sequence[Sample], share: Share, overwrite: bool) ->
     if overwrite:
         for sample in share.of(samples):
             discard_sample(sample.plan.place, sample.index)
-    for plan in {sample.plan.entry.id: sample.plan for sample in samples}.values():
+    for plan in plans:
         if overwrite and share.is_main:
             for index in plan.place.indices():
                 if index >= plan.count:
                     discard_sample(plan.place, index)
-        if EntryRecord.read_or_none(plan.place.entry_json) != plan.record:
+        if (plan.count or plan.place.entry_json.exists()) and not _is_recorded(plan):
             plan.record.write(plan.place.entry_json)
+
+
+def _is_recorded(plan: EntryPlan) -> bool:
+    try:
+        return EntryRecord.read_or_none(plan.place.entry_json) == plan.record
+    except InputError:  # a broken record is written anew
+        return False
 
 
 def discard_sample(place: EntryFolder, index: int) -> None:

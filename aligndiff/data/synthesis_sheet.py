@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aligndiff.data.images import read_grey, read_image
@@ -12,6 +12,7 @@ from aligndiff.data.records import SampleRecord
 from aligndiff.data.sample_plan import EntryPlan
 from aligndiff.data.sheet import SheetRow, SheetSample, step_sheet, write_sheet
 from aligndiff.data.support import load_support
+from aligndiff.ground.errors import InputError
 
 SAMPLES_SHOWN = 6  # of each entry, three beside each other
 
@@ -30,8 +31,17 @@ def _row(root: Path, plan: EntryPlan) -> SheetRow:
         title=plan.entry.category,
         subtitle=plan.record.prompt,
         support=load_support(root / plan.entry.support_dir),
-        samples=[_sample(plan, index) for index in itertools.islice(made, SAMPLES_SHOWN)],
+        samples=list(itertools.islice(_readable(plan, made), SAMPLES_SHOWN)),
     )
+
+
+def _readable(plan: EntryPlan, indices: Iterable[int]) -> Iterator[SheetSample]:
+    """The samples that can be shown; another process may be replacing the others."""
+    for index in indices:
+        try:
+            yield _sample(plan, index)
+        except InputError:
+            continue
 
 
 def _sample(plan: EntryPlan, index: int) -> SheetSample:

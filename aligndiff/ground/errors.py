@@ -50,14 +50,16 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     except AlignDiffError as error:
         code = _report(error.problems, error.exit_code)
     except KeyboardInterrupt:
-        print("stopped; run the same command again to continue", file=sys.stderr)
+        print(
+            "stopped; run the same command again, without --overwrite, to continue", file=sys.stderr
+        )
         code = _STOPPED
     except OSError as error:
         if error.errno not in _MACHINE_FAULTS:
             raise
         where = f"{error.filename}: " if error.filename else ""
         reason = os.strerror(error.errno or 0)
-        again = "put that right and run the same command again to continue"
+        again = "put that right and run the same command again, without --overwrite, to continue"
         code = _report([f"{where}{reason}; {again}"], AlignDiffError.exit_code)
     sys.exit(code)
 

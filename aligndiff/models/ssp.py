@@ -156,7 +156,9 @@ def masked_average_pooling(features: Tensor, mask: Tensor) -> Tensor:
     size = (features.shape[-2], features.shape[-1])
     grid = F.interpolate(mask, size=size, mode="bilinear", align_corners=True)
     missed = grid.sum(dim=(2, 3), keepdim=True) == 0
-    grid = torch.where(missed, F.adaptive_avg_pool2d(mask, size), grid)
+    if missed.any():
+        # On the CPU: not every device pools to sizes that do not divide evenly.
+        grid = torch.where(missed, F.adaptive_avg_pool2d(mask.cpu(), size).to(grid), grid)
     total = (features * grid).sum(dim=(2, 3))
     return total / (grid.sum(dim=(2, 3)) + POOLING_EPSILON)
 

@@ -202,8 +202,9 @@ def missing_model(chosen: Chosen, reason: str) -> MissingWeightsError:
     words = " ".join(reason.split())
     short = words if len(words) <= 160 else words[:157] + "..."
     where = "folder" if isinstance(chosen.location, Path) else "hub or its local cache"
+    no_folder = "" if isinstance(chosen.location, Path) else "no such folder, and "
     return MissingWeightsError(
-        f"diffusion model {chosen}: cannot be loaded from the {where} ({short}); "
+        f"diffusion model {chosen}: {no_folder}cannot be loaded from the {where} ({short}); "
         f"docs/PREPARE.md says how to get it; {OFFER_TINY_MODEL}"
     )
 

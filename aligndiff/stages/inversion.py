@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.data.images import write_image
-from aligndiff.data.learned import LOSS_PLOT, InversionRecord, Job, clear
+from aligndiff.data.layout import LOSS_PLOT
+from aligndiff.data.learned import InversionRecord, Job, clear
 from aligndiff.data.plot import loss_plot
 from aligndiff.data.prompt_bank import placeholder_tokens
 from aligndiff.data.sample_plan import sample_seed
@@ -85,8 +86,8 @@ class InversionConfig:
             raise InputError(f"--inversion_lr: must be above 0, is {self.inversion_lr}")
         if not self.bg_lambda or not all(0 <= value < math.inf for value in self.bg_lambda):
             raise InputError("--bg_lambda: needs one or more numbers, each 0 or more")
-        if len(set(self.bg_lambda)) < len(self.bg_lambda):
-            raise InputError("--bg_lambda: the same value is there twice")
+        if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
+            raise InputError("--bg_lambda: the same value is there twice (to six digits)")
         side = self.resolution
         if side is not None and (side < 64 or side % 8):
             raise InputError(f"--resolution: must be a multiple of 8 from 64 on, is {side}")

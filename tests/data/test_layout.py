@@ -7,8 +7,6 @@ from aligndiff.data.layout import (
     EntryFolder,
     embedding_dir,
     embedding_file,
-    inversion_record,
-    loss_plot_file,
     sheet_path,
 )
 
@@ -20,8 +18,6 @@ def test_embeddings() -> None:
     folder = ROOT / "objects/fish/learned_embeddings"
     assert embedding_dir(ROOT, ENTRY) == folder
     assert embedding_file(ROOT, ENTRY) == folder / "learned_embeds.safetensors"
-    assert inversion_record(ROOT, ENTRY) == folder / "inversion.json"
-    assert loss_plot_file(ROOT, ENTRY) == folder / "loss.png"
     assert embedding_dir(ROOT, ENTRY, 1.0) == folder / "bg_lambda_1"
     assert embedding_file(ROOT, ENTRY, 0.2) == folder / "bg_lambda_0.2/learned_embeds.safetensors"
 

@@ -34,7 +34,7 @@ ENTRIES = [entry("dog", f"{word} dog") for word in ("big", "old", "red")] + [ent
 
 
 def plan(root: Path, count: int = 3, **settings: object) -> EntryPlan:
-    values = {"guidance_scale": 7.5, "seed": 0} | settings
+    values = {"guidance_scale": 7.5, "seed": 0, "image_format": "jpg"} | settings
     record = EntryRecord(
         entry_id=ENTRIES[0].id,
         type="text",
@@ -92,7 +92,7 @@ def test_shares_are_disjoint_and_complete(tmp_path: Path, world_size: int) -> No
 
 def test_other_settings_are_named(tmp_path: Path) -> None:
     first = plan(tmp_path)
-    prepare_folders(list_samples([first], 0), ALONE, overwrite=False)
+    prepare_folders([first], list_samples([first], 0), ALONE, overwrite=False)
     check_settings([plan(tmp_path, guidance_scale=5)])  # no sample yet: nothing to mix up
     make(list_samples([first], 0)[0])
     check_settings([plan(tmp_path, count=50)])
@@ -119,17 +119,46 @@ def test_a_sample_is_made_when_its_record_has_the_plans_fingerprint(tmp_path: Pa
 def test_overwrite_removes_the_own_share_and_the_first_process_the_surplus(tmp_path: Path) -> None:
     for sample in list_samples([plan(tmp_path, 6)], 0):
         make(sample)
-    wanted = list_samples([plan(tmp_path, 4)], 0)
-    prepare_folders(wanted, Share(1, 2), overwrite=True)
+    plans = [plan(tmp_path, 4)]
+    wanted = list_samples(plans, 0)
+    prepare_folders(plans, wanted, Share(1, 2), overwrite=True)
     assert plan(tmp_path).place.indices() == [0, 2, 4, 5]
-    prepare_folders(wanted, Share(0, 2), overwrite=True)
+    prepare_folders(plans, wanted, Share(0, 2), overwrite=True)
     assert files(tmp_path) == set()
+
+
+def test_overwrite_leaves_no_old_sample_of_an_entry_that_is_asked_for_none(tmp_path: Path) -> None:
+    for sample in list_samples([plan(tmp_path, 2)], 0):
+        make(sample)
+    nothing = plan(tmp_path, 0, guidance_scale=5)
+    prepare_folders([nothing], [], ALONE, overwrite=True)
+    assert files(tmp_path) == set()
+    check_settings([nothing])
+
+
+def test_overwrite_gets_over_a_broken_entry_record(tmp_path: Path) -> None:
+    broken = plan(tmp_path)
+    broken.place.folder.mkdir(parents=True)
+    broken.place.entry_json.write_text("{")
+    prepare_folders([broken], list_samples([broken], 0), ALONE, overwrite=True)
+    assert EntryRecord.read(broken.place.entry_json) == broken.record
+
+
+@pytest.mark.parametrize("lost", ["image", "heatmap"])
+def test_a_sample_that_lost_a_file_is_made_again(tmp_path: Path, lost: str) -> None:
+    sample = list_samples([plan(tmp_path)], 0)[0]
+    make(sample)
+    assert sample.is_made
+    place = sample.plan.place
+    (place.image_path(0, "jpg") if lost == "image" else place.heatmap_path(0)).unlink()
+    assert not sample.is_made
 
 
 def test_without_overwrite_nothing_is_removed(tmp_path: Path) -> None:
     for sample in list_samples([plan(tmp_path, 6)], 0):
         make(sample)
     before = files(tmp_path)
-    prepare_folders(list_samples([plan(tmp_path, 4)], 0), ALONE, overwrite=False)
+    plans = [plan(tmp_path, 4)]
+    prepare_folders(plans, list_samples(plans, 0), ALONE, overwrite=False)
     assert files(tmp_path) == before
     assert EntryRecord.read(plan(tmp_path).place.entry_json) == plan(tmp_path).record

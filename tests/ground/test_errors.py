@@ -34,12 +34,16 @@ def test_errors_survive_pickling() -> None:
         (AlignDiffError("two of six failed"), 1, "error: two of six failed\n"),
         (InputError(["a: bad", "b: bad"]), 2, "error: a: bad\nerror: b: bad\n"),
         (MissingWeightsError("no weights"), 2, "error: no weights\n"),
-        (KeyboardInterrupt(), 130, "stopped; run the same command again to continue\n"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "stopped; run the same command again, without --overwrite, to continue\n",
+        ),
         (
             OSError(errno.ENOSPC, "No space left on device", "a.png"),
             1,
-            "error: a.png: No space left on device; put that right and run the same command again"
-            " to continue\n",
+            "error: a.png: No space left on device; put that right and run the same command again,"
+            " without --overwrite, to continue\n",
         ),
     ],
 )

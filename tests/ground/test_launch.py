@@ -108,7 +108,7 @@ def test_stopping_the_parent_stops_the_workers(number: signal.Signals, folder: P
     parent.send_signal(number)
     _, errors = parent.communicate(timeout=20)
     assert parent.returncode == 130
-    assert errors == "stopped; run the same command again to continue\n"
+    assert errors == "stopped; run the same command again, without --overwrite, to continue\n"
     assert time.monotonic() - begin < 8
     assert told(folder) == []
 

@@ -122,7 +122,7 @@ def test_load_tokenizer_reads_a_folder_and_fails_in_one_line(
     with pytest.raises(MissingWeightsError) as caught:
         load_tokenizer(Chosen("no/model", "no/model", "command line"))
     (line,) = caught.value.problems
-    assert "no/model (command line): cannot be loaded from the hub" in line
+    assert "no/model (command line): no such folder, and cannot be loaded from the hub" in line
     assert line.endswith("--diffusion_model tiny")
 
 

@@ -90,6 +90,19 @@ def test_overwrite_learns_the_same_again(start: Any, dataset_dir: Path) -> None:
     assert not (dataset_dir / BIRD).exists() and not (dataset_dir / "sheets").exists()
 
 
+@pytest.mark.parametrize("mistake", [("--initializer", "albatross"), ("--device", "cuda")])
+def test_overwrite_costs_nothing_when_learning_cannot_start(
+    start: Any, dataset_dir: Path, mistake: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    options = ("--categories", "fish", "--no_sheet")
+    assert start(*options) == 0
+    before = rows(dataset_dir / FISH)
+    with pytest.raises(InputError):
+        start(*options, "--overwrite", *mistake)
+    assert rows(dataset_dir / FISH) == before
+
+
 def test_sweep_then_pick(start: Any, dataset_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ("--categories", "fish", "--bg_lambda", "0.2", "1.0")
     assert start(*sweep, "--sheet_samples", "1") == 0

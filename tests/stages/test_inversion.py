@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
-from aligndiff.data.layout import embedding_file, inversion_record
+from aligndiff.data.layout import embedding_file
 from aligndiff.data.learned import Job, check_jobs, plan_jobs, prepare, read_record
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.support import load_support
@@ -150,7 +150,11 @@ def test_initializer_must_be_one_token(pipe: StableDiffusionPipeline, word: str)
         ({"inversion_steps": 0}, "--inversion_steps: must be 1 or more, is 0"),
         ({"inversion_lr": math.nan}, "--inversion_lr: must be above 0, is nan"),
         ({"bg_lambda": (-0.1,)}, "--bg_lambda: needs one or more numbers, each 0 or more"),
-        ({"bg_lambda": (0.6, 0.6)}, "--bg_lambda: the same value is there twice"),
+        ({"bg_lambda": (0.6, 0.6)}, "--bg_lambda: the same value is there twice (to six digits)"),
+        (
+            {"bg_lambda": (0.60000001, 0.6)},
+            "--bg_lambda: the same value is there twice (to six digits)",
+        ),
         ({"vectors": 17}, "--vectors: must be 1 to 16, is 17"),
         ({"resolution": 100}, "--resolution: must be a multiple of 8 from 64 on, is 100"),
     ],
@@ -200,7 +204,7 @@ def test_record_tells_settings_and_loss(pipe: StableDiffusionPipeline, dataset_d
     assert (job.folder / "loss.png").exists()
     bank = load_prompt_bank(dataset_dir)
     assert job.embedding == embedding_file(bank.root, bank.objects[0])
-    assert job.folder / "inversion.json" == inversion_record(bank.root, bank.objects[0])
+    assert (job.folder / "inversion.json").exists()
 
 
 def test_sweep_encodes_once_and_is_adopted(

@@ -45,7 +45,7 @@ def plans_for(
     root: Path, chosen: Chosen, config: SynthesisConfig, categories: tuple[str, ...] = ()
 ) -> list[EntryPlan]:
     plans = plan_synthesis(load_prompt_bank(root, categories), chosen, config, "auto")
-    prepare_folders(list_samples(plans, config.seed), Share(0, 1), overwrite=False)
+    prepare_folders(plans, list_samples(plans, config.seed), Share(0, 1), overwrite=False)
     return plans
 
 
