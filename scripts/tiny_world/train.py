@@ -36,8 +36,8 @@ class Recipe:
 
 RECIPES = {
     "vae": Recipe(steps=5500, batch_size=16, rate=2e-3, scenes=6000),
-    "unet": Recipe(steps=6000, batch_size=48, rate=1.5e-3, scenes=24000),
-    "ssp": Recipe(steps=1000, batch_size=6, rate=2e-3, scenes=1500),
+    "unet": Recipe(steps=4500, batch_size=48, rate=1.5e-3, scenes=24000),
+    "ssp": Recipe(steps=700, batch_size=6, rate=2e-3, scenes=1500),
 }
 
 

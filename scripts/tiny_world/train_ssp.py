@@ -26,7 +26,8 @@ from aligndiff.models.ssp import (
 )
 from aligndiff.models.ssp_checkpoint import save_ssp
 from scripts.tiny_world.example import BASE_CATEGORIES, resembles_an_example
-from scripts.tiny_world.scene import SIDE, random_look, random_scene, render
+from scripts.tiny_world.looks import Look
+from scripts.tiny_world.scene import SIDE, Scene, random_look, random_scene, render
 from scripts.tiny_world.training import Run, choose_device, cosine_rate, mixed_precision
 
 CONFIG = SSPConfig(width=16, blocks=(2, 2, 3))
@@ -53,9 +54,19 @@ def draw_identity(seed: int) -> tuple[str, np.ndarray, np.ndarray]:
     look = random_look(rng)
     while resembles_an_example(look):
         look = random_look(rng)
-    scenes = [random_scene(int(rng.integers(2**40)), category, look) for _ in range(VIEWS)]
-    drawn = [render(scene) for scene in scenes]
+    drawn = [render(base_scene(rng, category, look)) for _ in range(VIEWS)]
     return category, np.stack([d.image for d in drawn]), np.stack([d.masks[0] for d in drawn])
+
+
+def base_scene(rng: np.random.Generator, category: str, look: Look) -> Scene:
+    """A scene in which no example object and no example look occurs, not even beside the object."""
+    while True:
+        scene = random_scene(int(rng.integers(2**40)), category, look)
+        if all(
+            thing.category in BASE_CATEGORIES and not resembles_an_example(thing.look)
+            for thing in scene.things
+        ):
+            return scene
 
 
 def draw_identities(first_seed: int, count: int, workers: int) -> Views:

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from aligndiff.ground.files import atomic_path, file_fingerprint
 from scripts.tiny_world.captions import MAX_LENGTH, caption, new_tokenizer
 from scripts.tiny_world.scene import random_scene
 from scripts.tiny_world.training import (
@@ -35,6 +36,7 @@ from scripts.tiny_world.training import (
     to_signed,
 )
 
+VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 EMPTY_CAPTIONS = 0.1  # share of captions left empty
 SNR_CAP, WEIGHT_FLOOR = 5.0, 0.5
 # The text encoder starts with words far apart (the library's spread is 0.02) and learns slowly.
@@ -136,7 +138,8 @@ def encode_scenes(
             parts.append((mean.float() * vae.config.scaling_factor).half().cpu())
         print(f"encoded {start + len(images)} of {count} scenes", flush=True)
     latents = torch.cat(parts).contiguous()
-    save_file({"latents": latents}, cache)
+    with atomic_path(cache) as beside:
+        save_file({"latents": latents}, beside)
     return latents
 
 
@@ -253,7 +256,9 @@ def train_unet(
     device = choose_device(device_name)
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(vae_folder)
-    latents = encode_scenes(vae, scenes, device, workers, run.folder / "latents.safetensors")
+    # Named after what decides them: another VAE or another count has latents of its own.
+    name = f"latents-{scenes}-{file_fingerprint(vae_folder / VAE_WEIGHTS)}.safetensors"
+    latents = encode_scenes(vae, scenes, device, workers, run.folder / name)
     model = TextToLatents(new_tokenizer()).to(device).train()
     model.unet.to(memory_format=torch.channels_last)
     optimizer = new_optimizer(model)

@@ -13,9 +13,10 @@ from transformers import CLIPTextModel
 
 from aligndiff.models.segmenter import load_segmenter
 from scripts.tiny_world.captions import new_tokenizer
-from scripts.tiny_world.example import EXAMPLES
+from scripts.tiny_world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.looks import Look
 from scripts.tiny_world.train import main
-from scripts.tiny_world.train_ssp import draw_identity
+from scripts.tiny_world.train_ssp import base_scene, draw_identity
 from scripts.tiny_world.train_unet import (
     new_noise_schedule,
     new_text_encoder,
@@ -73,8 +74,14 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     assert all(torch.equal(first, second) for first, second in pairs)
 
 
-def test_segmenter_never_sees_the_example_objects() -> None:
+def test_segmenter_never_sees_the_example_objects_not_even_beside_others() -> None:
     assert not {draw_identity(seed)[0] for seed in range(30)} & set(EXAMPLES)
+    rng = np.random.default_rng(0)
+    scenes = [base_scene(rng, "car", Look("plain", "red")) for _ in range(300)]
+    assert any(len(scene.things) == 2 for scene in scenes)
+    things = [thing for scene in scenes for thing in scene.things]
+    assert not {thing.category for thing in things} & set(EXAMPLES)
+    assert not any(resembles_an_example(thing.look) for thing in things)
 
 
 def test_shrinking_the_residual_stream_changes_no_output() -> None:
