@@ -54,6 +54,9 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
             "stopped; run the same command again, without --overwrite, to continue", file=sys.stderr
         )
         code = _STOPPED
+    except BrokenPipeError:  # nobody reads our output any more, as after `| head`
+        sys.stdout = open(os.devnull, "w")
+        code = AlignDiffError.exit_code
     except OSError as error:
         if error.errno not in _MACHINE_FAULTS:
             raise

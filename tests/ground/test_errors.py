@@ -33,6 +33,7 @@ def test_errors_survive_pickling() -> None:
     [
         (AlignDiffError("two of six failed"), 1, "error: two of six failed\n"),
         (InputError(["a: bad", "b: bad"]), 2, "error: a: bad\nerror: b: bad\n"),
+        (BrokenPipeError(), 1, ""),
         (MissingWeightsError("no weights"), 2, "error: no weights\n"),
         (
             KeyboardInterrupt(),
