@@ -50,9 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_config_options(parser, RefinementConfig, "masks")
     args = parser.parse_args(argv)
-    run, config = config_from_args(RunOptions, args), config_from_args(RefinementConfig, args)
+    # Built once more below, with the prompt bank's defaults: what is typed is checked first.
+    run, _ = config_from_args(RunOptions, args), config_from_args(RefinementConfig, args)
 
     bank = load_prompt_bank(run.dataset_dir, run.categories)
+    config = config_from_args(
+        RefinementConfig,
+        args,
+        heatmap_threshold=bank.defaults.heatmap_threshold,
+        consensus_iou_threshold=bank.defaults.consensus_iou_threshold,
+    )
     chosen = resolve_checkpoint(args.fss_ckpt_path, bank.defaults.fss_ckpt_path)
     run = replace(run, precision=known_precision(run.precision, run.device))
     plans = plan_refinements(bank, config, Path(chosen.location), run.precision)

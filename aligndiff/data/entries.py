@@ -90,6 +90,8 @@ class Defaults(_Model):
     fss_ckpt_path: Words | None = None
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     num_inference_steps: int | None = Field(default=None, ge=1)
+    heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
 def _slug(words: str) -> str:

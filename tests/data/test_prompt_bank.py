@@ -290,7 +290,8 @@ def test_no_dataset_folder(tmp_path: Path) -> None:
         (
             {"diffusion_modle": "tiny"},
             'diffusion_modle: unknown key (did you mean "diffusion_model"?); the keys are '
-            "diffusion_model, fss_ckpt_path, guidance_scale, num_inference_steps",
+            "diffusion_model, fss_ckpt_path, guidance_scale, num_inference_steps, "
+            "heatmap_threshold, consensus_iou_threshold",
         ),
         ({"diffusion_model": 15}, "diffusion_model: must be a text in quotes, not a number"),
         ({"fss_ckpt_path": ""}, "fss_ckpt_path: is empty; give a name or a path"),

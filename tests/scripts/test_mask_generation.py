@@ -268,3 +268,14 @@ def test_help_needs_no_torch_and_names_the_thresholds():
     for flag in ("consensus_iou", "foreground", "heatmap", "pseudo_label"):
         assert f"--{flag}_threshold" in result.stdout
     assert "(default: 0.8)" in result.stdout and "--fss_ckpt_path" in result.stdout
+
+
+def test_thresholds_of_the_prompt_bank_give_way_to_the_command_line(synthesized, checkpoint):
+    path = synthesized / "dataset.json"
+    bank = json.loads(path.read_text())
+    bank["defaults"] = {"heatmap_threshold": 0.6, "consensus_iou_threshold": 0.7}
+    path.write_text(json.dumps(bank))
+    argv = arguments(synthesized, checkpoint, "--no_sheet", "--heatmap_threshold", "0.3")
+    assert mask_generation.main(argv) == 0
+    written = json.loads(next(synthesized.rglob("refinement.json")).read_text())["settings"]
+    assert (written["heatmap_threshold"], written["consensus_iou_threshold"]) == (0.3, 0.7)
