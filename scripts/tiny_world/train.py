@@ -14,6 +14,7 @@ its number of steps; a checkpoint, a log.jsonl and a picture to look at lie in W
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -108,7 +109,16 @@ def publish(work_dir: Path, output_dir: Path) -> None:
     shrink_residual_stream(pipeline.text_encoder, CLIP_WORD_SPREAD / WORD_SPREAD)
     pipeline.to(torch.float16)
     pipeline.save_pretrained(output_dir / "tiny", safe_serialization=True)
+    for path in (output_dir / "tiny").rglob("*.json"):
+        forget_where_it_was(path)
     shutil.copyfile(work_dir / "ssp" / "tiny_ssp.safetensors", output_dir / "tiny_ssp.safetensors")
+
+
+def forget_where_it_was(path: Path) -> None:
+    """Take the folder that a model was loaded from out of its configuration."""
+    config = json.loads(path.read_text())
+    if config.pop("_name_or_path", None) is not None:
+        path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

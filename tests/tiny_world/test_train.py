@@ -54,6 +54,7 @@ def test_published_models_load_and_work(trained: Path) -> None:
     pipe = StableDiffusionPipeline.from_pretrained(
         output / "tiny", dtype=torch.float32, safety_checker=None
     )
+    assert not any(str(trained) in path.read_text() for path in output.rglob("*.json"))
     pipe.set_progress_bar_config(disable=True)
     image = pipe("a photo of a fish", num_inference_steps=1, output_type="np").images[0]
     assert image.shape == (128, 128, 3)
