@@ -55,7 +55,7 @@ def test_weights_that_are_not_there_are_one_line_that_offers_tiny(tmp_path: Path
     with pytest.raises(MissingWeightsError) as caught:
         load_pipeline(Chosen("no/model", "no/model", "dataset.json"), CPU, torch.float32)
     (line,) = caught.value.problems
-    assert line.startswith("diffusion model no/model (dataset.json): cannot be loaded from the hub")
+    assert line.startswith("diffusion model no/model (dataset.json): no such folder, and cannot be")
     assert line.endswith("--diffusion_model tiny")
     with pytest.raises(MissingWeightsError, match="cannot be loaded from the folder"):
         load_pipeline(Chosen("broken", tmp_path, "command line"), CPU, torch.float32)
