@@ -14,6 +14,7 @@ from typing import Any
 
 from aligndiff.data.layout import EMBEDDING, INVERSION_RECORD, LOSS_PLOT, embedding_dir
 from aligndiff.data.prompt_bank import PLACEHOLDER, EmbeddingEntry
+from aligndiff.data.records import describe_changes
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json
@@ -149,15 +150,6 @@ def final_loss(job: Job) -> float | None:
     return sum(last) / len(last)
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What changed between settings, in phrases such as "bg_lambda was 0.2, now 0.6"."""
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    phrases = {key: f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed}
-    if "support" in phrases:
-        phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
-    return list(phrases.values())
-
-
 def adopt(source: Path, target: Path) -> None:
     """Copy an embedding with all that goes with it, itself last: half a copy is none."""
     clear(target)
@@ -189,5 +181,5 @@ def _conflict(job: Job) -> str | None:
     if record is None:
         reason = f"there is no {INVERSION_RECORD} to tell how it was learned"
     else:
-        reason = "; ".join(differences(record.settings, job.settings))
+        reason = describe_changes(record.settings, job.settings)
     return f"{job.embedding}: {reason}; --overwrite learns it again"

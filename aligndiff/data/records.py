@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -107,3 +108,12 @@ def is_made(path: str | Path, fingerprint: str) -> bool:
     """Whether step 2 is done with the sample whose record is `path`, with these settings."""
     record = SampleRecord.read_or_none(path)
     return record is not None and record.fingerprint == fingerprint
+
+
+def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs between settings, in words: "guidance_scale was 7.5, now 5"."""
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    phrases = {key: f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed}
+    if "support" in phrases:
+        phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
+    return ", ".join(phrases.values())

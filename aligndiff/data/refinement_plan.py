@@ -14,8 +14,7 @@ from typing import Any
 
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import Entry, PromptBank
-from aligndiff.data.records import EntryRecord, SampleRecord
-from aligndiff.data.sample_plan import describe_changes
+from aligndiff.data.records import EntryRecord, SampleRecord, describe_changes
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint, read_json
@@ -217,6 +216,4 @@ def settings_on_disk(plan: RefinementPlan) -> dict[str, Any]:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if not old:
         return f"there is no {SETTINGS_FILE} to tell which"
-    old, new = dict(old), dict(new)
-    support = "the support pairs changed" if old.pop("support", None) != new.pop("support") else ""
-    return ", ".join(filter(None, [describe_changes(old, new), support]))
+    return describe_changes(old, new)

@@ -7,14 +7,13 @@ seed) alone, never from rank, world size or batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import Entry
-from aligndiff.data.records import EntryRecord, SampleRecord, is_made
+from aligndiff.data.records import EntryRecord, SampleRecord, describe_changes, is_made
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.launch import Share
 
@@ -113,12 +112,6 @@ def check_settings(plans: Iterable[EntryPlan]) -> None:
         )
     if problems:
         raise InputError(problems)
-
-
-def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs, in words: "guidance_scale was 7.5, now 5"."""
-    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return ", ".join(f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed)
 
 
 def prepare_folders(

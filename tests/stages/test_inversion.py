@@ -243,7 +243,7 @@ def test_other_settings_are_named(pipe: StableDiffusionPipeline, dataset_dir: Pa
     with pytest.raises(InputError) as raised:
         check_jobs([other])
     assert raised.value.problems == (
-        f"{job.embedding}: diffusion_model was m, now another; seed was 0, now 1; "
+        f"{job.embedding}: diffusion_model was m, now another, seed was 0, now 1, "
         "the support pairs changed; --overwrite learns it again",
     )
     (job.folder / "inversion.json").unlink()
