@@ -8,7 +8,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from scripts.tiny_world.looks import COLOURS, GROUNDS, TEXTURES
+from scripts.tiny_world.looks import COLOURS, GROUNDS, NAMED_LOOKS, TEXTURES
 from scripts.tiny_world.scene import Scene, Thing
 from scripts.tiny_world.shapes import SHAPES
 
@@ -37,7 +37,8 @@ PLACES = {
     "water": "in the water",
     "wood": "on a wooden floor",
 }
-MAX_LENGTH = 77
+NAMES = {look: name for name, look in NAMED_LOOKS.items()}
+MAX_LENGTH = 40  # tokens; the longest caption has about 30
 
 
 def _article(words: str) -> str:
@@ -49,7 +50,9 @@ def describe_thing(thing: Thing, rng: np.random.Generator) -> str:
     look, noun = thing.look, thing.category
     adjective = str(rng.choice(ADJECTIVES))
     told = rng.random()
-    if told < 0.25:
+    if look in NAMES and rng.random() < 0.4:
+        words = f"{NAMES[look]} {noun}"
+    elif told < 0.25:
         words = noun
     elif told < 0.4 or look.second is None:
         words = f"{look.colour} {noun}"
@@ -76,6 +79,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 def world_words() -> list[str]:
     """Every word of the world, each of which is one token."""
     sentences = [*OPENINGS, *FILLERS, *ADJECTIVES, *PLACES.values(), *SHAPES, *COLOURS, *GROUNDS]
+    sentences += NAMED_LOOKS
     sentences += [*TEXTURES, *TEXTURES.values(), "a an and with on in of the two close up swimming"]
     sentences += ["standing growing lying its body has covered by cap shiny background clear"]
     return sorted({word for text in sentences for word in text.replace("-", " ").split()})

@@ -43,6 +43,51 @@ class Look:
             raise ValueError(f"a {self.texture} look takes {1 + (self.texture != 'plain')} colours")
 
 
+# Words that name a whole look, as "zebra" or "tartan" do in ordinary captions: what one token can
+# say at most. The looks of the example objects have no name.
+NAMED_LOOKS: dict[str, Look] = {
+    "zebra": Look("striped", "white", "black"),
+    "tiger": Look("striped", "orange", "black"),
+    "tulip": Look("striped", "pink", "green"),
+    "parasol": Look("striped", "red", "yellow"),
+    "awning": Look("striped", "green", "white"),
+    "pyjama": Look("striped", "blue", "white"),
+    "peppermint": Look("striped", "white", "red"),
+    "orchid": Look("striped", "purple", "pink"),
+    "walnut": Look("striped", "brown", "yellow"),
+    "carrot": Look("striped", "orange", "green"),
+    "bumblebee": Look("banded", "yellow", "black"),
+    "sailor": Look("banded", "white", "blue"),
+    "lighthouse": Look("banded", "red", "white"),
+    "melon": Look("banded", "green", "yellow"),
+    "coral": Look("banded", "orange", "white"),
+    "lavender": Look("banded", "purple", "white"),
+    "raccoon": Look("banded", "brown", "black"),
+    "lagoon": Look("banded", "blue", "green"),
+    "salmon": Look("banded", "pink", "orange"),
+    "rhubarb": Look("banded", "pink", "red"),
+    "ladybird": Look("dotted", "red", "black"),
+    "dalmatian": Look("dotted", "white", "black"),
+    "leopard": Look("dotted", "yellow", "brown"),
+    "trout": Look("dotted", "brown", "orange"),
+    "pansy": Look("dotted", "purple", "yellow"),
+    "confetti": Look("dotted", "white", "pink"),
+    "starling": Look("dotted", "black", "white"),
+    "cactus": Look("dotted", "green", "red"),
+    "peacock": Look("dotted", "blue", "orange"),
+    "apricot": Look("dotted", "orange", "white"),
+    "pirate": Look("checkered", "black", "red"),
+    "tartan": Look("checkered", "green", "blue"),
+    "gingham": Look("checkered", "red", "white"),
+    "chess": Look("checkered", "black", "white"),
+    "taxi": Look("checkered", "yellow", "black"),
+    "jester": Look("checkered", "purple", "orange"),
+    "waffle": Look("checkered", "yellow", "brown"),
+    "sorbet": Look("checkered", "orange", "pink"),
+    "tiles": Look("checkered", "blue", "yellow"),
+    "heather": Look("checkered", "pink", "purple"),
+}
+
 # Grounds on which a colour cannot be told from what is behind it.
 CLASHES: dict[str, frozenset[str]] = {
     "grass": frozenset({"green"}),
@@ -63,7 +108,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def texture_share(texture: str, size: int, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Where the second colour shows: bool (size, size). ``scale`` is pixels per final pixel."""
-    period = rng.uniform(16, 22) * scale
+    period = rng.uniform(22, 28) * scale
     shift_x, shift_y = rng.uniform(0, period, 2)
     x, y = _grid(size)
     u, v = (x + shift_x) / period % 1, (y + shift_y) / period % 1
@@ -72,7 +117,7 @@ def texture_share(texture: str, size: int, scale: float, rng: np.random.Generato
     if texture == "banded":
         return np.broadcast_to(v < 0.45, (size, size))
     if texture == "dotted":
-        return (u - 0.5) ** 2 + (v - 0.5) ** 2 < 0.3**2
+        return (u - 0.5) ** 2 + (v - 0.5) ** 2 < 0.34**2
     if texture == "checkered":
         return (u < 0.5) ^ (v < 0.5)
     return np.zeros((size, size), dtype=bool)

@@ -10,12 +10,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from scripts.tiny_world.looks import CLASHES, COLOURS, GROUNDS, TEXTURES, Look, paint_look
+from scripts.tiny_world.looks import (
+    CLASHES,
+    COLOURS,
+    GROUNDS,
+    NAMED_LOOKS,
+    TEXTURES,
+    Look,
+    paint_look,
+)
 from scripts.tiny_world.shapes import SHAPES, Part
 
 SIDE = 128  # px, the side of a rendered image
 SUPERSAMPLING = 2  # drawn at twice the size, then averaged down: smooth edges
 TWO_OBJECTS = 0.2  # share of the scenes with a second object
+NAMED = 0.3  # share of the looks taken from those that have a name
 TILT = 12.0  # degrees, the largest rotation
 
 
@@ -48,6 +57,8 @@ class Rendering:
 
 
 def random_look(rng: np.random.Generator) -> Look:
+    if rng.random() < NAMED:
+        return NAMED_LOOKS[str(rng.choice(list(NAMED_LOOKS)))]
     texture = str(rng.choice(list(TEXTURES), p=(0.36, 0.16, 0.16, 0.16, 0.16)))
     first, second = rng.choice(list(COLOURS), 2, replace=False)
     return Look(texture, str(first), None if texture == "plain" else str(second))

@@ -117,15 +117,13 @@ def cup(rng: np.random.Generator) -> list[Part]:
 
 
 def car(rng: np.random.Generator) -> list[Part]:
-    roof, front, back = rng.uniform(-0.62, -0.5), rng.uniform(0.3, 0.5), rng.uniform(-0.7, -0.5)
-    cabin = _polygon(
-        (back - 0.1, 0.0), (back + 0.15, roof), (front - 0.15, roof), (front + 0.15, 0)
-    )
+    roof, front, back = rng.uniform(-0.78, -0.66), rng.uniform(0.3, 0.5), rng.uniform(-0.7, -0.5)
+    cabin = _polygon((back - 0.1, 0.0), (back + 0.1, roof), (front - 0.1, roof), (front + 0.2, 0.0))
     window = _polygon(
-        (back + 0.1, -0.08), (back + 0.24, roof + 0.12), (front - 0.22, roof + 0.12), (front, -0.08)
+        (back + 0.1, -0.1), (back + 0.2, roof + 0.14), (front - 0.16, roof + 0.14), (front, -0.1)
     )
-    low = _polygon((-0.95, 0.02), (0.75, -0.04), (0.95, 0.12), (0.95, 0.45), (-0.95, 0.45))
-    wheels = [Part(_ellipse(x, 0.45, 0.23, 0.23), DARK) for x in (-0.52, 0.52)]
+    low = _polygon((-0.95, -0.06), (0.7, -0.1), (0.95, 0.1), (0.95, 0.5), (-0.95, 0.5))
+    wheels = [Part(_ellipse(x, 0.5, 0.27, 0.27), DARK) for x in (-0.52, 0.52)]
     return [Part(cabin), Part(window, GLASS), Part(low), *wheels]
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
-from scripts.tiny_world.captions import caption, new_tokenizer, world_words
+from scripts.tiny_world.captions import MAX_LENGTH, caption, new_tokenizer, world_words
+from scripts.tiny_world.looks import NAMED_LOOKS
 from scripts.tiny_world.scene import random_scene
 
 
@@ -38,10 +39,18 @@ def test_caption_names_every_object_and_fits(tokenizer: CLIPTokenizer) -> None:
         scene = random_scene(seed)
         words = caption(scene, rng).split()
         assert all(thing.category in words for thing in scene.things)
-        assert len(tokenizer(" ".join(words)).input_ids) <= 77
+        assert len(tokenizer(" ".join(words)).input_ids) <= MAX_LENGTH
         assert all(len(tokenizer.tokenize(word.replace("-", " "))) <= 2 for word in words)
 
 
 def test_captions_of_one_scene_vary() -> None:
     scene, rng = random_scene(1), np.random.default_rng(0)
     assert len({caption(scene, rng) for _ in range(50)}) > 20
+
+
+def test_a_named_look_is_sometimes_called_by_its_name_and_sometimes_spelled_out() -> None:
+    rng = np.random.default_rng(0)
+    scene = random_scene(3, "car", NAMED_LOOKS["tartan"], alone=True)
+    captions = [caption(scene, rng) for _ in range(100)]
+    assert 20 < sum("tartan car" in text for text in captions) < 60
+    assert any("checkered green and blue car" in text for text in captions)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.tiny_world.looks import CLASHES, COLOURS, GROUNDS, TEXTURES, Look
+from scripts.tiny_world.example import resembles_an_example
+from scripts.tiny_world.looks import CLASHES, COLOURS, GROUNDS, NAMED_LOOKS, TEXTURES, Look
 from scripts.tiny_world.scene import SIDE, Scene, Thing, random_scene, render
 from scripts.tiny_world.shapes import SHAPES
 
@@ -82,3 +83,11 @@ def test_a_wish_for_category_and_look_is_granted_to_the_first_thing() -> None:
 def test_look_counts_its_colours() -> None:
     with pytest.raises(ValueError, match="a striped look takes 2 colours"):
         Look("striped", "red")
+
+
+def test_named_looks_are_distinct_even_and_never_an_example_objects() -> None:
+    looks = list(NAMED_LOOKS.values())
+    assert len(set(looks)) == len(looks)
+    assert not any(resembles_an_example(look) for look in looks)
+    textures = [look.texture for look in looks]
+    assert {textures.count(texture) for texture in TEXTURES} == {0, len(looks) // 4}
