@@ -106,29 +106,40 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return axis[None, :], axis[:, None]
 
 
-def texture_share(texture: str, size: int, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Where the second colour shows: bool (size, size). ``scale`` is pixels per final pixel."""
-    period = rng.uniform(22, 28) * scale
-    shift_x, shift_y = rng.uniform(0, period, 2)
+def texture_share(
+    texture: str, size: int, centre: tuple[float, float], period: float
+) -> np.ndarray:
+    """Where the second colour shows on a canvas: bool (size, size), lengths in its pixels.
+
+    The pattern belongs to its object: it repeats every ``period`` from the object's ``centre``
+    (x, y), where the middle of a stripe, a band or a dot, or a corner of four checks lies.
+    """
     x, y = _grid(size)
-    u, v = (x + shift_x) / period % 1, (y + shift_y) / period % 1
+    u, v = (x - centre[0]) / period + 0.5, (y - centre[1]) / period + 0.5
+    u, v = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # in [-0.5, 0.5)
     if texture == "striped":
-        return np.broadcast_to(u < 0.45, (size, size))
+        return np.broadcast_to(np.abs(u) < 0.225, (size, size))
     if texture == "banded":
-        return np.broadcast_to(v < 0.45, (size, size))
+        return np.broadcast_to(np.abs(v) < 0.225, (size, size))
     if texture == "dotted":
-        return (u - 0.5) ** 2 + (v - 0.5) ** 2 < 0.34**2
+        return u**2 + v**2 < 0.34**2
     if texture == "checkered":
-        return (u < 0.5) ^ (v < 0.5)
+        return (u < 0) ^ (v < 0)
     return np.zeros((size, size), dtype=bool)
 
 
-def paint_look(look: Look, size: int, scale: float, rng: np.random.Generator) -> np.ndarray:
+def paint_look(
+    look: Look,
+    size: int,
+    centre: tuple[float, float],
+    period: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """A square full of the look: float32 (size, size, 3)."""
     jitter = rng.normal(0, 5, (2, 3))
     first = np.array(COLOURS[look.colour], dtype=np.float32) + jitter[0]
     second = np.array(COLOURS[look.second or look.colour], dtype=np.float32) + jitter[1]
-    share = texture_share(look.texture, size, scale, rng)
+    share = texture_share(look.texture, size, centre, period)
     return np.where(share[..., None], second, first).astype(np.float32)
 
 

@@ -25,6 +25,7 @@ SIDE = 128  # px, the side of a rendered image
 SUPERSAMPLING = 2  # drawn at twice the size, then averaged down: smooth edges
 TWO_OBJECTS = 0.2  # share of the scenes with a second object
 NAMED = 0.3  # share of the looks taken from those that have a name
+PERIOD, PERIODS = 0.26, (0.16, 0.22)  # of a texture: of its object's side; bounds, of the image's
 TILT = 12.0  # degrees, the largest rotation
 
 
@@ -125,7 +126,9 @@ def _draw(canvas: np.ndarray, thing: Thing, shading: np.ndarray) -> np.ndarray:
     side = canvas.shape[0]
     rng = np.random.default_rng(thing.shape_seed)
     parts = SHAPES[thing.category](rng)
-    look = paint_look(thing.look, side, side / SIDE, rng)
+    centre = thing.centre[0] * side, thing.centre[1] * side
+    period = float(np.clip(PERIOD * thing.size, *PERIODS)) * side
+    look = paint_look(thing.look, side, centre, period, rng)
     mask = np.zeros((side, side), np.uint8)
     for part in parts:
         stencil = np.zeros((side, side), np.uint8)
