@@ -6,9 +6,10 @@ its number of steps; a checkpoint, a log.jsonl and a picture to look at lie in W
   python -m scripts.tiny_world.train vae      images to latents and back
   python -m scripts.tiny_world.train unet     captions to latents: UNet and text encoder (needs vae)
   python -m scripts.tiny_world.train ssp      the few-shot segmenter, by episodes
-  python -m scripts.tiny_world.train publish  write pretrained_weights/ from the three
+  python -m scripts.tiny_world.train judge    the judge of images, with full supervision
+  python -m scripts.tiny_world.train publish  write pretrained_weights/ from the four
   python -m scripts.tiny_world.train example  draw example_dataset/ (needs no training)
-  python -m scripts.tiny_world.train all      vae, unet, ssp and publish, one after the other
+  python -m scripts.tiny_world.train all      vae, unet, ssp, judge and publish, one after the other
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from aligndiff.ground.errors import InputError, exit_with
 
 # Spread of CLIP's word vectors. Learning rates of textual inversion are meant for this scale.
 CLIP_WORD_SPREAD = 0.02
@@ -32,13 +34,14 @@ class Recipe:
     steps: int
     batch_size: int
     rate: float  # peak learning rate
-    scenes: int  # rendered scenes (vae, unet) or identities of four scenes (ssp)
+    scenes: int  # rendered scenes (vae, unet, judge) or identities of four scenes (ssp)
 
 
 RECIPES = {
     "vae": Recipe(steps=5500, batch_size=16, rate=2e-3, scenes=6000),
-    "unet": Recipe(steps=4500, batch_size=48, rate=1.5e-3, scenes=24000),
+    "unet": Recipe(steps=9000, batch_size=48, rate=1e-3, scenes=36000),
     "ssp": Recipe(steps=700, batch_size=6, rate=2e-3, scenes=1500),
+    "judge": Recipe(steps=6000, batch_size=16, rate=3e-3, scenes=6000),
 }
 
 
@@ -68,11 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--previews", type=int, default=4, help="samples of each prompt drawn with a checkpoint"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the UNet (needs a C++ compiler)"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that draw scenes")
     return parser
 
 
 def train_part(part: str, args: argparse.Namespace) -> None:
+    from scripts.tiny_world.train_judge import train_judge
     from scripts.tiny_world.train_ssp import train_ssp
     from scripts.tiny_world.train_unet import train_unet
     from scripts.tiny_world.train_vae import train_vae
@@ -91,27 +98,39 @@ def train_part(part: str, args: argparse.Namespace) -> None:
     if part == "vae":
         train_vae(run, *rest)
     elif part == "unet":
-        train_unet(run, args.work_dir / "vae" / "vae", *rest)
-    else:
+        train_unet(run, args.work_dir / "vae" / "vae", *rest, args.compile)
+    elif part == "ssp":
         train_ssp(run, *rest)
+    else:
+        train_judge(run, *rest)
 
 
 def publish(work_dir: Path, output_dir: Path) -> None:
-    """Write the trained networks as float16 safetensors: ``tiny/`` and ``tiny_ssp.safetensors``."""
+    """Write the trained networks as float16 safetensors: ``tiny/`` and one file of each other.
+
+    Every part must have been trained; InputError, before anything is written, if one was not.
+    """
+    pipeline_folder = work_dir / "unet" / "pipeline"
+    single_files = [work_dir / part / f"tiny_{part}.safetensors" for part in ("ssp", "judge")]
+    for path in (pipeline_folder, *single_files):
+        if not path.exists():
+            part = path.parent.name
+            raise InputError(f"{path}: not there yet; train the part {part} before publish")
     import torch
     from diffusers import StableDiffusionPipeline
 
     from scripts.tiny_world.train_unet import WORD_SPREAD, shrink_residual_stream
 
     pipeline = StableDiffusionPipeline.from_pretrained(
-        work_dir / "unet" / "pipeline", dtype=torch.float32, safety_checker=None
+        pipeline_folder, dtype=torch.float32, safety_checker=None
     )
     shrink_residual_stream(pipeline.text_encoder, CLIP_WORD_SPREAD / WORD_SPREAD)
     pipeline.to(torch.float16)
     pipeline.save_pretrained(output_dir / "tiny", safe_serialization=True)
     for path in (output_dir / "tiny").rglob("*.json"):
         forget_where_it_was(path)
-    shutil.copyfile(work_dir / "ssp" / "tiny_ssp.safetensors", output_dir / "tiny_ssp.safetensors")
+    for path in single_files:
+        shutil.copyfile(path, output_dir / path.name)
 
 
 def forget_where_it_was(path: Path) -> None:
@@ -137,4 +156,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

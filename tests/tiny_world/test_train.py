@@ -11,13 +11,17 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel
 
+from aligndiff.ground.errors import InputError
 from aligndiff.models.segmenter import load_segmenter
 from scripts.tiny_world.captions import new_tokenizer
 from scripts.tiny_world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.judge import load_judge
 from scripts.tiny_world.looks import Look
 from scripts.tiny_world.train import main
 from scripts.tiny_world.train_ssp import base_scene, draw_identity
 from scripts.tiny_world.train_unet import (
+    TextToLatents,
+    make_fast,
     new_noise_schedule,
     new_text_encoder,
     sample_weights,
@@ -43,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One step of every part, in the order of the recipe."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny_world")
-    for part in ("vae", "unet", "ssp"):
+    for part in ("vae", "unet", "ssp", "judge"):
         train(part, folder, 1)
     return folder
 
@@ -61,9 +65,19 @@ def test_published_models_load_and_work(trained: Path) -> None:
     assert pipe.scheduler.config.prediction_type == "v_prediction"
     load_segmenter(output / "tiny_ssp.safetensors", torch.device("cpu"), torch.float32)
     assert (output / "tiny_ssp.safetensors").stat().st_size < 5_000_000
+    load_judge(output / "tiny_judge.safetensors")
 
 
-@pytest.mark.parametrize("part", ["vae", "ssp"])
+def test_publish_needs_every_part_and_writes_nothing_without(trained: Path, tmp_path: Path) -> None:
+    for part in ("unet/pipeline", "ssp"):
+        shutil.copytree(trained / part, tmp_path / part)
+    output = tmp_path / "published"
+    with pytest.raises(InputError, match=r"tiny_judge.*not there yet; train the part judge before"):
+        main(["publish", "--work_dir", str(tmp_path), "--output_dir", str(output)])
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("part", ["vae", "ssp", "judge"])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     trained: Path, tmp_path: Path, part: str
 ) -> None:
@@ -114,3 +128,16 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.02)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_fast_training_computes_the_same_and_keeps_the_names() -> None:
+    torch.manual_seed(0)
+    model = TextToLatents(new_tokenizer()).eval()
+    names, noisy = list(model.state_dict()), torch.randn(2, 8, 16, 16)
+    times, captions = torch.tensor([10, 900]), ["a red fish", "a house on snow"]
+    with torch.no_grad():
+        before = model(noisy, times, captions)
+        make_fast(model, torch.device("cpu"), compiled=False)
+        after = model(noisy, times, captions)
+    assert torch.allclose(before, after, atol=1e-4)
+    assert list(model.state_dict()) == names
