@@ -35,6 +35,7 @@ INPUT_SIDE = 256  # px: scenes are enlarged to twice their size, so that masks g
 SHOTS = 2  # support pairs of a training episode
 VIEWS = 4  # scenes of each identity (a category in a look)
 SAME_LOOK = 0.5  # share of episodes whose query wears the support's look
+RECOLOURED = 0.6  # share of episodes in other colours than the world's
 FIRST_ROUND_WEIGHT = 0.4  # of the loss on the logits before the second round
 
 
@@ -88,6 +89,19 @@ def worn_out(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(blurred + noise, 0, 255).astype(np.uint8)
 
 
+def recoloured(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """All images of an episode, uint8 (n, h, w, 3), in other colours, the same for each.
+
+    The base categories have brown hulls and dark doors only; a part of a novel object may have any
+    colour, pale as a mushroom's stem.
+    """
+    levels = np.arange(256)[:, None] * rng.uniform(0.7, 1.1, 3) + rng.uniform(-20, 20, 3)
+    turned = np.where(rng.random(3) < 0.3, 255 - levels, levels)
+    table = np.clip(turned, 0, 255).astype(np.uint8)
+    channels = rng.permutation(3)
+    return np.stack([table[images[..., c], c] for c in channels], axis=-1)
+
+
 @dataclass(frozen=True)
 class Episodes:
     """A batch of episodes: supports (b * SHOTS, ...) in order, one query each (b, ...)."""
@@ -99,19 +113,21 @@ class Episodes:
 
 
 def draw_episodes(views: Views, count: int, rng: np.random.Generator) -> Episodes:
-    supports, queries = [], []
+    images, masks = [], []
     for support in rng.integers(len(views.categories), size=count):
         query = support
         if rng.random() >= SAME_LOOK:
             query = rng.choice(np.flatnonzero(views.categories == views.categories[support]))
         order = rng.permutation(VIEWS)
-        supports += [(support, view) for view in order[:SHOTS]]
-        queries.append((query, order[SHOTS]))
+        chosen = [*((support, view) for view in order[:SHOTS]), (query, order[SHOTS])]
+        seen = np.stack([worn_out(views.images[at], rng) for at in chosen])
+        images.append(recoloured(seen, rng) if rng.random() < RECOLOURED else seen)
+        masks.append(np.stack([views.masks[at] for at in chosen]))
     return Episodes(
-        np.stack([worn_out(views.images[at], rng) for at in supports]),
-        np.stack([views.masks[at] for at in supports]),
-        np.stack([worn_out(views.images[at], rng) for at in queries]),
-        np.stack([views.masks[at] for at in queries]),
+        np.concatenate([episode[:SHOTS] for episode in images]),
+        np.concatenate([episode[:SHOTS] for episode in masks]),
+        np.stack([episode[SHOTS] for episode in images]),
+        np.stack([episode[SHOTS] for episode in masks]),
     )
 
 
