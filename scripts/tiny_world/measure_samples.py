@@ -159,7 +159,7 @@ def look_figures(name: str, samples: Sequence[JudgedSample]) -> LookFigures:
         images=len(samples),
         recognised=share(len(known)),
         look=share(sum(v.wears(look) for v, look in pairs)),
-        colours=share(sum((v.colour, v.second) == (w.colour, w.second) for v, w in pairs)),
+        colours=share(sum({v.colour, v.second} == {w.colour, w.second} for v, w in pairs)),
         texture=share(sum(v.texture == w.texture for v, w in pairs)),
     )
 
