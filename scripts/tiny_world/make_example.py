@@ -17,6 +17,7 @@ DEFAULTS = {
     "diffusion_model": "tiny",
     "fss_ckpt_path": "tiny",
     "guidance_scale": 4.0,
+    "num_inference_steps": 20,
     "heatmap_threshold": 0.6,
     "consensus_iou_threshold": 0.7,
 }
