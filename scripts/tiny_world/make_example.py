@@ -18,7 +18,7 @@ DEFAULTS = {
     "fss_ckpt_path": "tiny",
     "guidance_scale": 4.0,
     "num_inference_steps": 20,
-    "heatmap_threshold": 0.6,
+    "heatmap_threshold": 0.45,
     "consensus_iou_threshold": 0.7,
 }
 TEXTS = {

@@ -39,7 +39,7 @@ class Recipe:
 
 RECIPES = {
     "vae": Recipe(steps=5500, batch_size=16, rate=2e-3, scenes=6000),
-    "unet": Recipe(steps=9000, batch_size=48, rate=1e-3, scenes=36000),
+    "unet": Recipe(steps=8500, batch_size=48, rate=1e-3, scenes=36000),
     "ssp": Recipe(steps=2000, batch_size=6, rate=2e-3, scenes=1500),
     "judge": Recipe(steps=6000, batch_size=16, rate=3e-3, scenes=6000),
 }
