@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -30,6 +28,7 @@ from scripts.tiny_world.training import (
     Run,
     choose_device,
     cosine_rate,
+    draw_all,
     mixed_precision,
     to_signed,
 )
@@ -86,13 +85,7 @@ def draw_scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def draw_scenes(first_seed: int, count: int, workers: int) -> Scenes:
-    seeds = range(first_seed, first_seed + count)
-    if workers < 2:
-        drawn = [draw_scene(seed) for seed in seeds]
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            drawn = list(pool.map(draw_scene, seeds, chunksize=50))
-    images, things, labels = zip(*drawn, strict=True)
+    images, things, labels = zip(*draw_all(draw_scene, first_seed, count, workers), strict=True)
     return Scenes(np.stack(images), np.stack(things), np.stack(labels))
 
 

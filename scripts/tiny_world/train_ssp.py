@@ -6,9 +6,7 @@ The example objects' categories and looks never occur, so that they are novel to
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -28,7 +26,7 @@ from aligndiff.models.ssp_checkpoint import save_ssp
 from scripts.tiny_world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.looks import Look
 from scripts.tiny_world.scene import SIDE, Scene, random_look, random_scene, render
-from scripts.tiny_world.training import Run, choose_device, cosine_rate, mixed_precision
+from scripts.tiny_world.training import Run, choose_device, cosine_rate, draw_all, mixed_precision
 
 CONFIG = SSPConfig(width=16, blocks=(2, 2, 3))
 INPUT_SIDE = 256  # px: scenes are enlarged to twice their size, so that masks get finer cells
@@ -71,13 +69,9 @@ def base_scene(rng: np.random.Generator, category: str, look: Look) -> Scene:
 
 
 def draw_identities(first_seed: int, count: int, workers: int) -> Views:
-    seeds = range(first_seed, first_seed + count)
-    if workers < 2:
-        drawn = [draw_identity(seed) for seed in seeds]
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            drawn = list(pool.map(draw_identity, seeds, chunksize=50))
-    categories, images, masks = zip(*drawn, strict=True)
+    categories, images, masks = zip(
+        *draw_all(draw_identity, first_seed, count, workers), strict=True
+    )
     return Views(np.array(categories), np.stack(images), np.stack(masks))
 
 

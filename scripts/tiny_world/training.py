@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scripts.tiny_world.scene import random_scene, render
+
+Drawn = TypeVar("Drawn")
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,17 +41,24 @@ def to_signed(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def _render_range(bounds: tuple[int, int]) -> np.ndarray:
-    return np.stack([render(random_scene(seed)).image for seed in range(*bounds)])
+def _render_scene(seed: int) -> np.ndarray:
+    return render(random_scene(seed)).image
 
 
 def render_images(first_seed: int, count: int, workers: int) -> np.ndarray:
     """The scenes ``first_seed`` ... as uint8 (count, h, w, 3), drawn by several processes."""
+    return np.stack(draw_all(_render_scene, first_seed, count, workers))
+
+
+def draw_all(
+    draw: Callable[[int], Drawn], first_seed: int, count: int, workers: int
+) -> list[Drawn]:
+    """``draw`` of each seed from ``first_seed`` on, in their order, by several processes."""
+    seeds = range(first_seed, first_seed + count)
     if workers < 2:
-        return _render_range((first_seed, first_seed + count))
-    stops = [*range(first_seed, first_seed + count, 500), first_seed + count]
+        return [draw(seed) for seed in seeds]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return np.concatenate(list(pool.map(_render_range, zip(stops, stops[1:], strict=False))))
+        return list(pool.map(draw, seeds, chunksize=50))
 
 
 class Ema:
