@@ -119,7 +119,7 @@ def publish(work_dir: Path, output_dir: Path) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    from scripts.tiny_world.train_unet import WORD_SPREAD, shrink_residual_stream
+    from scripts.tiny_world.text_to_latents import WORD_SPREAD, shrink_residual_stream
 
     pipeline = StableDiffusionPipeline.from_pretrained(
         pipeline_folder, dtype=torch.float32, safety_checker=None

@@ -18,16 +18,14 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
-    UNet2DConditionModel,
 )
-from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from aligndiff.ground.files import atomic_path, file_fingerprint
-from scripts.tiny_world.captions import MAX_LENGTH, caption, new_tokenizer
+from scripts.tiny_world.captions import caption, new_tokenizer
 from scripts.tiny_world.scene import random_scene, render
+from scripts.tiny_world.text_to_latents import TextToLatents, make_fast, new_noise_schedule
 from scripts.tiny_world.training import (
     Ema,
     Run,
@@ -45,7 +43,6 @@ SNR_CAP, WEIGHT_FLOOR = 5.0, 0.5
 # The text encoder starts with words far apart (the library's spread is 0.02) and learns slowly.
 # At the UNet's own rate its layers drown the words in one constant vector: grounds are still told
 # apart, categories and colours are not.
-WORD_SPREAD = 0.2
 TEXT_RATE = 0.15  # of the UNet's learning rate
 LOOK_AT = (  # prompts whose samples are drawn now and then, four of each
     "a photo of a fish",
@@ -59,68 +56,6 @@ LOOK_AT = (  # prompts whose samples are drawn now and then, four of each
     "a butterfly",
     "a photo of a red car and a green tree",
 )
-
-
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=512,
-        projection_dim=128,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=MAX_LENGTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    encoder = CLIPTextModel(config)
-    torch.nn.init.normal_(encoder.get_input_embeddings().weight, std=WORD_SPREAD)
-    return encoder
-
-
-def new_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=8,
-        out_channels=8,
-        block_out_channels=(64, 128, 192),
-        layers_per_block=1,
-        cross_attention_dim=128,
-        attention_head_dim=2,  # diffusers reads this as the number of heads
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    )
-
-
-def new_noise_schedule() -> DDPMScheduler:
-    return DDPMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        clip_sample=False,
-    )
-
-
-@torch.no_grad()
-def shrink_residual_stream(encoder: CLIPTextModel, factor: float) -> None:
-    """Multiply the vectors of words and positions by ``factor`` without changing any output.
-
-    All that is added to the residual stream shrinks with them, and so does what the layer norms
-    add to its variance; the norms, which alone read the stream, see the same.
-    """
-    tables = [encoder.embeddings.token_embedding, encoder.embeddings.position_embedding]
-    for table in tables:
-        table.weight.mul_(factor)
-    for layer in encoder.encoder.layers:
-        for writer in (layer.self_attn.out_proj, layer.mlp.fc2):
-            writer.weight.mul_(factor)
-            writer.bias.mul_(factor)
-    encoder.config.layer_norm_eps *= factor**2
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.LayerNorm):
-            module.eps *= factor**2
 
 
 @torch.no_grad()
@@ -174,27 +109,6 @@ def captions_of(indices: np.ndarray, rng: np.random.Generator) -> list[str]:
         "" if rng.random() < EMPTY_CAPTIONS else caption(random_scene(int(index)), rng)
         for index in indices
     ]
-
-
-class TextToLatents(torch.nn.Module):
-    """The two networks that learn together, as one module."""
-
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.text_encoder = new_text_encoder(tokenizer)
-        self.unet = new_unet()
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
-        """The predicted velocity (b, 8, h, w)."""
-        ids = self.tokenizer(
-            captions,
-            padding="max_length",
-            max_length=MAX_LENGTH,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids.to(noisy.device)
-        return self.unet(noisy, timesteps, self.text_encoder(ids)[0]).sample
 
 
 def training_loss(
@@ -251,20 +165,6 @@ def draw_previews(pipeline: StableDiffusionPipeline, run: Run) -> None:
     rows = np.split((images * 255).round().astype(np.uint8), len(LOOK_AT) // 2)
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
     cv2.imwrite(str(run.folder / "samples.png"), sheet[..., ::-1])
-
-
-def make_fast(model: TextToLatents, device: torch.device, compiled: bool) -> None:
-    """Twice the steps a minute on a CPU, with the same weights under the same names.
-
-    There the backward pass of the fused attention alone takes a quarter of a step, that of the
-    written out one far less, and compiling (which needs a C++ compiler) fuses what lies between the convolutions.
-    """
-    model.unet.to(memory_format=torch.channels_last)
-    if device.type == "cpu":
-        model.unet.set_attn_processor(AttnProcessor())
-        model.text_encoder.set_attn_implementation("eager")
-    if compiled:
-        model.unet.compile()
 
 
 def new_optimizer(model: TextToLatents) -> torch.optim.AdamW:

@@ -17,16 +17,17 @@ from scripts.tiny_world.captions import new_tokenizer
 from scripts.tiny_world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.judge import load_judge
 from scripts.tiny_world.looks import Look
-from scripts.tiny_world.train import main
-from scripts.tiny_world.train_ssp import base_scene, draw_identity
-from scripts.tiny_world.train_unet import (
+from scripts.tiny_world.scene import random_scene
+from scripts.tiny_world.text_to_latents import (
     TextToLatents,
     make_fast,
     new_noise_schedule,
     new_text_encoder,
-    sample_weights,
     shrink_residual_stream,
 )
+from scripts.tiny_world.train import main
+from scripts.tiny_world.train_ssp import base_scene, draw_identity, recoloured
+from scripts.tiny_world.train_unet import DOTTED_WEIGHT, sample_weights, scene_shares
 from scripts.tiny_world.training import cosine_rate
 
 
@@ -141,3 +142,19 @@ def test_fast_training_computes_the_same_and_keeps_the_names() -> None:
         after = model(noisy, times, captions)
     assert torch.allclose(before, after, atol=1e-4)
     assert list(model.state_dict()) == names
+
+
+def test_dotted_scenes_are_drawn_more_often() -> None:
+    shares = scene_shares(60)
+    dotted = [random_scene(i).things[0].look.texture == "dotted" for i in range(60)]
+    assert shares.sum() == pytest.approx(1) and 0 < sum(dotted) < 60
+    assert shares[dotted].min() == pytest.approx(DOTTED_WEIGHT * shares[np.invert(dotted)].max())
+
+
+def test_an_episode_is_recoloured_as_a_whole() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    images[1] = np.rot90(images[0])
+    changed = recoloured(images, rng)
+    assert changed.dtype == np.uint8 and not np.array_equal(changed, images)
+    assert np.array_equal(changed[1], np.rot90(changed[0]))
