@@ -36,7 +36,7 @@ class Effort:
     word_images: int  # of each example object, from its plain prompt (line 2)
     learned_images: int  # of each example object, from its embedding (lines 2, 4 and 5)
     inversion_steps: int | None  # of step 1; None is the script's own default
-    inference_steps: int  # denoising steps of an image: the tiny model needs no more
+    inference_steps: int | None  # denoising steps of an image; None: as the example's dataset.json
     bg_lambdas: tuple[float, ...]  # of line 6
     swept_steps: int  # of step 1 for each value of line 6: fewer, as there are many
     swept_images: int  # of each example object and value
@@ -54,7 +54,7 @@ FULL = Effort(
     word_images=40,
     learned_images=200,
     inversion_steps=None,
-    inference_steps=20,
+    inference_steps=None,
     bg_lambdas=(0.0, 0.3, 0.6, 1.0, 1.5),
     swept_steps=120,
     swept_images=16,
@@ -190,10 +190,16 @@ def last_words(log: Path) -> str:
     return (errors or lines or ["it said nothing"])[-1]
 
 
+def drawing_steps(effort: Effort) -> tuple[object, ...]:
+    """The option of step 2, if any."""
+    steps = effort.inference_steps
+    return () if steps is None else ("--num_inference_steps", steps)
+
+
 def draw_plain(scripts: Scripts, work: Work, effort: Effort, lines: Collection[int]) -> None:
     """Images of plain prompts: some of every category, more of the example objects."""
     make_plain(work.plain)
-    steps = ("--num_inference_steps", effort.inference_steps, "--no_sheet")
+    steps = (*drawing_steps(effort), "--no_sheet")
     if {1, 3} & set(lines):
         scripts.draw(work.plain, "--image_per_entry", effort.plain_images, *steps)
     if 2 in lines:
@@ -208,7 +214,7 @@ def draw_objects(scripts: Scripts, work: Work, effort: Effort, refine: bool) -> 
     if effort.inversion_steps is not None:
         inversion += ["--inversion_steps", str(effort.inversion_steps)]
     scripts.learn(work.objects, *inversion)
-    steps = ("--num_inference_steps", effort.inference_steps)
+    steps = drawing_steps(effort)
     scripts.draw(work.objects, "--image_per_entry", effort.learned_images, *steps)
     if refine:
         scripts.refine(work.objects)
@@ -220,6 +226,6 @@ def draw_sweep(scripts: Scripts, work: Work, effort: Effort) -> None:
     values = ("--bg_lambda", *(f"{value:g}" for value in effort.bg_lambdas))
     scripts.learn(work.sweep, *values, "--inversion_steps", effort.swept_steps, "--no_sheet")
     make_swept(work.swept, work.sweep, effort.bg_lambdas)
-    steps = ("--num_inference_steps", effort.inference_steps)
+    steps = drawing_steps(effort)
     scripts.draw(work.swept, "--image_per_entry", effort.swept_images, *steps)
     scripts.refine(work.swept)
