@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CLI_DOC = ROOT / "docs" / "CLI.md"
-SCRIPTS = ("image_mask_inversion", "diffuse_img_attention", "mask_generation")
+STEPS = ("image_mask_inversion", "diffuse_img_attention", "mask_generation")
+SCRIPTS = (*STEPS, "benchmark")
 CLI_INTRO = """# Options
 
 What `--help` prints, kept true by a test. Options that several scripts share mean the same in each.
@@ -69,7 +70,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_readme_commands_run_in_their_order(example: Path) -> None:
     """The three scripts in a row on the tiny models, as a user types them, then the sweep."""
     commands = readme_commands("bash")
-    assert [command[2].removeprefix("scripts.") for command in commands[:3]] == list(SCRIPTS)
+    assert [command[2].removeprefix("scripts.") for command in commands[:3]] == list(STEPS)
     for command in commands:
         typed = [word.replace("./example_dataset", str(example)) for word in command[1:]]
         options = shlex.split(QUICKLY[command[2].removeprefix("scripts.")])
