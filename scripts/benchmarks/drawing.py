@@ -22,7 +22,7 @@ from aligndiff.models.drawing import (
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.lines import Line, at_most, line
 from scripts.benchmarks.memory import MEGABYTE, Peak, alternate_peaks, can_be_measured
-from scripts.benchmarks.networks import MID, TINY, Topology, load_network, sd15, title
+from scripts.benchmarks.networks import TINY, compared_networks, load_network, title
 from scripts.benchmarks.timing import Clock, alternate, clock, ratios
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ TIME_TARGET, MEMORY_TARGET = at_most(1.05), at_most(1.1)
 
 def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
     """Time and peak memory of one image, at each size of network."""
-    rounds: dict[str | Topology, int] = {TINY: config.rounds}
-    if config.effort.large_networks:
-        rounds |= {MID: config.rounds, sd15(1 if config.full else 0.5): config.large_rounds}
-    for network, repeats in rounds.items():
+    for network, repeats in compared_networks(config).items():
         pipe = load_network(network, device, choose_dtype("auto", device))
         prompt = encode_entry(pipe, ENTRY)
         judged = network != TINY

@@ -29,7 +29,14 @@ from scripts.benchmarks.drawing import ENTRY, GUIDANCE
 from scripts.benchmarks.growth import Point, bend, price_of_memory
 from scripts.benchmarks.lines import Line, at_most, line
 from scripts.benchmarks.memory import KILOBYTE, MEGABYTE, can_be_measured, most_so_far, start_over
-from scripts.benchmarks.networks import TINIEST, TINY, load_network, random_ssp, sd15, title
+from scripts.benchmarks.networks import (
+    TINIEST,
+    TINY,
+    large_network,
+    load_network,
+    random_ssp,
+    title,
+)
 from scripts.benchmarks.scenes import scene, scene_pair
 from scripts.benchmarks.timing import alternate, clock
 
@@ -124,7 +131,7 @@ def _samples(step: str, points: Sequence[Point], device: torch.device) -> Iterat
 
 def _drawing_batches(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
     """On a CPU the tiny model; elsewhere Stable Diffusion's topology, for which batches are."""
-    network = TINY if device.type == "cpu" else sd15(1 if config.full else 0.5)
+    network = TINY if device.type == "cpu" else large_network(config)
     pipe = load_network(network, device, choose_dtype("auto", device))
     prompt = encode_entry(pipe, ENTRY)
     settings = DrawingSettings(BATCH_STEPS, GUIDANCE, drawing_size(pipe, ()))

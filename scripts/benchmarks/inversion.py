@@ -13,7 +13,7 @@ from aligndiff.models.latents import encode_support
 from aligndiff.stages.inversion import InversionConfig, learn_rows
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.lines import Line, at_most, line
-from scripts.benchmarks.networks import MID, TINY, Topology, load_network, sd15, title
+from scripts.benchmarks.networks import TINY, compared_networks, load_network, title
 from scripts.benchmarks.scenes import scene_pair
 from scripts.benchmarks.timing import Clock, clock, ratios
 
@@ -27,10 +27,7 @@ FLOOR, TARGET = 1.0, at_most(1.06)
 
 def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
     """Seconds of a micro-step, and its ratio to the UNet alone, at each size of network."""
-    rounds: dict[str | Topology, int] = {TINY: config.rounds}
-    if config.effort.large_networks:
-        rounds |= {MID: config.rounds, sd15(1 if config.full else 0.5): config.large_rounds}
-    for network, repeats in rounds.items():
+    for network, repeats in compared_networks(config).items():
         pipe = load_network(network, device, choose_dtype("auto", device))
         step, bare = learn(pipe, repeats, clock(device))
         yield line("c", f"{title(network)}: UNet's forward and backward, batch {BATCH}", bare, "s")

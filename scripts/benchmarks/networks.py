@@ -18,6 +18,7 @@ from torch import nn
 from aligndiff.models.diffusion import load_pipeline
 from aligndiff.models.ssp import SSP, Bottleneck, SSPConfig, image_tensor
 from aligndiff.models.weights import load_tokenizer, quiet_loading, resolve_diffusion_model
+from scripts.benchmarks.config import BenchmarkConfig
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -62,6 +63,18 @@ MID = Topology("mid-size network", (128, 256, 256), 1, 4, 64, 384, 6)
 def title(network: str | Topology) -> str:
     """What the table calls a network that `load_network` takes."""
     return network.title if isinstance(network, Topology) else f"{network} model"
+
+
+def compared_networks(config: BenchmarkConfig) -> dict[str | Topology, int]:
+    """The networks that steps 1 and 2 are compared on, with the timed rounds of each."""
+    if not config.effort.large_networks:
+        return {TINY: config.rounds}
+    return {TINY: config.rounds, MID: config.rounds, large_network(config): config.large_rounds}
+
+
+def large_network(config: BenchmarkConfig) -> Topology:
+    """SD 1.5, with `--full` at its real width."""
+    return sd15(1.0 if config.full else 0.5)
 
 
 def load_network(
@@ -169,5 +182,5 @@ def random_ssp(config: SSPConfig, images: NDArray[np.uint8]) -> SSP:
     with torch.no_grad():
         network.train().backbone(image_tensor(images))
         features = network.eval().backbone(image_tensor(images))
-        last.bn3.bias -= features.mean(dim=(0, 2, 3))
+        last.bn3.bias.sub_(features.mean(dim=(0, 2, 3)))
     return network

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Looks:
 
 def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
     """The tiny segmenter at its own size; ResNet-101 with random weights at 512 px."""
-    checkpoint = load_ssp(resolve_checkpoint(TINY, None).location)
+    checkpoint = load_ssp(Path(resolve_checkpoint(TINY, None).location))
     yield from _measure(
         Case("tiny SSP", checkpoint.network, checkpoint.input_side or 128, 8, False, True),
         config.rounds,

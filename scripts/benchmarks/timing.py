@@ -36,7 +36,7 @@ def alternate(
         call()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(repeats):
-        for name in list(sides) if number % 2 == 0 else reversed(sides):
+        for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
             started = now()
             sides[name]()
             seconds[name].append(now() - started)

@@ -108,7 +108,7 @@ def test_whole_scripts_are_run_and_watched(tmp_path: Path, monkeypatch: pytest.M
 def test_a_script_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
     config = BenchmarkConfig(output_dir=tmp_path)
     assert run(config, [SYNTHESIS, "--overwrit"], expected=2) > 0
-    with pytest.raises(AlignDiffError, match="exit code 2: error: .*did you mean --overwrite"):
+    with pytest.raises(AlignDiffError, match="exit code 2: error: .*--dataset_dir"):
         run(config, [SYNTHESIS, "--overwrit"])
 
 
