@@ -98,7 +98,7 @@ def _refine(
         say("nothing to do: every image has its verdict")
         return 0
     from aligndiff.models.device import choose_device, choose_dtype
-    from aligndiff.models.segmenter import SSPSegmenter
+    from aligndiff.models.segmenter import SSPSegmenter, feature_memory
     from aligndiff.models.ssp_checkpoint import load_ssp
 
     # Whatever can be wrong with these is found before the earlier masks go.
@@ -120,11 +120,13 @@ def _refine(
     segmenter = SSPSegmenter(
         checkpoint.network, checkpoint.input_side, device, dtype, config.batch_size
     )
+    processes = (launched_share() or Share(0, 1)).world_size if device.type == "cpu" else 1
+    memory = feature_memory(device, processes)
     import torch
 
     try:
         with progress("segmenting (two looks an image)", LOOKS * len(stamps)) as advance:
-            return sum(refine_entry(plan, segmenter, config, advance) for plan in missing)
+            return sum(refine_entry(plan, segmenter, config, memory, advance) for plan in missing)
     except torch.OutOfMemoryError as error:
         raise AlignDiffError(
             "out of memory while segmenting: use a smaller --batch_size"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.ground.errors import InputError
@@ -70,6 +72,26 @@ def known_precision(precision: str, device_name: str) -> str:
     if device_name in ("cpu", "mps") or (device_name == "auto" and not visible_gpus()):
         return "float32"
     return str(choose_dtype(precision, choose_device(device_name))).removeprefix("torch.")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a device now; None where nothing tells."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cpu":
+        return _available_memory()
+    return None
+
+
+def _available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that programs can still take, as Linux tells it; None on other systems."""
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 def _local_rank() -> int:

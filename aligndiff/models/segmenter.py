@@ -1,6 +1,7 @@
 """Few-shot segmenters: what Algorithm 1 asks of one, and SSP as one.
 
-Set once, query many: `set_support` builds the prototypes, `predict` uses them on any images.
+An image is encoded once. What was encoded can be segmented under any support, and pooled under a
+mask it becomes support itself.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aligndiff.data.images import resize_image
-from aligndiff.data.support import SupportPair
+from aligndiff.data.images import BACKGROUND, OBJECT, resize_image
+from aligndiff.models.device import free_memory
 from aligndiff.models.ssp import (
     SSP,
+    fold_batch_norm,
     foreground_probability,
     image_tensor,
     masked_average_pooling,
@@ -27,32 +29,52 @@ from aligndiff.models.ssp import (
 )
 from aligndiff.models.ssp_checkpoint import load_ssp
 
-FOREGROUND, BACKGROUND = 1, 0  # values of a support mask; 255 is "ignore" and counts nowhere
+FEATURES_AT_MOST = 4 * 2**30  # bytes: 256 images of 512 px in float32 by the published networks
+FEATURES_SHARE = 4  # and no more than this part of the free memory: a quarter
 
 T = TypeVar("T")
 
 
-class Segmenter(Protocol):
-    """Segments the object of the support pairs in other images."""
+@dataclass(frozen=True)
+class Encoded:
+    """What a network sees in an image: `features`, (c, h', w'); `size` is the image's (h, w)."""
 
-    def set_support(
-        self, pairs: Iterable[SupportPair], weights: Iterable[float] | None = None
-    ) -> None:
-        """Learn the object from `pairs`, read one after the other; forgets any earlier support.
+    features: Tensor
+    size: tuple[int, int]
 
-        `weights` are positive, one per pair; only their ratios matter. None: all alike.
-        """
-
-    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """Foreground probability of each image, float32 (h, w) in [0, 1], from uint8 (h, w, 3)."""
+    @property
+    def nbytes(self) -> int:
+        """Memory of the features in bytes."""
+        return self.features.nbytes
 
 
 @dataclass(frozen=True)
 class Prototypes:
-    """What the support says of the object and of its surroundings: float32 (c,) each."""
+    """What an image says of the object and of its surroundings: float32 (c,), or None: nothing."""
 
-    foreground: Tensor
-    background: Tensor
+    foreground: Tensor | None
+    background: Tensor | None
+
+
+class Segmenter(Protocol):
+    """Segments the object of the support in other images."""
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+        """What the network sees in each image, uint8 (h, w, 3): independent of the support."""
+
+    def pool(self, encoded: Encoded, mask: NDArray[np.uint8]) -> Prototypes:
+        """Prototypes of one image under its mask, uint8 (h, w) of 0, 1 and 255 (ignore)."""
+
+    def set_support(
+        self, support: Sequence[Prototypes], weights: Sequence[float] | None = None
+    ) -> None:
+        """Learn the object from `support`; forgets any earlier one.
+
+        `weights` are positive, one per image; only their ratios matter. None: all alike.
+        """
+
+    def segment(self, encoded: Encoded) -> NDArray[np.float32]:
+        """Foreground probability of one image, float32 (h, w) in [0, 1]."""
 
 
 class SSPSegmenter:
@@ -72,65 +94,91 @@ class SSPSegmenter:
         """
         self.device, self.dtype = torch.device(device), dtype
         self.input_side, self.batch_size = input_side, batch_size
-        self.network = network.eval().to(self.device, dtype)
-        self._prototypes: Prototypes | None = None
+        folded = fold_batch_norm(network).to(self.device, dtype)
+        self.network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._support: tuple[Tensor, Tensor] | None = None  # foreground and background, (c,) each
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+        """See `Segmenter`. Consecutive images of one size go through the network together."""
+        encoded: list[Encoded] = []
+        for batch in _runs(images, lambda image: image.shape, self.batch_size):
+            sized = image_tensor(np.stack([self._resized(image) for image in batch]), self.device)
+            features = self.network.backbone(
+                sized.to(self.dtype, memory_format=torch.channels_last)
+            )
+            h, w, _ = batch[0].shape
+            # A copy each: one image that is kept must not keep its whole batch.
+            encoded += [Encoded(feature.clone(), (h, w)) for feature in features]
+        return encoded
+
+    @torch.inference_mode()
+    def pool(self, encoded: Encoded, mask: NDArray[np.uint8]) -> Prototypes:
+        """See `Segmenter`. An image without background says nothing of the background."""
+        features = encoded.features[None].float()
+
+        def mean_over(label: int) -> Tensor | None:
+            region = mask == label
+            if not region.any():
+                return None
+            return masked_average_pooling(features, torch.from_numpy(region)[None].to(self.device))[
+                0
+            ]
+
+        return Prototypes(mean_over(OBJECT), mean_over(BACKGROUND))
 
     @torch.inference_mode()
     def set_support(
-        self, pairs: Iterable[SupportPair], weights: Iterable[float] | None = None
+        self, support: Sequence[Prototypes], weights: Sequence[float] | None = None
     ) -> None:
-        """See `Segmenter`. Pairs of different sizes are encoded apart; no image is kept.
+        """See `Segmenter`. What an image does not say pulls no mean towards zero.
 
-        A pair whose mask has no background says nothing of the background, and likewise for the
-        foreground: it is left out of that mean, instead of pulling it towards zero.
+        Raises ValueError when no image says anything.
         """
-        pairs_and_weights = _with_weights(pairs, weights)
-        sums = torch.zeros(2, self.network.config.feature_width, device=self.device)
-        totals = torch.zeros(2, 1, device=self.device)
-        for batch in _runs(pairs_and_weights, lambda item: item[0].image.shape, self.batch_size):
-            features = self.encode([pair.image for pair, _ in batch])
-            masks = torch.stack([torch.from_numpy(pair.mask) for pair, _ in batch]).to(self.device)
-            share = torch.tensor([[weight] for _, weight in batch], device=self.device)
-            for row, value in enumerate((FOREGROUND, BACKGROUND)):
-                region = masks == value
-                present = share * region.flatten(1).any(dim=1, keepdim=True)
-                sums[row] += (present * masked_average_pooling(features, region)).sum(dim=0)
-                totals[row] += present.sum()
-        if not totals.any():
-            raise ValueError("set_support needs at least one pair whose mask is not all 'ignore'")
-        means = sums / torch.where(totals > 0, totals, 1.0)
-        self._prototypes = Prototypes(foreground=means[0], background=means[1])
+        weights = [1.0] * len(support) if weights is None else weights
+        foreground = _weighted_mean([one.foreground for one in support], weights)
+        background = _weighted_mean([one.background for one in support], weights)
+        said = foreground if foreground is not None else background
+        if said is None:
+            raise ValueError("set_support needs at least one mask that is not all 'ignore'")
+        unsaid = torch.zeros_like(said)
+        self._support = (
+            unsaid if foreground is None else foreground,
+            unsaid if background is None else background,
+        )
 
-    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    @torch.inference_mode()
+    def segment(self, encoded: Encoded) -> NDArray[np.float32]:
         """See `Segmenter`. Raises RuntimeError before `set_support`."""
-        answers: list[NDArray[np.float32]] = []
-        for batch in _runs(images, lambda image: image.shape, self.batch_size):
-            h, w, _ = batch[0].shape
-            answers += self.segment(self.encode(batch), (h, w))
-        return answers
-
-    @torch.inference_mode()
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Features, float32 (b, c, h', w'), of images of one size: independent of the support."""
-        sized = np.stack([self._resized(image) for image in images])
-        return self.network.backbone(image_tensor(sized).to(self.device, self.dtype)).float()
-
-    @torch.inference_mode()
-    def segment(self, features: Tensor, size: tuple[int, int]) -> list[NDArray[np.float32]]:
-        """Foreground probabilities, float32 `size` = (h, w), of features that `encode` made."""
-        if self._prototypes is None:
-            raise RuntimeError("call set_support(pairs) before predict(images)")
-        _, logits = ssp_logits(features, self._prototypes.foreground, self._prototypes.background)
-        seen = _fit(size, self.input_side)
+        if self._support is None:
+            raise RuntimeError("call set_support(support) before segment(encoded)")
+        _, logits = ssp_logits(encoded.features[None].float(), *self._support)
+        seen = _fit(encoded.size, self.input_side)
         probability = foreground_probability(logits, seen)
-        if seen != size:
-            probability = F.interpolate(probability[:, None], size=size, mode="bilinear")[:, 0]
-        return list(probability.cpu().numpy())
+        if seen != encoded.size:
+            probability = F.interpolate(probability[:, None], size=encoded.size, mode="bilinear")[
+                :, 0
+            ]
+        answer: NDArray[np.float32] = probability[0].cpu().numpy()
+        return answer
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         h, w, _ = image.shape
         size = _fit((h, w), self.input_side)
         return image if size == (h, w) else resize_image(image, size)
+
+
+def feature_memory(device: torch.device, processes: int = 1) -> int:
+    """Bytes of features worth keeping on `device` between the two passes over an entry.
+
+    `processes` of ours share the memory.
+    """
+    free = free_memory(device)
+    return (
+        FEATURES_AT_MOST
+        if free is None
+        else min(FEATURES_AT_MOST, free // FEATURES_SHARE // processes)
+    )
 
 
 def load_segmenter(
@@ -149,12 +197,14 @@ def _fit(size: tuple[int, int], side: int | None) -> tuple[int, int]:
     return h, w
 
 
-def _with_weights(
-    pairs: Iterable[SupportPair], weights: Iterable[float] | None
-) -> Iterator[tuple[SupportPair, float]]:
-    if weights is None:
-        return ((pair, 1.0) for pair in pairs)
-    return zip(pairs, weights, strict=True)
+def _weighted_mean(rows: Sequence[Tensor | None], weights: Sequence[float]) -> Tensor | None:
+    """Mean, (c,), of the rows that are there; None without any."""
+    present = [(row, weight) for row, weight in zip(rows, weights, strict=True) if row is not None]
+    if not present:
+        return None
+    stacked = torch.stack([row for row, _ in present])
+    shares = stacked.new_tensor([weight for _, weight in present])
+    return shares @ stacked / shares.sum()
 
 
 def _runs(items: Iterable[T], key: Callable[[T], Hashable], limit: int) -> Iterator[list[T]]:

@@ -4,12 +4,13 @@ Source: "Self-Support Few-Shot Semantic Segmentation" (ECCV 2022). The network k
 names of the published checkpoints. The head is pure functions of features and prototypes, and is
 differentiable, so that episodes train the network through it.
 
-Notation: features are float (b, c, h, w); *cells* are the columns of one feature map, (c, n) with
-n = h * w; logits are (b, 2, h, w) with channel 0 background and channel 1 foreground.
+Notation: features are float (b, c, h, w); *cells* are the columns of one feature map, as rows:
+(n, c) with n = h * w; logits are (b, 2, h, w) with channel 0 background and channel 1 foreground.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +18,14 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from aligndiff.models.self_support import self_support, similarity
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 EXPANSION = 4  # output channels of a bottleneck block over its inner channels
-COSINE_SCALE = 10.0  # turns cosines in [-1, 1] into logits
-LOCAL_SCALE = 2.0  # temperature of the local background prototype's attention
-FOREGROUND_CONFIDENCE = 0.7  # a cell surer than this joins the foreground self-support
-BACKGROUND_CONFIDENCE = 0.6  # the same for the background
-FALLBACK_CELLS = 12  # so many of the surest cells stand in when none is sure enough
 POOLING_EPSILON = 1e-5  # keeps an empty mask's average at zero
 
 
@@ -138,10 +137,27 @@ def _layer(
     return nn.Sequential(*row)
 
 
-def image_tensor(image: NDArray[np.uint8]) -> Tensor:
+def fold_batch_norm(network: SSP) -> SSP:
+    """A copy for inference whose batch normalisations are folded into the convolutions before them.
+
+    It computes the same, to rounding, and cannot be trained further.
+    """
+    folded = copy.deepcopy(network).eval()
+    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    layers = [(name, layer) for name, layer in folded.named_modules() if isinstance(layer, kinds)]
+    # Every convolution is followed by its normalisation, also in the order of the modules.
+    for (name, convolution), (norm_name, norm) in zip(layers[::2], layers[1::2], strict=True):
+        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        folded.set_submodule(name, fuse_conv_bn_eval(convolution, norm))
+        folded.set_submodule(norm_name, nn.Identity())
+    return folded
+
+
+def image_tensor(image: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """Normalise RGB, uint8 (h, w, 3) or (b, h, w, 3), to float32 (3, h, w) or (b, 3, h, w)."""
-    scaled = torch.from_numpy(np.ascontiguousarray(image)).float() / 255.0
-    normalised = (scaled - torch.tensor(IMAGE_MEAN)) / torch.tensor(IMAGE_STD)
+    scaled = torch.from_numpy(np.ascontiguousarray(image)).to(device).float() / 255.0
+    mean, std = (torch.tensor(values, device=device) for values in (IMAGE_MEAN, IMAGE_STD))
+    normalised = (scaled - mean) / std
     return normalised.movedim(-1, -3).contiguous()
 
 
@@ -163,47 +179,6 @@ def masked_average_pooling(features: Tensor, mask: Tensor) -> Tensor:
     return total / (grid.sum(dim=(2, 3)) + POOLING_EPSILON)
 
 
-def similarity(features: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
-    """Logits (b, 2, h, w) = 10 * [cos(F, background), cos(F, foreground)].
-
-    The prototypes are (b, c, h, w), or (b, c, 1, 1) where one serves every cell.
-    """
-    cosines = [F.cosine_similarity(features, p, dim=1) for p in (background, foreground)]
-    return COSINE_SCALE * torch.stack(cosines, dim=1)
-
-
-def self_support(features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The prototypes that each query lends itself, from its surest cells under `logits`.
-
-    Returns the global foreground prototype, (b, c, 1, 1), and the background prototype of every
-    cell, (b, c, h, w): 0.3 of the global one and 0.7 of the cell's local one, which is the mean of
-    the background cells weighted by softmax(2 * cosine) with this cell.
-    """
-    probability = logits.softmax(dim=1).flatten(2)
-    foregrounds, backgrounds = [], []
-    for cells, (background_p, foreground_p) in zip(features.flatten(2), probability, strict=True):
-        foregrounds.append(_sure_cells(cells, foreground_p, FOREGROUND_CONFIDENCE).mean(dim=1))
-        sure = _sure_cells(cells, background_p, BACKGROUND_CONFIDENCE)
-        local = _local_prototypes(cells, sure)
-        backgrounds.append(0.3 * sure.mean(dim=1, keepdim=True) + 0.7 * local)
-    return torch.stack(foregrounds)[..., None, None], torch.stack(backgrounds).view_as(features)
-
-
-def _sure_cells(cells: Tensor, probability: Tensor, confidence: float) -> Tensor:
-    """The columns of `cells` (c, n) surer than `confidence`, or else the 12 surest."""
-    sure = torch.nonzero(probability > confidence).flatten()
-    if not len(sure):
-        sure = probability.topk(min(FALLBACK_CELLS, probability.numel())).indices
-    return cells[:, sure]
-
-
-def _local_prototypes(cells: Tensor, sure: Tensor) -> Tensor:
-    """For each column of `cells` (c, n) the softmax(2 * cosine) weighted mean of `sure` (c, m)."""
-    query, key = (F.normalize(x, dim=0).T.unsqueeze(0) for x in (cells, sure))
-    value = sure.T.unsqueeze(0)
-    return F.scaled_dot_product_attention(query, key, value, scale=LOCAL_SCALE)[0].T
-
-
 def ssp_logits(
     query_features: Tensor, fg_prototype: Tensor, bg_prototype: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -212,18 +187,26 @@ def ssp_logits(
     `query_features` is float (b, c, h, w); a prototype is (c,) for all queries or (b, c), one each.
     The answer is `out2`; `out1` is what a trainer supervises beside it.
     """
-    shape = query_features.shape[:2]
-    f0, b0 = (p.expand(shape)[..., None, None] for p in (fg_prototype, bg_prototype))
-    first = similarity(query_features, f0, b0)
-    own_foreground, b1 = self_support(query_features, first)
-    f1 = 0.5 * f0 + 0.5 * own_foreground
-    out1 = similarity(query_features, f1, b1)
+    count, width, *grid = query_features.shape
+    prototypes = (p.expand(count, width) for p in (fg_prototype, bg_prototype))
+    queries = zip(query_features.flatten(2).transpose(1, 2), *prototypes, strict=True)
+    rounds = zip(*(_two_rounds(*query) for query in queries), strict=True)
+    out1, out2 = (torch.stack(logits).transpose(1, 2).unflatten(2, grid) for logits in rounds)
+    return out1, out2
 
-    own_foreground, b2 = self_support(query_features, out1)
+
+def _two_rounds(cells: Tensor, f0: Tensor, b0: Tensor) -> tuple[Tensor, Tensor]:
+    """`out1` and `out2` of one query, each (n, 2), from its cells (n, c) and prototypes (c,)."""
+    directions = F.normalize(cells, dim=1)
+    own_foreground, b1, sums = self_support(cells, directions, similarity(directions, f0, b0))
+    f1 = 0.5 * f0 + 0.5 * own_foreground
+    out1 = similarity(directions, f1, b1)
+
+    own_foreground, b2, _ = self_support(cells, directions, out1, sums)
     f2 = 0.5 * f0 + 0.5 * own_foreground
     foreground = 0.5 * f0 + 0.2 * f1 + 0.3 * f2
     background = 0.5 * b0 + 0.2 * b1 + 0.3 * b2
-    out2 = 0.7 * similarity(query_features, foreground, background) + 0.3 * out1
+    out2 = 0.7 * similarity(directions, foreground, background) + 0.3 * out1
     return out1, out2
 
 

@@ -8,11 +8,10 @@ other images are segmented again.
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +28,14 @@ from aligndiff.data.refinement_plan import RefinementConfig, RefinementPlan
 from aligndiff.data.support import SupportPair
 from aligndiff.ground.console import Advance, warn
 from aligndiff.ground.errors import InputError
+from aligndiff.ground.threads import mapped_ahead
+from aligndiff.stages.refinement_verdicts import Verdict, first_verdict, second_verdict
 
 # The script imports this file, and `--help` must not wait for torch.
 if TYPE_CHECKING:
-    from aligndiff.models.segmenter import Segmenter
+    from aligndiff.models.segmenter import Encoded, Prototypes, Segmenter
 
 Uint8 = NDArray[np.uint8]
-Bool = NDArray[np.bool_]
 T = TypeVar("T")
 
 BLACK_LEVEL = 8  # grey level of 255; JPEG does not keep a black image at exactly 0
@@ -48,77 +48,39 @@ OUTCOME_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What one look at a query came to. Only agreed and guessed ones have a mask, bool (h, w).
-
-    "uncertain" means that another look follows; every other verdict is the query's last one.
-    """
-
-    index: int
-    outcome: Literal["consensus", "pseudo_label", "rejected", "failed", "uncertain"]
-    mask: Bool | None = None
-    iou: float | None = None  # of the first look's mask with the heatmap, in [0, 1]
-    reason: str | None = None  # of a rejection or a failure
-
-
-def intersection_over_union(first: Bool, second: Bool) -> float:
-    """IoU of two masks, bool (h, w), in [0, 1]. Two empty masks give 0: that is no agreement."""
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else 0.0
-
-
-def first_verdict(
-    index: int, probability: NDArray[np.float32], heatmap: Uint8, config: RefinementConfig
-) -> Verdict:
-    """Algorithm 1, first look: does the segmenter agree with the heatmap?
-
-    `probability` is float32 (h, w) in [0, 1], `heatmap` uint8 (h, w).
-    """
-    mask = probability > config.foreground_threshold
-    coarse = heatmap > config.heatmap_threshold * 255
-    if not mask.any() and not coarse.any():
-        return Verdict(index, "rejected", iou=0.0, reason="no object in either mask")
-    iou = intersection_over_union(mask, coarse)
-    if iou > config.consensus_iou_threshold:
-        return Verdict(index, "consensus", mask, iou)
-    return Verdict(index, "uncertain", iou=iou)
-
-
-def second_verdict(
-    index: int, probability: NDArray[np.float32], iou: float | None, config: RefinementConfig
-) -> Verdict:
-    """Algorithm 1, second look: a pseudo-label, unless the segmenter finds no object."""
-    mask = probability > config.pseudo_label_threshold
-    if not mask.any():
-        return Verdict(index, "rejected", iou=iou, reason="no object in the second pass")
-    return Verdict(index, "pseudo_label", mask, iou)
-
-
 def refine(
     segmenter: Segmenter,
     support: Sequence[SupportPair],
     queries: Sequence[Query],
     config: RefinementConfig,
+    feature_memory: int,
 ) -> Iterator[Verdict]:
     """Algorithm 1: `support` and the trusted queries are D_good of the paper.
 
     Yields a verdict after every look, an uncertain query's second one later. Without any trusted
-    query the second pass knows the support alone. At most one batch of images is held at a time.
+    query the second pass knows the support alone. Of the uncertain queries so many stay encoded as
+    fit in `feature_memory` bytes; the others are read and encoded again, the same to rounding.
     """
-    trusted: list[_Trusted] = []
-    uncertain: list[tuple[Query, float | None]] = []
-    segmenter.set_support(support)
-    for query, verdict in _first_pass(segmenter, queries, config):
-        if verdict.mask is not None:
-            trusted.append(_Trusted.of(query, verdict.mask))
-        elif verdict.outcome == "uncertain":
-            uncertain.append((query, verdict.iou))
+    real: list[Prototypes] = []
+    for pairs in _batches(support, config.batch_size):
+        images = segmenter.encode([pair.image for pair in pairs])
+        real += map(segmenter.pool, images, [pair.mask for pair in pairs])
+    segmenter.set_support(real)
+
+    trusted: list[Prototypes] = []
+    uncertain: list[_Seen] = []
+    for query, encoded, verdict in _first_pass(segmenter, queries, config):
+        if encoded is not None and verdict.mask is not None:
+            trusted.append(segmenter.pool(encoded, verdict.mask.astype(np.uint8)))
+        elif encoded is not None and verdict.outcome == "uncertain":
+            keep = encoded.nbytes <= feature_memory
+            feature_memory -= encoded.nbytes if keep else 0
+            uncertain.append(_Seen(query, encoded if keep else None, verdict.iou))
         yield verdict
 
     if trusted and uncertain:
-        pairs = itertools.chain(support, (known.pair() for known in trusted))
-        segmenter.set_support(pairs, prototype_weights(len(support), len(trusted), config))
+        weights = prototype_weights(len(real), len(trusted), config)
+        segmenter.set_support([*real, *trusted], weights)
     yield from _second_pass(segmenter, uncertain, config)
 
 
@@ -129,7 +91,11 @@ def prototype_weights(support: int, trusted: int, config: RefinementConfig) -> l
 
 
 def refine_entry(
-    plan: RefinementPlan, segmenter: Segmenter, config: RefinementConfig, advance: Advance
+    plan: RefinementPlan,
+    segmenter: Segmenter,
+    config: RefinementConfig,
+    feature_memory: int,
+    advance: Advance,
 ) -> int:
     """Refine one entry and write its masks and records; returns how many samples failed.
 
@@ -139,74 +105,99 @@ def refine_entry(
     samples = {sample.index: sample for sample in plan.samples}
     uncertain: set[int] = set()
     counts: Counter[str] = Counter()
-    for verdict in refine(segmenter, support_of(plan), queries_of(plan), config):
-        looks = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else LOOKS
-        if verdict.outcome == "uncertain":
-            uncertain.add(verdict.index)
-        else:
-            _keep(plan, samples[verdict.index], verdict)
-            counts[OUTCOME_WORDS[verdict.outcome]] += 1
-        advance(looks, status=_status(plan, counts))
+
+    def last_verdicts() -> Iterator[Verdict]:
+        found = refine(segmenter, support_of(plan), queries_of(plan), config, feature_memory)
+        for verdict in found:
+            looks = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else LOOKS
+            if verdict.outcome == "uncertain":
+                uncertain.add(verdict.index)
+            else:
+                counts[OUTCOME_WORDS[verdict.outcome]] += 1
+                yield verdict
+            advance(looks, status=_status(plan, counts))
+
+    def keep(verdict: Verdict) -> None:
+        _keep(plan, samples[verdict.index], verdict)
+
+    for _ in mapped_ahead(keep, last_verdicts(), config.batch_size):
+        pass
     return counts[OUTCOME_WORDS["failed"]]
 
 
 @dataclass(frozen=True)
-class _Trusted:
-    """A query with its agreed mask, packed: thousands of masks take a few megabytes."""
+class _Look:
+    """The files of a query: uint8 (h, w, 3) and (h, w)."""
+
+    image: Uint8
+    heatmap: Uint8
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A query after its first look; `encoded` is None where it was not kept for the second."""
 
     query: Query
-    shape: tuple[int, int]
-    packed: bytes
-
-    @classmethod
-    def of(cls, query: Query, mask: Bool) -> _Trusted:
-        height, width = mask.shape
-        return cls(query, (height, width), zlib.compress(np.packbits(mask).tobytes()))
-
-    def pair(self) -> SupportPair:
-        bits = np.frombuffer(zlib.decompress(self.packed), np.uint8)
-        mask = np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape)
-        return SupportPair(f"trusted {self.query.index}", self.query.read_image(), mask)
+    encoded: Encoded | None
+    iou: float | None
 
 
 def _first_pass(
     segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig
-) -> Iterator[tuple[Query, Verdict]]:
-    for batch in _batches(queries, config.batch_size):
-        seen: list[tuple[Query, Uint8, Uint8]] = []
-        for query in batch:
-            try:
-                image, heatmap = query.read_image(), query.read_heatmap()
-                _check_sizes(image, heatmap)
-            except InputError as error:
-                yield query, _failure(query, error)
-                continue
-            if image.max() <= BLACK_LEVEL:
-                yield query, Verdict(query.index, "rejected", reason="the image is black")
-            else:
-                seen.append((query, image, heatmap))
-        answers = segmenter.predict([image for _, image, _ in seen]) if seen else []
-        for (query, _, heatmap), probability in zip(seen, answers, strict=True):
-            yield query, first_verdict(query.index, probability, heatmap, config)
+) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
+    """A verdict on every query, with what was encoded of those that were worth a look."""
+    loaded = zip(queries, mapped_ahead(_load, queries, config.batch_size), strict=True)
+    for batch in _batches(loaded, config.batch_size):
+        yield from ((query, None, found) for query, found in batch if isinstance(found, Verdict))
+        looks = [(query, found) for query, found in batch if isinstance(found, _Look)]
+        encoded = segmenter.encode([look.image for _, look in looks])
+        for (query, look), seen in zip(looks, encoded, strict=True):
+            probability = segmenter.segment(seen)
+            yield query, seen, first_verdict(query.index, probability, look.heatmap, config)
+
+
+def _load(query: Query) -> _Look | Verdict:
+    try:
+        image, heatmap = query.read_image(), query.read_heatmap()
+        _check_sizes(image, heatmap)
+    except InputError as error:
+        return _failure(query, error)
+    if image.max() <= BLACK_LEVEL:
+        return Verdict(query.index, "rejected", reason="the image is black")
+    return _Look(image, heatmap)
 
 
 def _second_pass(
-    segmenter: Segmenter, uncertain: Sequence[tuple[Query, float | None]], config: RefinementConfig
+    segmenter: Segmenter, uncertain: Sequence[_Seen], config: RefinementConfig
 ) -> Iterator[Verdict]:
-    for batch in _batches(uncertain, config.batch_size):
-        seen: list[tuple[int, float | None, Uint8]] = []
-        for query, iou in batch:
-            try:
-                seen.append((query.index, iou, query.read_image()))
-            except InputError as error:
-                yield _failure(query, error)
-        answers = segmenter.predict([image for _, _, image in seen]) if seen else []
-        for (index, iou, _), probability in zip(seen, answers, strict=True):
-            yield second_verdict(index, probability, iou, config)
+    loaded = mapped_ahead(_load_again, uncertain, config.batch_size)
+    for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
+        images = [found for _, found in batch if isinstance(found, np.ndarray)]
+        again = iter(segmenter.encode(images))
+        for seen, found in batch:
+            if isinstance(found, Verdict):
+                yield found
+                continue
+            encoded = next(again) if seen.encoded is None else seen.encoded
+            probability = segmenter.segment(encoded)
+            yield second_verdict(seen.query.index, probability, seen.iou, config)
 
 
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _load_again(seen: _Seen) -> Uint8 | Verdict | None:
+    """The image of a query that was not kept; None for one that was."""
+    if seen.encoded is not None:
+        return None
+    try:
+        return seen.query.read_image()
+    except InputError as error:
+        return _failure(seen.query, error)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items each, the last one maybe shorter; taken as they are needed."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
 
 
 def _check_sizes(image: Uint8, heatmap: Uint8) -> None:

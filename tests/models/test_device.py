@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from aligndiff.ground.errors import InputError
-from aligndiff.models.device import choose_device, choose_dtype, known_precision
+from aligndiff.models import device as device_module
+from aligndiff.models.device import choose_device, choose_dtype, free_memory, known_precision
 
 
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, bfloat16: bool = True) -> None:
@@ -67,3 +68,13 @@ def test_settings_record_a_number_format_and_not_a_wish(monkeypatch: pytest.Monk
     assert known_precision("auto", "auto") == "float32"
     assert known_precision("auto", "cpu") == "float32"
     assert known_precision("bfloat16", "cpu") == "bfloat16"
+
+
+def test_free_memory_is_what_the_system_or_the_card_tells(monkeypatch, tmp_path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  16000 kB\nMemFree:  1000 kB\nMemAvailable:    3000 kB\n")
+    assert device_module._available_memory(meminfo) == 3000 * 1024
+    assert device_module._available_memory(tmp_path / "not there") is None
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7, 9))
+    assert free_memory(torch.device("cuda", 0)) == 7
+    assert free_memory(torch.device("mps")) is None

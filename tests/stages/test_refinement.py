@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from aligndiff.data.images import read_grey, write_grey, write_image, write_mask
 from aligndiff.data.layout import EntryFolder
@@ -19,19 +21,20 @@ from aligndiff.data.refinement_plan import (
     count_outcomes,
     plan_refinements,
 )
-from aligndiff.data.support import SupportPair
+from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.errors import InputError
-from aligndiff.stages.refinement import (
+from aligndiff.models.segmenter import Encoded, load_segmenter
+from aligndiff.stages.refinement import prototype_weights, refine, refine_entry
+from aligndiff.stages.refinement_verdicts import (
     Verdict,
     first_verdict,
     intersection_over_union,
-    prototype_weights,
-    refine,
-    refine_entry,
     second_verdict,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = RefinementConfig()
+ALL = 10**9  # bytes: keep the features of every query
 SIZE = (8, 10)
 OBJECT = np.zeros(SIZE, bool)
 OBJECT[2:6, 1:6] = True  # 20 cells
@@ -43,14 +46,21 @@ class ToySegmenter:
     """Reads its answers off the image: red with the support alone, green with trusted pairs too."""
 
     def __init__(self):
-        self.supports = []
+        self.supports, self.encoded = [], 0
 
-    def set_support(self, pairs, weights=None):
-        self.supports.append(([(p.name, p.mask.copy()) for p in pairs], weights))
+    def encode(self, images):
+        self.encoded += len(images)
+        return [Encoded(torch.from_numpy(image), image.shape[:2]) for image in images]
 
-    def predict(self, images):
+    def pool(self, encoded, mask):
+        return encoded.features.numpy(), mask.copy()
+
+    def set_support(self, support, weights=None):
+        self.supports.append((list(support), weights))
+
+    def segment(self, encoded):
         channel = len(self.supports) - 1
-        return [(image[..., channel] / 255).astype(np.float32) for image in images]
+        return (encoded.features.numpy()[..., channel] / 255).astype(np.float32)
 
 
 def picture(first, second) -> np.ndarray:
@@ -66,6 +76,10 @@ def query(index, first, second, heatmap) -> Query:
 def support(count=2):
     image = np.full((*SIZE, 3), 50, np.uint8)
     return [SupportPair(str(i), image, OBJECT.astype(np.uint8)) for i in range(count)]
+
+
+def refine_toy(queries, config=CONFIG, segmenter=None, feature_memory=ALL):
+    return refine(segmenter or ToySegmenter(), support(), queries, config, feature_memory)
 
 
 def last_verdicts(verdicts) -> dict[int, Verdict]:
@@ -90,7 +104,7 @@ def test_agreed_samples_join_the_support_and_the_others_are_segmented_again():
         query(2, ELSEWHERE, OBJECT, OBJECT),
         query(3, OBJECT, NOTHING, OBJECT),
     ]
-    verdicts = last_verdicts(refine(segmenter, support(2), queries, CONFIG))
+    verdicts = last_verdicts(refine_toy(queries, segmenter=segmenter))
     assert [verdicts[i].outcome for i in range(4)] == [
         *("consensus", "pseudo_label", "pseudo_label", "consensus")
     ]
@@ -99,9 +113,10 @@ def test_agreed_samples_join_the_support_and_the_others_are_segmented_again():
         assert np.array_equal(verdicts[index].mask, mask)
 
     (real, no_weights), (both, weights) = segmenter.supports
-    assert [name for name, _ in real] == ["0", "1"] and no_weights is None
-    assert [name for name, _ in both] == ["0", "1", "trusted 0", "trusted 3"]
-    assert all(np.array_equal(mask, OBJECT) for _, mask in both)
+    pictures = [pair.image for pair in support(2)] + [picture(OBJECT, NOTHING)] * 2
+    assert len(real) == 2 and no_weights is None
+    for (image, mask), wanted in zip(both, pictures, strict=True):
+        assert np.array_equal(image, wanted) and np.array_equal(mask, OBJECT)
     assert weights == [0.25, 0.25, 0.25, 0.25]
 
 
@@ -114,7 +129,7 @@ def test_real_pairs_keep_half_of_the_weight():
 
 def test_without_consensus_the_second_pass_knows_the_support_alone():
     segmenter = ToySegmenter()
-    verdicts = list(refine(segmenter, support(), [query(0, ELSEWHERE, NOTHING, OBJECT)], CONFIG))
+    verdicts = list(refine_toy([query(0, ELSEWHERE, NOTHING, OBJECT)], segmenter=segmenter))
     assert len(segmenter.supports) == 1
     assert [verdict.outcome for verdict in verdicts] == ["uncertain", "pseudo_label"]
     assert np.array_equal(verdicts[1].mask, ELSEWHERE)
@@ -122,7 +137,7 @@ def test_without_consensus_the_second_pass_knows_the_support_alone():
 
 def test_full_consensus_needs_no_second_pass():
     segmenter = ToySegmenter()
-    verdicts = list(refine(segmenter, support(), [query(0, OBJECT, NOTHING, OBJECT)], CONFIG))
+    verdicts = list(refine_toy([query(0, OBJECT, NOTHING, OBJECT)], segmenter=segmenter))
     assert len(segmenter.supports) == 1 and [v.outcome for v in verdicts] == ["consensus"]
 
 
@@ -135,7 +150,7 @@ def test_hopeless_samples_are_rejected_with_their_reason():
         query(2, ELSEWHERE, NOTHING, OBJECT),
         query(3, OBJECT, NOTHING, OBJECT),
     ]
-    verdicts = last_verdicts(refine(ToySegmenter(), support(), queries, CONFIG))
+    verdicts = last_verdicts(refine_toy(queries))
     told = [(verdicts[i].outcome, verdicts[i].reason, verdicts[i].mask) for i in range(3)]
     assert told == [
         ("rejected", "no object in either mask", None),
@@ -146,9 +161,8 @@ def test_hopeless_samples_are_rejected_with_their_reason():
 
 
 def test_one_empty_mask_is_not_hopeless():
-    segmenter = ToySegmenter()
     queries = [query(0, NOTHING, OBJECT, OBJECT), query(1, OBJECT, OBJECT, NOTHING)]
-    outcomes = [v.outcome for v in refine(segmenter, support(), queries, CONFIG)]
+    outcomes = [v.outcome for v in refine_toy(queries)]
     assert outcomes[:2] == ["uncertain", "uncertain"]
 
 
@@ -181,20 +195,63 @@ def test_iou_by_hand_and_of_two_empty_masks():
 def test_the_batch_size_changes_nothing(batch_size):
     queries = [query(i, *((OBJECT, ELSEWHERE)[:: (-1) ** i]), OBJECT) for i in range(5)]
     config = replace(CONFIG, batch_size=batch_size)
-    verdicts = last_verdicts(refine(ToySegmenter(), support(), queries, config))
+    verdicts = last_verdicts(refine_toy(queries, config))
     assert [verdicts[i].outcome for i in range(5)] == ["consensus", "pseudo_label"] * 2 + [
         "consensus"
     ]
 
 
-def test_an_unreadable_sample_fails_alone_in_either_pass():
-    readings = iter([picture(ELSEWHERE, OBJECT)])
+# Bytes of features that may be kept (none, those of two queries, all), and how many images the
+# segmenter then encodes: the support, the nine queries, the uncertain ones that were not kept.
+@pytest.mark.parametrize(
+    ("memory", "encoded"), [(0, 2 + 9 + 5), (2 * 240, 2 + 9 + 3), (ALL, 2 + 9)]
+)
+def test_what_is_kept_is_not_encoded_again_and_nothing_else_changes(memory, encoded):
+    queries = [query(i, (ELSEWHERE, OBJECT)[i % 2], OBJECT, OBJECT) for i in range(9)]
+    segmenter, wanted = ToySegmenter(), list(refine_toy(queries, feature_memory=ALL))
+    config = replace(CONFIG, batch_size=2)
+    verdicts = list(refine(segmenter, support(), queries, config, memory))
+    assert segmenter.encoded == encoded
+    told = [[(v.index, v.outcome, v.iou) for v in found] for found in (verdicts, wanted)]
+    assert told[0] == told[1] and len(verdicts) == 9 + 5
+    for verdict, other in zip(verdicts, wanted, strict=True):
+        assert np.array_equal(verdict.mask, other.mask)
 
-    def once():
-        try:
-            return next(readings)
-        except StopIteration:
-            raise InputError("b.jpg: gone") from None
+
+def test_the_memory_for_features_does_not_change_the_masks_of_a_real_network():
+    """Trained weights, images of the example object as queries, half of them with a false heatmap.
+
+    Features that are computed again come from another batch: the masks are compared bit for bit.
+    """
+    pairs = load_support(ROOT / "example_dataset" / "fish")
+    checkpoint = ROOT / "pretrained_weights" / "tiny_ssp.safetensors"
+
+    def heatmap(i):
+        true = (pairs[i].mask == 1).astype(np.uint8) * 255
+        return true if i % 2 else true[::-1].copy()
+
+    queries = [
+        Query(i, lambda i=i: pairs[i].image, lambda i=i: heatmap(i)) for i in range(len(pairs))
+    ]
+    config = replace(CONFIG, batch_size=2, consensus_iou_threshold=0.5)
+    answers = []
+    for memory in (0, ALL):
+        segmenter = load_segmenter(checkpoint, "cpu", torch.float32, config.batch_size)
+        answers.append(last_verdicts(refine(segmenter, pairs[:2], queries, config, memory)))
+    outcomes = {verdict.outcome for verdict in answers[0].values()}
+    assert outcomes == {"consensus", "pseudo_label"}
+    for index, verdict in answers[0].items():
+        other = answers[1][index]
+        assert (verdict.outcome, verdict.iou) == (other.outcome, other.iou)
+        assert verdict.mask.any() and np.array_equal(verdict.mask, other.mask)
+
+
+def test_an_unreadable_sample_fails_alone_in_either_pass():
+    def readings():
+        yield picture(ELSEWHERE, OBJECT)
+        raise InputError("b.jpg: gone")
+
+    images = readings()
 
     def broken():
         raise InputError("a.jpg: not a readable image")
@@ -202,11 +259,11 @@ def test_an_unreadable_sample_fails_alone_in_either_pass():
     heat = (OBJECT * 255).astype(np.uint8)
     queries = [
         Query(0, broken, lambda: heat),
-        Query(1, once, lambda: heat),
+        Query(1, lambda: next(images), lambda: heat),
         Query(2, lambda: picture(OBJECT, OBJECT), lambda: heat[:4]),
         query(3, OBJECT, OBJECT, OBJECT),
     ]
-    verdicts = last_verdicts(refine(ToySegmenter(), support(), queries, CONFIG))
+    verdicts = last_verdicts(refine_toy(queries, feature_memory=0))
     assert [verdicts[i].outcome for i in range(4)] == ["failed", "failed", "failed", "consensus"]
     assert [verdicts[i].reason for i in range(3)] == [
         "a.jpg: not a readable image",
@@ -215,7 +272,7 @@ def test_an_unreadable_sample_fails_alone_in_either_pass():
     ]
 
 
-def test_no_more_than_a_batch_of_images_is_held():
+def test_no_more_than_a_few_batches_of_images_are_held():
     alive = most = 0
 
     class Tracked(np.ndarray):
@@ -233,18 +290,18 @@ def test_no_more_than_a_batch_of_images_is_held():
         weakref.finalize(image, gone)
         return image
 
-    class Streaming(ToySegmenter):
-        def set_support(self, pairs, weights=None):
-            self.supports.append(sum(1 for _ in pairs))
+    class Forgetful(ToySegmenter):
+        def encode(self, images):
+            return super().encode([np.array(image) for image in images])
 
     queries = [
         Query(i, lambda i=i: read((OBJECT, ELSEWHERE)[i % 2]), lambda: (OBJECT * 255).astype("u1"))
         for i in range(40)
     ]
-    segmenter = Streaming()
-    list(refine(segmenter, support(), queries, replace(CONFIG, batch_size=4)))
-    assert segmenter.supports == [2, 22]
-    assert most <= 8, "a batch, and the one that is being read"
+    segmenter = Forgetful()
+    list(refine(segmenter, support(), queries, replace(CONFIG, batch_size=4), 0))
+    assert [len(known) for known, _ in segmenter.supports] == [2, 22]
+    assert most <= 3 * 4 + 1, "a batch, the next one, what is read ahead"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +380,8 @@ def run(bank, checkpoint, config=CONFIG, precision="auto"):
     (plan,) = plan_refinements(bank, config, checkpoint, precision)
     moves = []
     begin(plan)
-    refine_entry(plan, ToySegmenter(), config, lambda count=1, *, status="": moves.append(count))
+    advance = lambda count=1, *, status="": moves.append(count)  # noqa: E731
+    refine_entry(plan, ToySegmenter(), config, ALL, advance)
     return plan, sum(moves)
 
 
