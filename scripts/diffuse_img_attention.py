@@ -21,7 +21,8 @@ from aligndiff.ground.errors import exit_with
 from aligndiff.ground.launch import Share, is_worker, launched_share
 from aligndiff.models.device import known_precision
 from aligndiff.models.weights import Chosen, resolve_diffusion_model
-from aligndiff.stages.synthesis import SynthesisConfig, plan_synthesis, synthesize
+from aligndiff.stages.synthesis import synthesize
+from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
 from scripts.options import (
     RunOptions,
     add_config_options,

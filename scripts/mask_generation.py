@@ -120,8 +120,7 @@ def _refine(
     segmenter = SSPSegmenter(
         checkpoint.network, checkpoint.input_side, device, dtype, config.batch_size
     )
-    processes = (launched_share() or Share(0, 1)).world_size if device.type == "cpu" else 1
-    memory = feature_memory(device, processes)
+    memory = feature_memory(device)
     import torch
 
     try:

@@ -117,9 +117,21 @@ def fuse_heatmap(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """
     fused = torch.zeros(*maps[0].shape[:2], *size, device=maps[0].device)
     for coarse in maps:
-        full = functional.interpolate(coarse, size=size, mode="bicubic", align_corners=False)
-        fused += full / full.amax((-2, -1), keepdim=True).clamp_min(SMALLEST_MAXIMUM)
+        full = _bicubic(coarse.shape[-2], size[0], coarse) @ coarse
+        full = full @ _bicubic(coarse.shape[-1], size[1], coarse).T
+        maximum = full.amax((-2, -1), keepdim=True).clamp_min(SMALLEST_MAXIMUM)
+        fused.addcmul_(full, maximum.reciprocal())
     return fused.mean(1) / len(maps)
+
+
+def _bicubic(cells: int, pixels: int, like: Tensor) -> Tensor:
+    """The bicubic resize of one axis as a matrix, (pixels, cells): quicker than the resize itself.
+
+    An axis that keeps its length is left as it is, so a resized identity is that matrix.
+    """
+    identity = torch.eye(cells, dtype=like.dtype, device=like.device)[None, None]
+    resized = functional.interpolate(identity, size=(pixels, cells), mode="bicubic")
+    return resized[0, 0]
 
 
 def heatmap_to_uint8(heatmap: Tensor) -> NDArray[np.uint8]:

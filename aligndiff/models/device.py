@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.launch import visible_gpus
+from aligndiff.ground.launch import launched_share, visible_gpus
 
 if TYPE_CHECKING:
     import torch
@@ -75,14 +75,17 @@ def known_precision(precision: str, device_name: str) -> str:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device now; None where nothing tells."""
+    """Bytes that are free on a device now, a CPU's shared with our other processes.
+
+    None where nothing tells.
+    """
     import torch
 
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type == "cpu":
-        return _available_memory()
-    return None
+    available = _available_memory() if device.type == "cpu" else None
+    share = launched_share()
+    return available if available is None or share is None else available // share.world_size
 
 
 def _available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:

@@ -168,17 +168,10 @@ class SSPSegmenter:
         return image if size == (h, w) else resize_image(image, size)
 
 
-def feature_memory(device: torch.device, processes: int = 1) -> int:
-    """Bytes of features worth keeping on `device` between the two passes over an entry.
-
-    `processes` of ours share the memory.
-    """
+def feature_memory(device: torch.device) -> int:
+    """Bytes of features worth keeping on `device` between the two passes over an entry."""
     free = free_memory(device)
-    return (
-        FEATURES_AT_MOST
-        if free is None
-        else min(FEATURES_AT_MOST, free // FEATURES_SHARE // processes)
-    )
+    return FEATURES_AT_MOST if free is None else min(FEATURES_AT_MOST, free // FEATURES_SHARE)
 
 
 def load_segmenter(

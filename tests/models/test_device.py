@@ -78,3 +78,8 @@ def test_free_memory_is_what_the_system_or_the_card_tells(monkeypatch, tmp_path)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7, 9))
     assert free_memory(torch.device("cuda", 0)) == 7
     assert free_memory(torch.device("mps")) is None
+    monkeypatch.setattr(device_module, "_available_memory", lambda: 12)
+    assert free_memory(torch.device("cpu")) == 12
+    monkeypatch.setenv("ALIGNDIFF_RANK", "1")
+    monkeypatch.setenv("ALIGNDIFF_WORLD_SIZE", "3")
+    assert free_memory(torch.device("cpu")) == 4, "three processes of ours share it"

@@ -21,7 +21,8 @@ from aligndiff.ground.errors import InputError
 from aligndiff.ground.launch import Share
 from aligndiff.models.diffusion import load_pipeline, save_embedding
 from aligndiff.models.weights import Chosen
-from aligndiff.stages.synthesis import SynthesisConfig, plan_synthesis, synthesize
+from aligndiff.stages.synthesis import synthesize
+from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
 
@@ -217,6 +218,71 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
     assert (
         f"failed: {plan.entry.id} image 3: the model gave not-a-number" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_samples_are_written_whole_when_drawing_is_broken_off(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline, batch_size: int
+) -> None:
+    """Ctrl-C in the third batch: the batches before it are there, nothing of the third is."""
+    config = SynthesisConfig(**(QUICK | {"image_per_entry": 9, "batch_size": batch_size}))
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    calls = 0
+
+    def interrupt(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 8:  # PNDM calls the UNet three times for two steps
+            raise KeyboardInterrupt
+
+    pipe.unet.register_forward_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(pipe, list_samples([plan], 0), config)
+    samples = list_samples([plan], 0)
+    assert [sample.is_made for sample in samples] == [
+        index < 2 * batch_size for index in range(len(samples))
+    ]
+    files = [path for path in plan.place.folder.rglob("*") if path.is_file()]
+    assert len(files) == 3 * 2 * batch_size + 1, "image, heatmap and record each; entry.json"
+
+
+def test_an_error_of_writing_ends_the_run(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    config = SynthesisConfig(**(QUICK | {"image_per_entry": 4, "batch_size": 1}))
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    in_the_way = plan.place.heatmap_path(1)
+    (in_the_way / "folder").mkdir(parents=True)
+    with pytest.raises(OSError, match="image_000001"):
+        synthesize(pipe, list_samples([plan], 0), config)
+    assert list_samples([plan], 0)[0].is_made
+    assert not plan.place.record_path(1).exists(), "the record comes last"
+
+
+def test_compiling_fills_the_last_batch_and_changes_no_sample(
+    dataset_dir: Path,
+    chosen: Chosen,
+    pipe: StableDiffusionPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What compiling itself changes is tested with `compiled`; here it is left out."""
+    monkeypatch.setattr(pipe.unet, "compile", lambda: None)
+    shapes: list[int] = []
+    pipe.vae.decoder.register_forward_pre_hook(lambda _vae, args: shapes.append(len(args[0])))
+    config = SynthesisConfig(
+        **(QUICK | {"image_per_entry": 3, "batch_size": 2, "image_format": "png"})
+    )
+
+    def run(compile: bool) -> list[np.ndarray]:
+        one = SynthesisConfig(**{**vars(config), "compile": compile})
+        (plan,) = plans_for(dataset_dir, chosen, one, ("albatross",))
+        synthesize(pipe, list_samples([plan], 0), one)
+        return [np.asarray(Image.open(plan.place.image_path(i, "png"))) for i in range(3)]
+
+    plain, filled = run(False), run(True)
+    assert shapes == [2, 1, 2, 2]
+    for one, other in zip(plain, filled, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 1
 
 
 def test_the_stage_can_be_planned_without_torch() -> None:

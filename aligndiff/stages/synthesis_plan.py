@@ -1,0 +1,159 @@
+"""What step 2 has to do: its options, and what each entry's samples are to be made of and with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aligndiff.data.layout import EntryFolder, embedding_dir, embedding_file
+from aligndiff.data.prompt_bank import EmbeddingEntry, Entry, PromptBank, placeholder_tokens
+from aligndiff.data.records import EntryRecord
+from aligndiff.data.sample_plan import IMAGE_FORMATS, EntryPlan, split_counts
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import file_fingerprint, fingerprint
+from aligndiff.models.weights import Chosen, embedding_vectors, model_identity
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """How many images to make, and how.
+
+    The counts, the batch size and compiling decide no pixels; all the rest does.
+    """
+
+    image_per_class: int = field(
+        default=100,
+        metadata={
+            "help": "images of each category, split evenly over its entries",
+            "exclusive": "count",
+        },
+    )
+    image_per_entry: int | None = field(
+        default=None,
+        metadata={"help": "images of each entry instead", "exclusive": "count"},
+    )
+    batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "images drawn at once; changes speed and memory only (default: what fits in "
+            "the free memory, at most 16 on a GPU and 8 on a CPU)"
+        },
+    )
+    num_inference_steps: int = field(
+        default=50, metadata={"help": "denoising steps of the model's own scheduler"}
+    )
+    guidance_scale: float = field(
+        default=7.5, metadata={"help": "how closely images follow the prompt; 1 or less is off"}
+    )
+    size: tuple[int, ...] = field(
+        default=(),
+        metadata={"help": "image size in pixels: side, or height and width (default: the model's)"},
+    )
+    seed: int = field(
+        default=0, metadata={"help": "with entry and index it decides a sample's noise"}
+    )
+    image_format: Literal["jpg", "png"] = field(
+        default="jpg", metadata={"help": "jpg is quality 95 without chroma subsampling"}
+    )
+    compile: bool = field(
+        default=False,
+        metadata={
+            "help": "compile the UNet first (torch.compile): for long runs on a GPU; it takes "
+            "minutes to start, and gains nothing on a CPU"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        per_entry = 1 if self.image_per_entry is None else self.image_per_entry
+        batch_size = 1 if self.batch_size is None else self.batch_size
+        checks = {
+            f"--image_per_class must be 1 or more, not {self.image_per_class}": (
+                self.image_per_class >= 1
+            ),
+            f"--image_per_entry must be 1 or more, not {per_entry}": per_entry >= 1,
+            f"--batch_size must be 1 or more, not {batch_size}": batch_size >= 1,
+            f"--num_inference_steps must be 1 or more, not {self.num_inference_steps}": (
+                self.num_inference_steps >= 1
+            ),
+            f"--guidance_scale must be a number from 0 to 100, not {self.guidance_scale}": (
+                0 <= self.guidance_scale <= 100
+            ),
+            "--size takes one number or two (height and width), multiples of 8 px": (
+                len(self.size) <= 2 and all(side > 0 and side % 8 == 0 for side in self.size)
+            ),
+            f"--image_format must be one of {', '.join(IMAGE_FORMATS)}": (
+                self.image_format in IMAGE_FORMATS
+            ),
+        }
+        if problems := [text for text, good in checks.items() if not good]:
+            raise InputError(problems)
+
+
+def plan_synthesis(
+    bank: PromptBank, chosen: Chosen, config: SynthesisConfig, precision: str
+) -> list[EntryPlan]:
+    """What each entry of the bank is to be made of and with. Reads files, loads no model.
+
+    Raises one InputError that names every embedding entry that has not been learned.
+    """
+    identity = model_identity(chosen)
+    counts = split_counts(bank.entries, config.image_per_class, config.image_per_entry)
+    plans: list[EntryPlan] = []
+    problems: list[str] = []
+    for entry in bank.entries:
+        try:
+            plans.append(_plan_entry(bank, entry, counts[entry.id], config, identity, precision))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return plans
+
+
+def _plan_entry(
+    bank: PromptBank,
+    entry: Entry,
+    count: int,
+    config: SynthesisConfig,
+    identity: str,
+    precision: str,
+) -> EntryPlan:
+    settings: dict[str, Any] = {
+        "diffusion_model": identity,
+        "num_inference_steps": config.num_inference_steps,
+        "guidance_scale": config.guidance_scale,
+        "size": list(config.size),
+        "seed": config.seed,
+        "precision": precision,
+        "image_format": config.image_format,
+    }
+    embedding, tokens = None, []
+    if isinstance(entry, EmbeddingEntry):
+        embedding = embedding_file(bank.root, entry)
+        if not embedding.is_file():
+            raise InputError(_not_learned(bank, entry))
+        tokens = placeholder_tokens(embedding_vectors(embedding))
+        settings["embedding"] = file_fingerprint(embedding)
+    record = EntryRecord(
+        entry_id=entry.id,
+        type=entry.type,
+        category=entry.category,
+        prompt=entry.prompt(tokens),
+        support_dir=entry.support_dir,
+        model=identity,
+        settings=settings,
+        fingerprint=fingerprint([entry.id, settings]),
+    )
+    return EntryPlan(EntryFolder(bank.root, entry), record, count, embedding)
+
+
+def _not_learned(bank: PromptBank, entry: EmbeddingEntry) -> str:
+    """What to say of an entry without an embedding: learn it, or choose one of a sweep."""
+    swept = sorted(path.name for path in embedding_dir(bank.root, entry).glob("bg_lambda_*"))
+    first = f"{entry.id}: no learned embedding in {embedding_dir(bank.root, entry)}"
+    if swept:
+        return (
+            f"{first}, but a sweep ({', '.join(swept)}): choose one of its values, "
+            "python -m scripts.image_mask_inversion --bg_lambda VALUE"
+        )
+    return f"{first}: run python -m scripts.image_mask_inversion --dataset_dir {bank.root} first"
