@@ -104,6 +104,7 @@ def _parse(argv: Sequence[str]) -> Job:
         args,
         guidance_scale=bank.defaults.guidance_scale,
         num_inference_steps=bank.defaults.num_inference_steps,
+        scheduler=bank.defaults.scheduler,
     )
     chosen = resolve_diffusion_model(args.diffusion_model, bank.defaults.diffusion_model)
     run = replace(run, precision=known_precision(run.precision, run.device))

@@ -166,6 +166,8 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> str:
         return f"{key}: must be a text in quotes, not {kind_of(value)}"
     if kind == "string_too_short":
         return f"{key}: is empty; give {_MEANING.get(key, 'a name or a path')}"
+    if kind == "literal_error":
+        return f"{key}: must be {detail['ctx']['expected']}, not {value!r}"
     if kind.startswith("int"):
         return f"{key}: must be a whole number, not {value!r}"
     if kind == "greater_than_equal":

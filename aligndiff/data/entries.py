@@ -8,11 +8,13 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
+SchedulerName = Literal["default", "dpm++", "pndm"]
+SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
 
 _SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit
 _ID_LENGTH = 8  # hex digits
@@ -90,6 +92,7 @@ class Defaults(_Model):
     fss_ckpt_path: Words | None = None
     guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     num_inference_steps: int | None = Field(default=None, ge=1)
+    scheduler: SchedulerName | None = None
     heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 

@@ -41,6 +41,7 @@ def synthesize(
     for which the model gives not-a-number is left out, and the run goes on.
     """
     from aligndiff.models.drawing import DrawingSettings, drawing_size
+    from aligndiff.models.schedulers import scheduled
     from aligndiff.models.speed import batch_that_fits, compiled
 
     settings = DrawingSettings(
@@ -65,6 +66,7 @@ def synthesize(
 
     with (
         progress("drawing", len(samples)) as advance,
+        scheduled(pipe, config.scheduler),
         compiled(pipe) if config.compile else nullcontext(),
     ):
         write = partial(_write, image_format=config.image_format)

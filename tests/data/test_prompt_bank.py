@@ -291,13 +291,17 @@ def test_no_dataset_folder(tmp_path: Path) -> None:
             {"diffusion_modle": "tiny"},
             'diffusion_modle: unknown key (did you mean "diffusion_model"?); the keys are '
             "diffusion_model, fss_ckpt_path, guidance_scale, num_inference_steps, "
-            "heatmap_threshold, consensus_iou_threshold",
+            "scheduler, heatmap_threshold, consensus_iou_threshold",
         ),
         ({"diffusion_model": 15}, "diffusion_model: must be a text in quotes, not a number"),
         ({"fss_ckpt_path": ""}, "fss_ckpt_path: is empty; give a name or a path"),
         ({"guidance_scale": -1}, "guidance_scale: must be at least 0, not -1"),
         ({"guidance_scale": True}, "guidance_scale: must be a number, not True"),
         ({"num_inference_steps": 0}, "num_inference_steps: must be at least 1, not 0"),
+        (
+            {"scheduler": "euler"},
+            "scheduler: must be 'default', 'dpm++' or 'pndm', not 'euler'",
+        ),
         ({"num_inference_steps": 2.5}, "num_inference_steps: must be a whole number, not 2.5"),
     ],
 )

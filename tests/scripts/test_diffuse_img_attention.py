@@ -212,6 +212,7 @@ def test_the_prompt_banks_defaults_count_unless_the_command_line_says_otherwise(
         "diffusion_model": str(tiny_pipeline_dir),
         "guidance_scale": 3.5,
         "num_inference_steps": 9,
+        "scheduler": "dpm++",
     }
     path.write_text(json.dumps(bank))
     argv = ["--dataset_dir", str(text_dataset), "--no_sheet", *QUICK, "--image_per_class", "1"]
@@ -220,6 +221,7 @@ def test_the_prompt_banks_defaults_count_unless_the_command_line_says_otherwise(
     (entry, _) = sorted((text_dataset / "synthesized").glob("*/entry.json"))
     settings = json.loads(entry.read_text())["settings"]
     assert (settings["guidance_scale"], settings["num_inference_steps"]) == (3.5, 2)
+    assert settings["scheduler"] == "dpm++"
 
 
 def test_two_processes_make_the_very_files_of_one(

@@ -60,11 +60,12 @@ def test_the_config_names_every_wrong_value() -> None:
             guidance_scale=float("nan"),
             size=(60,),
             image_format="webp",  # type: ignore[arg-type]
+            scheduler="euler",  # type: ignore[arg-type]
         )
     named = [problem.split()[0] for problem in caught.value.problems]
     assert named == [
         *("--image_per_class", "--image_per_entry", "--batch_size", "--num_inference_steps"),
-        *("--guidance_scale", "--size", "--image_format"),
+        *("--scheduler", "--guidance_scale", "--size", "--image_format"),
     ]
 
 
@@ -92,12 +93,14 @@ def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: Chosen
         {"size": (32,)},
         {"num_inference_steps": 3},
         {"image_format": "png"},
+        {"scheduler": "dpm++"},
     ]
     prints = {one.record.fingerprint}
     for change in changes:
         other, *_ = plans_for(dataset_dir, chosen, SynthesisConfig(**(QUICK | change)))
         prints.add(other.record.fingerprint)
     assert len(prints) == 1 + len(changes)
+    assert "scheduler" not in one.record.settings, "data sets from before it was a setting go on"
     same, relearned, _ = plans_for(
         dataset_dir, chosen, SynthesisConfig(**(QUICK | {"batch_size": 9, "image_per_entry": 5}))
     )
@@ -257,6 +260,18 @@ def test_an_error_of_writing_ends_the_run(
         synthesize(pipe, list_samples([plan], 0), config)
     assert list_samples([plan], 0)[0].is_made
     assert not plan.place.record_path(1).exists(), "the record comes last"
+
+
+def test_another_scheduler_draws_other_images(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    own, images = pipe.scheduler, []
+    for name in ("default", "dpm++"):
+        config = SynthesisConfig(**QUICK, scheduler=name)  # type: ignore[arg-type]
+        (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+        synthesize(pipe, list_samples([plan], 0), config)
+        images.append(np.asarray(Image.open(plan.place.image_path(0, "jpg"))))
+    assert not np.array_equal(*images) and pipe.scheduler is own
 
 
 def test_compiling_fills_the_last_batch_and_changes_no_sample(
