@@ -6,6 +6,7 @@ the support pairs. Everything else stays frozen.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -136,18 +137,21 @@ def learn_rows(
     )
     losses = torch.zeros(steps, device=rows.device)
     with trainable_rows(pipe.text_encoder, ids, rows), _checkpointing(pipe.unet, config):
-        for index, batch in enumerate(batches):
-            step, passed = divmod(index, accumulation)
+        for step in range(steps):
             text = encode_prompt(pipe, prompt)
-            loss = batch_loss(pipe.unet, batch, text, bg_lambda) / accumulation
-            scaler.scale(loss).backward()
-            losses[step] += loss.detach()
-            if passed == accumulation - 1:
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad()
-                cosine.step()
-                advance(1, status=_checked_loss(losses, step))
+            # The rows are the same in every pass of a step: one way through the text encoder, and
+            # one way back with the sum of what the passes say.
+            states = text.detach().requires_grad_()
+            for batch in itertools.islice(batches, accumulation):
+                loss = batch_loss(pipe.unet, batch, states, bg_lambda) / accumulation
+                scaler.scale(loss).backward()
+                losses[step] += loss.detach()
+            text.backward(states.grad)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            cosine.step()
+            advance(1, status=_checked_loss(losses, step))
     return rows.detach().cpu(), [round(loss, 6) for loss in losses.tolist()]
 
 

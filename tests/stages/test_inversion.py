@@ -111,6 +111,24 @@ def test_only_the_rows_learn(pipe: StableDiffusionPipeline, support: SupportLate
         assert not network.training
 
 
+def test_the_prompt_is_encoded_once_for_all_passes_of_a_step(
+    pipe: StableDiffusionPipeline, support: SupportLatents
+) -> None:
+    calls = {"text": 0, "unet": 0}
+
+    def count(name: str) -> Any:
+        return lambda *_: calls.update({name: calls[name] + 1})
+
+    handles = [
+        pipe.text_encoder.register_forward_hook(count("text")),
+        pipe.unet.register_forward_hook(count("unet")),
+    ]
+    learn(pipe, support, replace(SHORT, inversion_steps=2, gradient_accumulation=3))
+    for handle in handles:
+        handle.remove()
+    assert calls == {"text": 2, "unet": 6}
+
+
 def test_runs_are_alike_and_the_seed_matters(
     pipe: StableDiffusionPipeline, support: SupportLatents
 ) -> None:
