@@ -22,7 +22,8 @@ from aligndiff.models.ssp import SSPConfig
 from aligndiff.models.ssp_checkpoint import load_ssp
 from aligndiff.models.weights import resolve_checkpoint, resolve_diffusion_model
 from aligndiff.stages.refinement import refine_entry
-from aligndiff.stages.synthesis import SynthesisConfig, plan_synthesis, synthesize
+from aligndiff.stages.synthesis import synthesize
+from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
 from scripts.benchmarks.commands import copy_example
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.drawing import ENTRY, GUIDANCE
@@ -45,6 +46,8 @@ JUDGED_FROM = 1000
 LINEAR = at_most(1.25)  # price of a further sample, late over early
 # KB that a further sample may hold: half of a heatmap of 128 px, so nothing image-like is kept.
 FLAT = at_most(8.0)
+# Step 3 keeps features for its second pass up to a limit; here it is reached within 100 samples.
+FEATURE_MEMORY = 2**20
 CATEGORY = "fish"
 BATCH_STEPS = 4
 SMALL_SSP = SSPConfig(width=4, blocks=(1, 1, 1))
@@ -85,7 +88,7 @@ def grow_refinement(folder: Path, sizes: Sequence[int], device: torch.device) ->
     def refine(size: int) -> None:
         part = replace(plan, samples=plan.samples[:size])
         begin(part)
-        refine_entry(part, segmenter, config, _unseen)
+        refine_entry(part, segmenter, config, FEATURE_MEMORY, _unseen)
 
     return grow(refine, sizes, device)
 
@@ -150,10 +153,11 @@ def _segmenting_batches(config: BenchmarkConfig, device: torch.device) -> Iterat
     segmenter = SSPSegmenter(
         checkpoint.network, None, device, torch.float32, max(config.effort.batches)
     )
-    segmenter.set_support([scene_pair(0, side)])
+    pair = scene_pair(0, side)
+    segmenter.set_support([segmenter.pool(*segmenter.encode([pair.image]), pair.mask)])
 
     def work(size: int) -> object:
-        return segmenter.predict(images[:size])
+        return [segmenter.segment(one) for one in segmenter.encode(images[:size])]
 
     yield from _batches("step 3, tiny SSP", work, config, device)
 

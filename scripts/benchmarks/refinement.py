@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from aligndiff.data.refinement_files import Query
 from aligndiff.data.refinement_plan import RefinementConfig
 from aligndiff.models.device import choose_dtype
-from aligndiff.models.segmenter import SSPSegmenter
+from aligndiff.models.segmenter import SSPSegmenter, feature_memory
 from aligndiff.models.ssp import SSP, SSPConfig, image_tensor
 from aligndiff.models.ssp_checkpoint import load_ssp
 from aligndiff.models.weights import resolve_checkpoint
-from aligndiff.stages.refinement import intersection_over_union, refine
+from aligndiff.stages.refinement import refine
+from aligndiff.stages.refinement_verdicts import intersection_over_union
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.lines import Line, at_least, at_most, line
 from scripts.benchmarks.networks import TINY, random_ssp
@@ -155,7 +156,8 @@ def look(segmenter: WatchedSegmenter, case: Case) -> Looks:
     queries = [_query(number, case.side) for number in range(1, case.images + 1)]
     found, uncertain = Looks(), 0
     middle = 0.0
-    for verdict in refine(segmenter, [scene_pair(0, case.side)], queries, CONFIG):
+    kept = feature_memory(segmenter.device)
+    for verdict in refine(segmenter, [scene_pair(0, case.side)], queries, CONFIG, kept):
         if verdict.outcome == "uncertain":
             uncertain += 1
             middle = segmenter.now()

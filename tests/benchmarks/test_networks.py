@@ -55,8 +55,10 @@ def test_features_of_random_weights_neither_explode_nor_look_all_alike(features)
 def test_the_head_is_sure_of_most_cells() -> None:
     seen = np.stack([scene(100 + number, 96)[0] for number in range(4)])
     segmenter = SSPSegmenter(random_ssp(SSPConfig(width=8, blocks=(1, 2, 4)), seen))
-    segmenter.set_support([scene_pair(0, 96)])
-    (probability,) = segmenter.predict([scene(1, 96)[0]])
+    pair = scene_pair(0, 96)
+    support, query = segmenter.encode([pair.image, scene(1, 96)[0]])
+    segmenter.set_support([segmenter.pool(support, pair.mask)])
+    probability = segmenter.segment(query)
     assert np.mean((probability > 0.7) | (probability < 0.4)) > 0.8
 
 
