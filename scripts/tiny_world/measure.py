@@ -10,8 +10,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from aligndiff.data.entries import SchedulerName
 from aligndiff.data.images import write_image
 from aligndiff.ground.console import quiet_libraries, say
 from aligndiff.ground.errors import exit_with
@@ -50,7 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         (args.work_dir or Path("runs/measure_quick" if args.quick else "runs/measure")).resolve()
     )
     scripts = Scripts(
-        work.logs, args.seed, _whole(args.diffusion_model), _whole(args.fss_ckpt_path)
+        work.logs,
+        args.seed,
+        _whole(args.diffusion_model),
+        _whole(args.fss_ckpt_path),
+        tuple(f"--{name}={value}" for name, value in _drawing(args).items()),
     )
     continued = work.logs.exists()
     measurement = Measurement(
@@ -97,6 +102,18 @@ def _parser() -> OneLineParser:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when a target does not hold"
     )
+    drawing = parser.add_argument_group("step 2")
+    drawing.add_argument(
+        "--num_inference_steps",
+        type=int,
+        metavar="N",
+        help="denoising steps (default: those of the example's dataset.json)",
+    )
+    drawing.add_argument(
+        "--scheduler",
+        choices=get_args(SchedulerName),
+        help="the sampler (default: the model's own)",
+    )
     models = parser.add_argument_group("models")
     models.add_argument(
         "--diffusion_model",
@@ -117,6 +134,12 @@ def _parser() -> OneLineParser:
         help="weights of the judge (default: the bundled ones)",
     )
     return parser
+
+
+def _drawing(args: argparse.Namespace) -> dict[str, object]:
+    """The options of step 2 that were typed."""
+    named = {"num_inference_steps": args.num_inference_steps, "scheduler": args.scheduler}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _whole(name: str) -> str:
@@ -140,6 +163,7 @@ def _circumstances(
         "seed": args.seed,
         "lines": sorted(set(args.lines)),
         **DEFAULTS,
+        **_drawing(args),
         "diffusion_model": Path(args.diffusion_model).name,
         "fss_ckpt_path": Path(args.fss_ckpt_path).name,
     }

@@ -133,26 +133,27 @@ class Clock:
 
 @dataclass(frozen=True)
 class Scripts:
-    """Runs the three scripts with one choice of models and seed."""
+    """Runs the three scripts with one choice of models, seed and further options of step 2."""
 
     logs: Path
     seed: int
     diffusion_model: str
     fss_ckpt_path: str
+    drawing: tuple[str, ...] = ()
 
     def learn(self, dataset: Path, *options: object) -> None:
         """Step 1."""
-        self._run(INVERSION, dataset, *self._drawing(), *options)
+        self._run(INVERSION, dataset, *self._models(), *options)
 
     def draw(self, dataset: Path, *options: object) -> None:
         """Step 2."""
-        self._run(SYNTHESIS, dataset, *self._drawing(), *options)
+        self._run(SYNTHESIS, dataset, *self._models(), *options, *self.drawing)
 
     def refine(self, dataset: Path) -> None:
         """Step 3."""
         self._run(REFINEMENT, dataset, "--fss_ckpt_path", self.fss_ckpt_path)
 
-    def _drawing(self) -> tuple[object, ...]:
+    def _models(self) -> tuple[object, ...]:
         return "--diffusion_model", self.diffusion_model, "--seed", self.seed
 
     def _run(self, script: str, dataset: Path, *options: object) -> None:

@@ -298,6 +298,19 @@ def test_quick_run_from_nothing_to_the_table(
     assert len((tmp_path / "work" / "logs" / "plain.log").read_text()) > len(log)
 
 
+def test_another_sampler_reaches_step_2_and_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure_runs, "run_module", in_this_process)
+    sampler = ["--scheduler", "pndm", "--num_inference_steps", "3"]
+    assert main(["--quick", "--lines", "1", "--work_dir", str(tmp_path), *sampler]) == 0
+    (entry, *others) = (tmp_path / "plain" / "synthesized").glob("*/entry.json")
+    assert len(others) == len(SHAPES) - 1
+    reported = json.loads((tmp_path / "measure.json").read_text())["settings"]
+    for settings in (json.loads(entry.read_text())["settings"], reported):
+        assert (settings["scheduler"], settings["num_inference_steps"]) == ("pndm", 3)
+
+
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
