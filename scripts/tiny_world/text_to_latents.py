@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -11,6 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from scripts.tiny_world.captions import MAX_LENGTH
 
 WORD_SPREAD = 0.2  # the library's is 0.02: words start far apart, see TEXT_RATE of the trainer
+# Spread of CLIP's word vectors. Learning rates of textual inversion are meant for this scale.
+CLIP_WORD_SPREAD = 0.02
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -73,6 +77,15 @@ def shrink_residual_stream(encoder: CLIPTextModel, factor: float) -> None:
     for module in encoder.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps *= factor**2
+
+
+def load_published(model: TextToLatents, folder: Path) -> None:
+    """Give ``model`` the weights of a pipeline folder that ``publish`` wrote."""
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    shrink_residual_stream(encoder, WORD_SPREAD / CLIP_WORD_SPREAD)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    model.text_encoder.load_state_dict(encoder.state_dict())
+    model.unet.load_state_dict(unet.state_dict())
 
 
 class TextToLatents(torch.nn.Module):

@@ -22,8 +22,6 @@ from pathlib import Path
 
 from aligndiff.ground.errors import InputError, exit_with
 
-# Spread of CLIP's word vectors. Learning rates of textual inversion are meant for this scale.
-CLIP_WORD_SPREAD = 0.02
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -70,6 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--previews", type=int, default=4, help="samples of each prompt drawn with a checkpoint"
     )
+    parser.add_argument(
+        "--start_from",
+        type=Path,
+        help="folder of published weights (pretrained_weights) that unet, ssp and judge start from",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--compile", action="store_true", help="compile the UNet (needs a C++ compiler)"
@@ -86,6 +89,9 @@ def train_part(part: str, args: argparse.Namespace) -> None:
     from scripts.tiny_world.training import Run
 
     recipe = RECIPES[part]
+    start: Path | None = args.start_from
+    if start and not (start / "tiny").is_dir():
+        raise InputError(f"--start_from {start}: has no folder tiny; name what publish has written")
     steps = args.steps or recipe.steps
     run = Run(args.work_dir / part, steps, args.minutes, previews=args.previews)
     rest = (
@@ -98,11 +104,13 @@ def train_part(part: str, args: argparse.Namespace) -> None:
     if part == "vae":
         train_vae(run, *rest)
     elif part == "unet":
-        train_unet(run, args.work_dir / "vae" / "vae", *rest, args.compile)
+        pipeline = start and start / "tiny"
+        vae = pipeline / "vae" if pipeline else args.work_dir / "vae" / "vae"
+        train_unet(run, vae, *rest, args.compile, pipeline)
     elif part == "ssp":
-        train_ssp(run, *rest)
+        train_ssp(run, *rest, start and start / "tiny_ssp.safetensors")
     else:
-        train_judge(run, *rest)
+        train_judge(run, *rest, start and start / "tiny_judge.safetensors")
 
 
 def publish(work_dir: Path, output_dir: Path) -> None:
@@ -119,7 +127,11 @@ def publish(work_dir: Path, output_dir: Path) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    from scripts.tiny_world.text_to_latents import WORD_SPREAD, shrink_residual_stream
+    from scripts.tiny_world.text_to_latents import (
+        CLIP_WORD_SPREAD,
+        WORD_SPREAD,
+        shrink_residual_stream,
+    )
 
     pipeline = StableDiffusionPipeline.from_pretrained(
         pipeline_folder, dtype=torch.float32, safety_checker=None

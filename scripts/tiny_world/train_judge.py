@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from scripts.tiny_world.judge import (
     TEXTURE_NAMES,
     Judge,
     judge_accuracy,
+    load_judge,
     save_judge,
 )
 from scripts.tiny_world.scene import SIDE, Thing, random_scene, render
@@ -159,11 +161,22 @@ def judge_loss(judge: Judge, images: np.ndarray, truth: Truth, device: torch.dev
 
 
 def train_judge(
-    run: Run, scene_count: int, batch_size: int, rate: float, device_name: str, workers: int
+    run: Run,
+    scene_count: int,
+    batch_size: int,
+    rate: float,
+    device_name: str,
+    workers: int,
+    start: Path | None = None,
 ) -> None:
+    """``start``: weights to start from, instead of from nothing."""
     device = choose_device(device_name)
     torch.manual_seed(0)
-    judge = Judge().to(device, memory_format=torch.channels_last).train()
+    judge = (
+        (load_judge(start) if start else Judge())
+        .to(device, memory_format=torch.channels_last)
+        .train()
+    )
     optimizer = torch.optim.AdamW(judge.parameters(), lr=rate, weight_decay=1e-2)
     ema, step = Ema(judge, 0.99), 0
     if state := run.load():

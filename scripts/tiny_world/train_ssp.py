@@ -7,6 +7,7 @@ The example objects' categories and looks never occur, so that they are novel to
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from aligndiff.models.ssp import (
     masked_average_pooling,
     ssp_logits,
 )
-from aligndiff.models.ssp_checkpoint import save_ssp
+from aligndiff.models.ssp_checkpoint import load_ssp, save_ssp
 from scripts.tiny_world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.looks import Look
 from scripts.tiny_world.scene import SIDE, Scene, random_look, random_scene, render
@@ -171,11 +172,22 @@ def mean_iou(network: SSP, views: Views, device: torch.device, episodes: int = 6
 
 
 def train_ssp(
-    run: Run, identities: int, batch_size: int, rate: float, device_name: str, workers: int
+    run: Run,
+    identities: int,
+    batch_size: int,
+    rate: float,
+    device_name: str,
+    workers: int,
+    start: Path | None = None,
 ) -> None:
+    """``start``: a checkpoint to start from, instead of from nothing."""
     device = choose_device(device_name)
     torch.manual_seed(0)
-    network = SSP(CONFIG).to(device, memory_format=torch.channels_last).train()
+    network = (
+        (load_ssp(start).network if start else SSP(CONFIG))
+        .to(device, memory_format=torch.channels_last)
+        .train()
+    )
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
     step = 0
     if state := run.load():

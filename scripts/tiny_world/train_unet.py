@@ -25,7 +25,12 @@ from torch import Tensor
 from aligndiff.ground.files import atomic_path, file_fingerprint
 from scripts.tiny_world.captions import caption, new_tokenizer
 from scripts.tiny_world.scene import random_scene, render
-from scripts.tiny_world.text_to_latents import TextToLatents, make_fast, new_noise_schedule
+from scripts.tiny_world.text_to_latents import (
+    TextToLatents,
+    load_published,
+    make_fast,
+    new_noise_schedule,
+)
 from scripts.tiny_world.training import (
     Ema,
     Run,
@@ -185,7 +190,9 @@ def train_unet(
     device_name: str,
     workers: int,
     compiled: bool = False,
+    start: Path | None = None,
 ) -> None:
+    """``start``: a pipeline folder whose weights to start from, instead of from nothing."""
     device = choose_device(device_name)
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(vae_folder)
@@ -193,7 +200,10 @@ def train_unet(
     world, weights = scene_fingerprint(), file_fingerprint(vae_folder / VAE_WEIGHTS)
     name = f"latents-{scenes}-{world}-{weights}.safetensors"
     latents = encode_scenes(vae, scenes, device, workers, run.folder / name)
-    model = TextToLatents(new_tokenizer()).to(device).train()
+    model = TextToLatents(new_tokenizer())
+    if start:
+        load_published(model, start)
+    model = model.to(device).train()
     make_fast(model, device, compiled)
     optimizer = new_optimizer(model)
     ema, schedule, step = Ema(model, 0.999), new_noise_schedule(), 0
