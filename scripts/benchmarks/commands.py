@@ -15,7 +15,7 @@ from aligndiff.data.layout import DATASET_FILE
 from aligndiff.ground.errors import AlignDiffError
 from aligndiff.ground.files import read_json, write_json
 from scripts.benchmarks.config import BenchmarkConfig
-from scripts.tiny_world.measure_runs import REPOSITORY, last_words
+from scripts.reporting import REPOSITORY, last_words
 
 EXAMPLE = REPOSITORY / "example_dataset"
 INVERSION = "scripts.image_mask_inversion"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from scripts.benchmarks.config import Part
 from scripts.benchmarks.timing import spread
-from scripts.tiny_world.measure_lines import Target
+from scripts.reporting import Target
 
 Unit = Literal["x", "IoU", "s", "ms", "MB", "KB", "%", "images/s", "views/s"]
 

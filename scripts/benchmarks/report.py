@@ -12,7 +12,7 @@ from aligndiff.ground.console import say, table
 from aligndiff.ground.files import write_json, write_text
 from aligndiff.models.device import choose_dtype
 from scripts.benchmarks.lines import COLUMNS, Line, cells
-from scripts.tiny_world.measure_report import commit, machine_name, today, versions
+from scripts.reporting import commit, machine_name, markdown_table, today, versions
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def closing(lines: Sequence[Line], minutes: float) -> str:
 
 def markdown(lines: Sequence[Line], where: Circumstances, minutes: float) -> str:
     """The table and where it is from, for docs/PERFORMANCE.md."""
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(cells, lines)]
-    body = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([str(where), "", *body, "", f"{closing(lines, minutes)}.", ""])
+    body = markdown_table(COLUMNS, [cells(line) for line in lines])
+    return "\n".join([str(where), "", body, "", f"{closing(lines, minutes)}.", ""])
 
 
 def write_report(folder: Path, lines: Sequence[Line], where: Circumstances, minutes: float) -> None:

@@ -150,14 +150,9 @@ def _whole(name: str) -> str:
 def _circumstances(
     argv: Sequence[str], args: argparse.Namespace, measurement: Measurement, continued: bool
 ) -> Circumstances:
+    from scripts.reporting import commit, machine_name, today, versions
     from scripts.tiny_world.make_example import DEFAULTS
-    from scripts.tiny_world.measure_report import (
-        Circumstances,
-        commit,
-        machine_name,
-        today,
-        versions,
-    )
+    from scripts.tiny_world.measure_report import Circumstances
 
     settings = {
         "seed": args.seed,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from scripts.reporting import Target
 from scripts.tiny_world.judge import JudgeAccuracy
 from scripts.tiny_world.measure_samples import LookFigures, MaskFigures, PlainFigures
 
@@ -15,20 +16,6 @@ if TYPE_CHECKING:
     from scripts.tiny_world.gain import GainPoint
 
 Unit = Literal["share", "iou", "points"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A bound that a figure should reach, or should not go beyond."""
-
-    bound: float
-    kind: Literal["at least", "at most"] = "at least"
-
-    def holds(self, value: float | None) -> bool:
-        """What could not be measured does not hold."""
-        if value is None:
-            return False
-        return value >= self.bound if self.kind == "at least" else value <= self.bound
 
 
 GAIN = Target(10.0)  # points of mIoU

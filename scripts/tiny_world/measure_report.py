@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.ground.console import say, table
 from aligndiff.ground.files import write_json, write_text
-from scripts.tiny_world.measure_lines import Line, Target, show, show_spread
-from scripts.tiny_world.measure_runs import REPOSITORY, Effort
+from scripts.reporting import Target, markdown_table
+from scripts.tiny_world.measure_lines import Line, show, show_spread
+from scripts.tiny_world.measure_runs import Effort
 from scripts.tiny_world.measure_samples import LookFigures, MaskFigures, PlainFigures
 
 if TYPE_CHECKING:
     from scripts.tiny_world.gain import GainPoint
 
-PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 COLUMNS = ("line", "what", "value", "spread", "target", "holds", "n")
 
 
@@ -108,11 +103,10 @@ def markdown(lines: Sequence[Line], circumstances: Circumstances) -> str:
     ]
     if circumstances.commit:
         about.append(f"commit {circumstances.commit}")
-    cells = [COLUMNS, ("---",) * len(COLUMNS), *rows(lines)]
-    body = ["| " + " | ".join(row) + " |" for row in cells]
+    body = markdown_table(COLUMNS, rows(lines))
     took = ", ".join(f"{name} {value:.0f} s" for name, value in circumstances.seconds.items())
     return "\n".join(
-        ["; ".join(about), "", *body, "", f"{closing(lines, circumstances)} ({took}).", ""]
+        ["; ".join(about), "", body, "", f"{closing(lines, circumstances)} ({took}).", ""]
     )
 
 
@@ -123,38 +117,3 @@ def write_report(folder: Path, findings: Findings, circumstances: Circumstances)
         told["holds"] = line.holds
     write_json(folder / "measure.json", {**asdict(circumstances), **found})
     write_text(folder / "measure.md", markdown(findings.lines, circumstances))
-
-
-def today() -> str:
-    return datetime.now(UTC).date().isoformat()
-
-
-def machine_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Such as "2 cores of AMD EPYC, Linux"."""
-    names = []
-    if cpuinfo.is_file():
-        names = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-    name = names[0].strip() if names else platform.processor() or platform.machine()
-    known = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return f"{cores} core{'s' if cores > 1 else ''} of {name}, {platform.system()}"
-
-
-def versions() -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """Of the repository, if it is one and git is there."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip() or None

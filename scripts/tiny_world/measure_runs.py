@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -14,17 +13,15 @@ from typing import IO
 
 from aligndiff.ground.console import say
 from aligndiff.ground.errors import AlignDiffError, InputError
+from scripts.reporting import REPOSITORY, last_words
 from scripts.tiny_world.example import EXAMPLES
 from scripts.tiny_world.measure_datasets import make_objects, make_plain, make_swept
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 INVERSION, SYNTHESIS, REFINEMENT = (
     "image_mask_inversion",
     "diffuse_img_attention",
     "mask_generation",
 )
-# How the scripts tell an error, a sample that failed, and a bug.
-_ERROR = re.compile(r"error: |failed: |[\w.]*(Error|Exception)\b")
 
 
 @dataclass(frozen=True)
@@ -181,14 +178,6 @@ def run_module(module: str, words: list[str], output: IO[str]) -> int:
     return subprocess.run(
         command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False
     ).returncode
-
-
-def last_words(log: Path) -> str:
-    """What the last command of a log said at its end: its last error, else its last line."""
-    said = re.split(r"^\$ .*\n", log.read_text(encoding="utf-8"), flags=re.MULTILINE)[-1]
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR.match(line)]
-    return (errors or lines or ["it said nothing"])[-1]
 
 
 def drawing_steps(effort: Effort) -> tuple[object, ...]:

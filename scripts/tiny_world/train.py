@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aligndiff.ground.errors import InputError, exit_with
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from scripts.reporting import REPOSITORY
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from aligndiff.data.images import read_image
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.ground.errors import AlignDiffError, InputError
+from scripts.reporting import Target
 from scripts.tiny_world import measure_runs
 from scripts.tiny_world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.gain import GainPoint
@@ -24,7 +25,6 @@ from scripts.tiny_world.measure_datasets import _any_look, make_objects, make_pl
 from scripts.tiny_world.measure_figure import Curve, plot
 from scripts.tiny_world.measure_lines import (
     Line,
-    Target,
     gain_lines,
     judge_lines,
     look_lines,
@@ -33,8 +33,8 @@ from scripts.tiny_world.measure_lines import (
     show,
     without_targets,
 )
-from scripts.tiny_world.measure_report import Circumstances, closing, machine_name, markdown, rows
-from scripts.tiny_world.measure_runs import FULL, QUICK, Scripts, last_words
+from scripts.tiny_world.measure_report import Circumstances, closing, markdown, rows
+from scripts.tiny_world.measure_runs import FULL, QUICK, Scripts
 from scripts.tiny_world.measure_samples import (
     JudgedSample,
     look_figures,
@@ -191,24 +191,6 @@ def test_the_closing_words_tell_what_kind_of_run_it_was() -> None:
     written = markdown(lines, circumstances())
     assert "| 1 | seen | 95.0 % |  | at least 90 % | yes | 1 |" in written
     assert "2026-01-31; 2 cores of a kind" in written and "one 60 s" in written
-
-
-def test_machine_name(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: Great Chip\n\n")
-    assert " of Great Chip, " in machine_name(tmp_path / "cpuinfo")
-    assert "core" in machine_name(tmp_path / "none")
-
-
-def test_last_words_are_the_last_error_of_the_last_command(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("$ one\nerror: old\n$ two\nerror: new\nmore\n\n")
-    assert last_words(log) == "error: new"
-    log.write_text("$ two\nTraceback (most recent call last):\n  File\nValueError: bad\n")
-    assert last_words(log) == "ValueError: bad"
-    log.write_text("$ two\nKilled\n")
-    assert last_words(log) == "Killed"
-    log.write_text("$ two\n")
-    assert last_words(log) == "it said nothing"
 
 
 def test_a_script_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
