@@ -45,7 +45,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The number format of a network on `device`.
 
     "auto" is bfloat16 on a GPU that computes in it, float16 on another GPU, float32 elsewhere: on a
-    CPU with AVX-512 BF16 but no AMX bfloat16 made every step slower, by a third to two thirds.
+    CPU with AVX-512 BF16 but no AMX bfloat16 made every step slower, by up to two thirds.
     Raises InputError for another word, and for float16 on a CPU, where it is slow and overflows.
     """
     import torch

@@ -118,12 +118,10 @@ class SSPSegmenter:
         features = encoded.features[None].float()
 
         def mean_over(label: int) -> Tensor | None:
-            region = mask == label
+            region = torch.from_numpy(mask == label)[None]
             if not region.any():
                 return None
-            return masked_average_pooling(features, torch.from_numpy(region)[None].to(self.device))[
-                0
-            ]
+            return masked_average_pooling(features, region.to(self.device))[0]
 
         return Prototypes(mean_over(OBJECT), mean_over(BACKGROUND))
 
@@ -156,9 +154,8 @@ class SSPSegmenter:
         seen = _fit(encoded.size, self.input_side)
         probability = foreground_probability(logits, seen)
         if seen != encoded.size:
-            probability = F.interpolate(probability[:, None], size=encoded.size, mode="bilinear")[
-                :, 0
-            ]
+            resized = F.interpolate(probability[:, None], size=encoded.size, mode="bilinear")
+            probability = resized[:, 0]
         answer: NDArray[np.float32] = probability[0].cpu().numpy()
         return answer
 
