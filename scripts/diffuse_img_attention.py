@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from aligndiff.data.layout import sheet_path
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.sample_plan import (
     EntryPlan,
@@ -18,8 +19,10 @@ from aligndiff.data.sample_plan import (
 from aligndiff.data.synthesis_sheet import write_synthesis_sheet
 from aligndiff.ground.console import quiet_libraries, say, table
 from aligndiff.ground.errors import exit_with
+from aligndiff.ground.files import check_writable
 from aligndiff.ground.launch import Share, is_worker, launched_share
 from aligndiff.models.device import known_precision
+from aligndiff.models.embeddings import check_embeddings
 from aligndiff.models.weights import Chosen, resolve_diffusion_model
 from aligndiff.stages.synthesis import synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
@@ -109,8 +112,12 @@ def _parse(argv: Sequence[str]) -> Job:
     chosen = resolve_diffusion_model(args.diffusion_model, bank.defaults.diffusion_model)
     run = replace(run, precision=known_precision(run.precision, run.device))
     plans = plan_synthesis(bank, chosen, config, run.precision)
+    learned = [plan.embedding for plan in plans if plan.embedding is not None]
+    check_embeddings(learned, chosen)
     if not run.overwrite:
         check_settings(plans)
+    sheet = [] if run.no_sheet else [sheet_path(bank.root, "2_synthesis")]
+    check_writable([*(path for plan in plans for path in plan.place.outputs()), *sheet])
     return Job(run, config, chosen, plans)
 
 

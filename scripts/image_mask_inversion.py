@@ -12,6 +12,7 @@ from aligndiff.data.learned import Job, check_jobs, final_loss, plan_jobs, prepa
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
+from aligndiff.ground.files import check_writable
 from aligndiff.ground.launch import Share, is_worker, launched_share
 from aligndiff.models.device import known_precision
 from aligndiff.models.initializer import initializer_id
@@ -71,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     objects = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
     if not run.overwrite:
         check_jobs([job for jobs in objects for job in jobs])
+    outputs = [path for jobs in objects for job in jobs for path in job.outputs()]
+    check_writable(outputs if run.no_sheet else [*outputs, sheet_path(bank.root, "1_inversion")])
     say(f"diffusion model: {chosen}")
 
     if run.overwrite and not is_worker():

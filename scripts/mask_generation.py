@@ -18,8 +18,9 @@ from aligndiff.data.refinement_plan import (
     plan_refinements,
 )
 from aligndiff.data.refinement_sheet import write_refinement_sheet
-from aligndiff.ground.console import progress, say, table, warn
+from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import AlignDiffError, exit_with
+from aligndiff.ground.files import check_writable
 from aligndiff.ground.launch import Share, is_worker, launched_share
 from aligndiff.models.device import known_precision
 from aligndiff.models.weights import Chosen, resolve_checkpoint
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Built once more below, with the prompt bank's defaults: what is typed is checked first.
     run, _ = config_from_args(RunOptions, args), config_from_args(RefinementConfig, args)
 
+    quiet_libraries()
     bank = load_prompt_bank(run.dataset_dir, run.categories)
     config = config_from_args(
         RefinementConfig,
@@ -65,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     plans = plan_refinements(bank, config, Path(chosen.location), run.precision)
     if not run.overwrite:
         check_settings(plans)
+    sheet = [] if run.no_sheet else [sheet_path(bank.root, "3_masks")]
+    check_writable([*(path for plan in plans for path in plan.place.outputs()), *sheet])
     say(f"segmenter checkpoint: {chosen}")
     _tell_what_is_left_out(plans, len(bank.entries))
 

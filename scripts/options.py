@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import functools
+import math
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from aligndiff.ground.files import read_json
 from aligndiff.ground.launch import launched_share, run_workers, visible_gpus
 
 Config = TypeVar("Config")
+MOST_WORKERS = 64  # processes on one machine; none has more GPUs
 METAVARS = {int: "N", float: "X", Path: "PATH"}
 
 
@@ -45,7 +47,8 @@ class RunOptions:
         metadata={"help": "number format of the network; auto is 16 bits on a GPU, else float32"},
     )
     workers: int = field(
-        default=0, metadata={"help": "processes to start; 0 is one per visible GPU, or just one"}
+        default=0,
+        metadata={"help": "processes to start, up to 64; 0 is one per visible GPU, or just one"},
     )
     overwrite: bool = field(
         default=False,
@@ -56,8 +59,15 @@ class RunOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise InputError(f"--workers must be 0 or more, not {self.workers}")
+        problems = []
+        if not 0 <= self.workers <= MOST_WORKERS:
+            problems.append(f"--workers must be from 0 to {MOST_WORKERS}, not {self.workers}")
+        if self.device == "cpu" and self.precision == "float16":
+            problems.append(
+                "--precision float16 needs a GPU and --device says cpu; use float32 or bfloat16"
+            )
+        if problems:
+            raise InputError(problems)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -197,7 +207,28 @@ def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         kind = _plain_type(typing.get_args(kind)[0])
     if typing.get_origin(kind) is Literal:
         return argument | {"choices": typing.get_args(kind)}
-    return argument | {"type": kind, "metavar": METAVARS.get(kind, "NAME")}
+    read = {int: _whole_number, float: _number}.get(kind, kind)
+    return argument | {"type": read, "metavar": METAVARS.get(kind, "NAME")}
+
+
+def _whole_number(word: str) -> int:
+    try:
+        number = int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {word!r}") from None
+    if abs(number) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be a number of at most 63 bits, not {word}")
+    return number
+
+
+def _number(word: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {word!r}")
+    return number
 
 
 def _plain_type(hint: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any
 
@@ -17,13 +18,15 @@ from aligndiff.data.entries import (
     TextEntry,
     category_spans,
 )
-from aligndiff.data.support import check_support
+from aligndiff.data.support import check_support, is_named_as_image
+from aligndiff.ground.text import printable
 
 CountTokens = Callable[[str], int]
 
 MOST_TOKENS = 77  # what CLIP's text encoder reads, its start and end tokens included
 # A token takes at least one byte, so a text this short fits and no tokenizer need be loaded.
 _SURELY_FITS = MOST_TOKENS - 2
+_LONGEST_SLIP = 100  # characters of a word that "did you mean" looks at
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="type")])
 _KINDS: dict[str, type[TextEntry] | type[EmbeddingEntry]] = {
@@ -64,13 +67,22 @@ def check_folder(root: Path, folder: str) -> list[str]:
         return [f"{folder} is an absolute path; give it relative to the folder of dataset.json"]
     path = root / folder
     # A link may lead out as well as "..": look at where the path ends.
-    if folder.startswith("..") or not path.resolve().is_relative_to(root.resolve()):
+    if folder.startswith("..") or not _leads_into(root, path):
         return [f"{folder} leaves the dataset folder; put the files inside it"]
-    if not path.is_dir():
-        what = "is a file, not a folder" if path.exists() else "no such folder"
+    if not os.path.isdir(path):  # False, where Path.is_dir fails: a name too long for a file system
+        what = "is a file, not a folder" if os.path.exists(path) else "no such folder"
         siblings = [item.name for item in root.iterdir() if item.is_dir()] if root.is_dir() else []
         return [f"{folder}: {what}{did_you_mean(folder, siblings)}; give a folder of support pairs"]
+    links = [item for item in path.iterdir() if item.is_symlink() and is_named_as_image(item)]
+    if strays := [item for item in links if not _leads_into(root, item)]:
+        what = "is a link out of the dataset folder; put the file itself there"
+        return [f"{item}: {what}" for item in sorted(strays)]  # and do not read them
     return check_support(path)
+
+
+def _leads_into(root: Path, path: Path) -> bool:
+    """Whether `path`, its links followed, ends below `root`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def check_text(entry: Entry) -> list[str]:
@@ -95,19 +107,20 @@ def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
     return [f"the prompt has {count} tokens, the text encoder reads {MOST_TOKENS}; shorten it"]
 
 
-def check_against(entry: Entry, earlier: Sequence[tuple[int, Entry]]) -> list[str]:
+def check_against(
+    entry: Entry, earlier: Mapping[Entry, int], learned: Mapping[str, tuple[int, str]]
+) -> list[str]:
     """Whether the entry repeats an earlier one, or learns one folder as another category.
 
-    `earlier` holds the numbers and the entries before it.
+    `earlier` holds the numbers of the entries before it, `learned` the number and the category of
+    the first of them that learns a folder.
     """
-    for number, other in earlier:
-        if entry == other:
-            return [f"the same as entry {number}; remove one of them"]
-    for number, other in earlier:
-        if not isinstance(entry, EmbeddingEntry) or not isinstance(other, EmbeddingEntry):
-            continue
-        if entry.path == other.path and entry.category != other.category:
-            problem = f'path: entry {number} learns {entry.path} as "{other.category}"'
+    if entry in earlier:
+        return [f"the same as entry {earlier[entry]}; remove one of them"]
+    if isinstance(entry, EmbeddingEntry) and entry.path in learned:
+        number, category = learned[entry.path]
+        if entry.category != category:
+            problem = f'path: entry {number} learns {entry.path} as "{category}"'
             return [f"{problem}; use the same category, or another folder"]
     return []
 
@@ -127,7 +140,9 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """', did you mean "x"?' when a known word is near, else nothing."""
-    lowered = {item.lower(): item for item in known}
+    if len(word) > _LONGEST_SLIP:  # the search takes the square of the length
+        return ""
+    lowered = {item.lower(): item for item in known if len(item) <= _LONGEST_SLIP}
     near = difflib.get_close_matches(word.lower(), lowered, n=1)
     return f' (did you mean "{lowered[near[0]]}"?)' if near else ""
 
@@ -157,7 +172,7 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> str:
         return f'type: "{said}" is unknown{near}; use {_MEANING["type"]}'
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"must be an object {{...}}, not {kind_of(value)}"
-    key = str(detail["loc"][-1])
+    key = str(detail["loc"][-1]) if detail["loc"] else "a key"  # one that is no text has no place
     if kind == "missing":
         return f"{key}: missing; add {_MEANING[key]}"
     if kind == "extra_forbidden":
@@ -168,10 +183,21 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> str:
         return f"{key}: is empty; give {_MEANING.get(key, 'a name or a path')}"
     if kind == "literal_error":
         return f"{key}: must be {detail['ctx']['expected']}, not {value!r}"
+    if kind == "string_too_long":
+        return (
+            f"{key}: has {len(value)} characters; {detail['ctx']['max_length']} at most, shorten it"
+        )
+    if kind == "string_unicode":
+        return f"{key}: holds half a character, which is no text; remove it"
+    if kind == "control_character":
+        character = printable(detail["ctx"]["character"])
+        return f"{key}: holds {character}, a control character or line break; remove it"
     if kind.startswith("int"):
         return f"{key}: must be a whole number, not {value!r}"
     if kind == "greater_than_equal":
         return f"{key}: must be at least {detail['ctx']['ge']:g}, not {value!r}"
+    if kind == "less_than_equal":
+        return f"{key}: must be at most {detail['ctx']['le']:g}, not {value!r}"
     return f"{key}: must be a number, not {value!r}"
 
 

@@ -10,7 +10,15 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
 SchedulerName = Literal["default", "dpm++", "pndm"]
@@ -18,6 +26,7 @@ SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
 
 _SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit
 _ID_LENGTH = 8  # hex digits
+_UNFIT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control, half and line break characters
 
 
 def placeholder_tokens(count: int) -> list[str]:
@@ -41,7 +50,22 @@ def _one_spelling(value: object) -> object:
     return posixpath.normpath(value) if isinstance(value, str) and value.strip() else value
 
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+def _no_control_characters(words: str) -> str:
+    """Refuse what would break a line of output, end a file name, or be no character at all."""
+    if found := next((c for c in words if unicodedata.category(c) in _UNFIT), None):
+        raise PydanticCustomError("control_character", "", {"character": found})
+    return words
+
+
+def _no_control_but_space(words: str) -> str:
+    """A prompt may have tabs and line breaks: to the tokenizer they are spaces."""
+    _no_control_characters(re.sub(r"[\t\r\n]", " ", words))
+    return words
+
+
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Words = Annotated[_Text, AfterValidator(_no_control_characters)]
+Prompt = Annotated[_Text, AfterValidator(_no_control_but_space)]
 Folder = Annotated[Words, BeforeValidator(_one_spelling)]
 
 
@@ -64,7 +88,7 @@ class TextEntry(_EntryKeys):
     """Images from a text that contains the category."""
 
     type: Literal["text"]
-    text: Words
+    text: Prompt
 
     def prompt(self, tokens: Sequence[str] = ()) -> str:
         """The text as it stands; `tokens` have no place in it."""
@@ -90,8 +114,8 @@ class Defaults(_Model):
 
     diffusion_model: Words | None = None
     fss_ckpt_path: Words | None = None
-    guidance_scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    num_inference_steps: int | None = Field(default=None, ge=1)
+    guidance_scale: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
     scheduler: SchedulerName | None = None
     heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)

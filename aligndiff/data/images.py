@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import write_bytes
+from aligndiff.ground.files import read_input, write_bytes
 
 Uint8 = NDArray[np.uint8]
 
@@ -24,6 +24,11 @@ _JPEG_QUALITY = 95  # training data: artefacts must stay below the texture a seg
 _JPEG_NO_SUBSAMPLING = 0  # 4:4:4, colour edges stay on the mask's edge
 _TINT = 24  # difference between channels that JPEG alone does not make
 _COLOURED = 0.001  # part of the pixels that must have a colour
+
+_FORMATS = ("JPEG", "PNG", "WEBP")  # whatever the file's name says
+_MOST_PIXELS = 120_000_000  # more than nearly every camera makes; 360 MB as RGB
+_MOST_BYTES = 512 * 2**20  # more than so many pixels take in any of the formats
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own check warns first, on lines of its own
 
 # What Pillow raises for broken files, besides its own UnidentifiedImageError (an OSError).
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
@@ -130,19 +135,28 @@ def text_coverage(text: str, height: int) -> Uint8:
 
 
 def _upright(path: str | Path) -> Image.Image:
-    """The first picture of an image file, decoded whole so that a cut-off file shows here."""
+    """The picture of an image file, decoded whole so that a cut-off file shows here."""
+    data = io.BytesIO(read_input(path, _MOST_BYTES))
     try:
-        image = Image.open(io.BytesIO(Path(path).read_bytes()))
+        image = Image.open(data, formats=_FORMATS)
+        _check_header(path, image)
         image.load()
         return ImageOps.exif_transpose(image)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except PermissionError:
-        raise InputError(f"{path}: may not be read; change its permissions") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{path}: has too many pixels for a photo; make it smaller") from None
+    except UnidentifiedImageError:
+        problem = f"{path}: not a readable image (JPEG, PNG or WebP); replace or remove the file"
+        raise InputError(problem) from None
     except _BROKEN:
         raise InputError(f"{path}: not a readable image; replace or remove the file") from None
+
+
+def _check_header(path: str | Path, image: Image.Image) -> None:
+    """Refuse, before it is decoded, what would fill the memory or is no still picture."""
+    if image.width * image.height > _MOST_PIXELS:
+        most = f"at most {_MOST_PIXELS // 10**6} million pixels are read"
+        raise InputError(f"{path}: is {image.width} x {image.height} px, {most}; make it smaller")
+    # A phone's JPEG may hold a preview beside the photo (MPO); that is no animation.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise InputError(f"{path}: is an animation; save one picture of it, or remove the file")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -76,6 +76,11 @@ class EntryFolder:
         """The sample's record; written last, so it marks the sample done."""
         return self.folder / "samples" / f"{_name(index)}.json"
 
+    def outputs(self) -> list[Path]:
+        """One file of each folder that steps 2 and 3 write into."""
+        of_a_sample = [self.image_path(0, "jpg"), self.heatmap_path(0), self.mask_path(0)]
+        return [self.entry_json, *of_a_sample, self.record_path(0)]
+
     def indices(self) -> list[int]:
         """The indices of all samples that have a record, in order."""
         samples = self.folder / "samples"

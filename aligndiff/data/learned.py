@@ -48,8 +48,9 @@ def read_record(folder: Path) -> InversionRecord | None:
         return None
     found = read_json(path)
     try:
-        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), tuple(found["loss"]))
-    except (KeyError, TypeError, ValueError):
+        loss = tuple(map(float, found["loss"]))
+        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), loss)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: is no inversion record") from None
 
 
@@ -81,6 +82,11 @@ class Job:
     def is_learned(self) -> bool:
         """Whether the embedding is there, learned with just these settings."""
         return _holds(self.folder, fingerprint(self.settings))
+
+    def outputs(self) -> list[Path]:
+        """What learning writes, and one file of the samples drawn from it."""
+        names = (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, f"{SAMPLES}/sample_0.png")
+        return [self.folder / name for name in names]
 
     def adoptable(self) -> Path | None:
         """Another folder of the object that holds this very embedding; None when there is none."""
@@ -144,7 +150,7 @@ def check_jobs(jobs: Sequence[Job]) -> None:
 def final_loss(job: Job) -> float | None:
     """Mean loss over the last tenth of the steps, or None when nothing is learned."""
     record = read_record(job.folder) if job.is_learned else None
-    if record is None:
+    if record is None or not record.loss:
         return None
     last = record.loss[-max(1, len(record.loss) // 10) :]
     return sum(last) / len(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +90,12 @@ def load_prompt_bank(
     problems += [f"{DATASET_FILE}: defaults: {problem}" for problem in found]
 
     entries: list[tuple[int, Entry]] = []
-    checked: set[str] = set()
+    seen = _Seen()
     for number, raw in enumerate(raw_entries, start=1):
         entry, found = checks.parse_entry(raw)
         if entry is not None:
-            found = _check_entry(root, entry, entries, checked)
+            found = _check_entry(root, entry, seen)
+            seen.add(number, entry)
             entries.append((number, entry))
         problems += [f"{_where(number, raw)}: {problem}" for problem in found]
     known = list(dict.fromkeys(_categories(raw_entries)))
@@ -107,12 +109,9 @@ def load_prompt_bank(
 
 def _read(root: Path) -> tuple[list[object], object, list[str]]:
     """The entries, the defaults (both unchecked) and the problems of the file around them."""
-    if root.is_file():
-        raise InputError(
-            f"{root}: is a file; --dataset_dir is the folder that holds {DATASET_FILE}"
-        )
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; --dataset_dir is the folder of {DATASET_FILE}")
+    if not os.path.isdir(root):
+        what = "is a file" if os.path.exists(root) else "no such folder"
+        raise InputError(f"{root}: {what}; --dataset_dir is the folder that holds {DATASET_FILE}")
     if not (root / DATASET_FILE).exists():
         raise InputError(f"{root / DATASET_FILE}: no such file; docs/FORMAT.md says what it holds")
     raw = read_json(root / DATASET_FILE)
@@ -135,14 +134,26 @@ def _read(root: Path) -> tuple[list[object], object, list[str]]:
     return entries if isinstance(entries, list) else [], raw.get("defaults", {}), problems
 
 
-def _check_entry(
-    root: Path, entry: Entry, earlier: Sequence[tuple[int, Entry]], checked: set[str]
-) -> list[str]:
+class _Seen:
+    """What the entries so far hold, found at once: a prompt bank may have thousands."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Entry, int] = {}
+        self.learned: dict[str, tuple[int, str]] = {}  # number and category, by `path`
+        self.folders: set[str] = set()  # checked already
+
+    def add(self, number: int, entry: Entry) -> None:
+        self.numbers.setdefault(entry, number)
+        if isinstance(entry, EmbeddingEntry):
+            self.learned.setdefault(entry.path, (number, entry.category))
+
+
+def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
     """The problems of an entry whose keys are right; a folder is checked once."""
-    problems = checks.check_against(entry, earlier)
+    problems = checks.check_against(entry, seen.numbers, seen.learned)
     for key, folder in checks.folder_keys(entry):
-        if folder not in checked:
-            checked.add(folder)
+        if folder not in seen.folders:
+            seen.folders.add(folder)
             problems += [f"{key}: {problem}" for problem in checks.check_folder(root, folder)]
     return problems + [f"text: {problem}" for problem in checks.check_text(entry)]
 
@@ -194,6 +205,6 @@ def rooted_defaults(root: Path, defaults: Defaults) -> Defaults:
             ("fss_ckpt_path", defaults.fss_ckpt_path),
         )
         # "tiny" is a name of ours, whatever else lies there.
-        if said is not None and said != "tiny" and (root / said).exists()
+        if said is not None and said != "tiny" and os.path.exists(root / said)
     }
     return defaults.model_copy(update=found)

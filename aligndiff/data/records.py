@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import read_json, write_json
 
 Status = Literal["synthesized", "refined", "rejected"]
 MaskSource = Literal["consensus", "pseudo_label"]
+
+IMAGE_FORMATS = ("jpg", "png")
 
 
 class _Record:
@@ -23,7 +28,7 @@ class _Record:
 
     @classmethod
     def from_json(cls, obj: object, source: str = "record") -> Self:
-        """Build from a JSON object; InputError naming `source` when keys are missing or unknown."""
+        """Build from a JSON object; InputError naming `source` when it is none of this kind."""
         known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
         if not isinstance(obj, dict):
             raise InputError(f"{source}: is no JSON object; {_AGAIN}")
@@ -35,9 +40,12 @@ class _Record:
                 f"{source}: not a record of this version ({', '.join(wrong)}); {_AGAIN}"
             )
         try:
-            return cls(**obj)
-        except ValueError as error:
-            raise InputError(f"{source}: {error}; {_AGAIN}") from None
+            record: Self = _checker(cast(Hashable, cls)).validate_python(obj)
+            return record
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            words = [*map(str, first["loc"][:1]), first["msg"].removeprefix("Value error, ")]
+            raise InputError(f"{source}: {': '.join(words)}; {_AGAIN}") from None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -52,6 +60,12 @@ class _Record:
     def write(self, path: str | Path) -> None:
         """Write the record whole."""
         write_json(path, self.to_json())
+
+
+@functools.cache  # there may be a million records
+def _checker(kind: Any) -> TypeAdapter[Any]:
+    """Checks the types of a record's keys and builds it."""
+    return TypeAdapter(kind)
 
 
 _AGAIN = "remove the file or run the step again with --overwrite"
@@ -98,10 +112,8 @@ class SampleRecord(_Record):
     refinement: str | None = field(default=None)
 
     def __post_init__(self) -> None:
-        if self.status not in ("synthesized", "refined", "rejected"):
-            raise ValueError(f"status {self.status!r} is unknown")
-        if self.mask_source not in (None, "consensus", "pseudo_label"):
-            raise ValueError(f"mask_source {self.mask_source!r} is unknown")
+        if self.image_format not in IMAGE_FORMATS:  # it becomes a part of a path
+            raise ValueError(f"image_format {self.image_format!r} is unknown")
 
 
 def is_made(path: str | Path, fingerprint: str) -> bool:

@@ -20,6 +20,7 @@ from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint, read_json
 
 SETTINGS_FILE = "refinement.json"
+MOST_IN_A_BATCH = 1024  # a slip of the hand beyond that; no machine holds it
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ class RefinementConfig:
         ]
         if not 0 < self.support_weight < 1:
             problems.append(f"--support_weight must be between 0 and 1, not {self.support_weight}")
-        if self.batch_size < 1:
-            problems.append(f"--batch_size must be 1 or more, not {self.batch_size}")
+        if not 1 <= self.batch_size <= MOST_IN_A_BATCH:
+            problems.append(
+                f"--batch_size must be from 1 to {MOST_IN_A_BATCH}, not {self.batch_size}"
+            )
         if problems:
             raise InputError(problems)
 
@@ -136,12 +139,19 @@ def plan_refinements(
 def _plan_entry(place: EntryFolder, settings: Mapping[str, Any]) -> RefinementPlan:
     record = EntryRecord.read_or_none(place.entry_json)
     indices = [] if record is None else place.indices()
-    samples = [SampleRecord.read(place.record_path(index)) for index in indices]
+    samples = [_read_sample(place.record_path(index), index) for index in indices]
     made = [sample for sample in samples if record and sample.fingerprint == record.fingerprint]
     support = support_fingerprint(place.root / place.entry.support_dir)
     return RefinementPlan(
         place, tuple(made), {**settings, "support": support}, len(samples) - len(made)
     )
+
+
+def _read_sample(path: Path, index: int) -> SampleRecord:
+    sample = SampleRecord.read(path)
+    if sample.index != index:
+        raise InputError(f"{path}: its index is {sample.index}; remove the file, repeat step 2")
+    return sample
 
 
 def check_settings(plans: Iterable[RefinementPlan]) -> None:

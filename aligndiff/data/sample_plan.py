@@ -13,11 +13,15 @@ from pathlib import Path
 
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import Entry
-from aligndiff.data.records import EntryRecord, SampleRecord, describe_changes, is_made
+from aligndiff.data.records import (
+    IMAGE_FORMATS,
+    EntryRecord,
+    SampleRecord,
+    describe_changes,
+    is_made,
+)
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.launch import Share
-
-IMAGE_FORMATS = ("jpg", "png")
 
 
 @dataclass(frozen=True)

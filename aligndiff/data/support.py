@@ -51,10 +51,15 @@ class SupportPair:
     mask: Uint8
 
 
+def is_named_as_image(path: Path) -> bool:
+    """Whether a support folder's file counts: by its suffix, unless it is hidden."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
 def find_pairs(folder: str | Path) -> list[PairPaths]:
     """The support pairs of a folder, in natural order of their stems (2 before 10).
 
-    Sub-folders, hidden files and files that are no images are ignored. InputError holds every
+    Sub-folders, hidden files and files not named as images are ignored. InputError holds every
     problem: unpaired files, three files of one stem, two files of which neither is the mask.
     """
     pairs, problems = _find_pairs(Path(folder))
@@ -146,7 +151,7 @@ def _find_pairs(folder: Path) -> tuple[list[PairPaths], list[str]]:
         return [], [f"{folder}: {what}; give a folder of support pairs (1.jpg + 1.png)"]
     groups: dict[str, list[Path]] = {}
     for path in folder.iterdir():
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+        if is_named_as_image(path):
             groups.setdefault(path.stem, []).append(path)
     if not groups:
         kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
@@ -155,6 +160,8 @@ def _find_pairs(folder: Path) -> tuple[list[PairPaths], list[str]]:
     pairs: list[PairPaths] = []
     problems: list[str] = []
     for stem in sorted(groups, key=_natural):
+        if all(path.is_dir() for path in groups[stem]):
+            continue
         try:
             pairs.append(_pair(stem, sorted(groups[stem])))
         except InputError as error:
@@ -164,6 +171,10 @@ def _find_pairs(folder: Path) -> tuple[list[PairPaths], list[str]]:
 
 def _pair(stem: str, files: list[Path]) -> PairPaths:
     folder = files[0].parent
+    for path in files:
+        if not path.is_file():  # opening a pipe would wait for ever
+            what = "is a folder, a pipe or a broken link, not a file"
+            raise InputError(f"{path}: {what}; put the file in its place, or rename it")
     if len(files) == 1:
         partner = f"{stem}.jpg" if files[0].suffix.lower() == ".png" else f"{stem}.png"
         what = "image or mask" if files[0].suffix.lower() == ".png" else "mask"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -25,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aligndiff.ground.share import is_worker, launched_share
+from aligndiff.ground.text import printable
 
 # One console for the bar and for messages, so that a message appears above a living bar.
 _STDERR = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -76,12 +78,12 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
 def say(line: str) -> None:
     """Print one line to stdout; only the first process of a launch says anything."""
     if _speaks():
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 def warn(line: str) -> None:
     """Print one line to stderr, above the progress bar if there is one."""
-    _STDERR.print(line, soft_wrap=True)
+    _STDERR.print(printable(line), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -104,6 +106,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def quiet_libraries() -> None:
     """Keep the warnings of other libraries out of the progress bar; errors still show."""
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata in photos
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of what they will do without
     for name in ("transformers", "diffusers", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -138,7 +142,7 @@ def _print_plain(
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
 def _speaks() -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from aligndiff.ground.text import one_line
+
 _STOPPED = 130  # the exit code of a shell command ended by Ctrl-C
+_MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a whole
 
 # Faults of the machine, not of the program: a traceback would tell the user nothing more.
 _MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -22,7 +25,7 @@ class AlignDiffError(Exception):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         lines = [problems] if isinstance(problems, str) else list(problems)
-        self.problems = tuple(_one_line(line) for line in lines)
+        self.problems = tuple(one_line(line) for line in lines)
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type[AlignDiffError], tuple[tuple[str, ...]]]:
@@ -45,6 +48,7 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     Every problem of an `AlignDiffError` becomes one line on stderr; other exceptions are bugs and
     keep their traceback.
     """
+    _show_any_name()
     try:
         code = main()
     except AlignDiffError as error:
@@ -68,10 +72,14 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
 
 
 def _report(problems: Sequence[str], code: int) -> int:
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+    for problem in problems[:_MOST_PROBLEMS]:
+        print(f"error: {one_line(problem)}", file=sys.stderr)
+    if len(problems) > _MOST_PROBLEMS:
+        print(f"error: and {len(problems) - _MOST_PROBLEMS} more problems", file=sys.stderr)
     return code
 
 
-def _one_line(text: str) -> str:
-    return re.sub(r"\s*\n\s*", " ", text.strip())
+def _show_any_name() -> None:
+    """Make stdout write what its encoding lacks as an escape, as stderr does, and not fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

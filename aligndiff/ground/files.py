@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aligndiff.ground.errors import InputError
 
+_MOST_JSON_BYTES = 16 * 2**20  # some 60,000 entries, or the losses of a million steps
 _FINGERPRINT_LENGTH = 16  # hex digits: 64 bits, no accidental collision among millions of files
 
 
@@ -42,7 +43,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8; stray bytes of a file name, which UTF-8 cannot hold, as an escape (\\udce9)."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, obj: object) -> None:
@@ -51,25 +53,56 @@ def write_json(path: str | Path, obj: object) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; InputError names the file, and the line and column of a syntax error."""
-    path = Path(path)
+def read_input(path: str | Path, most_bytes: int) -> bytes:
+    """The bytes of a file that somebody else made.
+
+    InputError when it is missing, may not be read, is larger than `most_bytes`, or is no file at
+    all: a pipe or a device could keep us waiting, or never end.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark first
-        return json.loads(text, parse_constant=_reject_constant)
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path}: is a folder, not a file; put the file in its place")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: is a pipe or a device, not a file; put a file in its place")
+        if status.st_size > most_bytes:
+            size = f"{status.st_size / 2**20:.0f} MiB large, at most {most_bytes / 2**20:g}"
+            raise InputError(f"{path}: is {size} MiB are read; make it smaller")
+        return Path(path).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a file") from None
+        raise InputError(f"{path}: no such file; put it there or correct the name") from None
+    except PermissionError:
+        raise InputError(f"{path}: may not be read; change its permissions") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read: {reason}; replace the file") from None
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; InputError names the file, and the line and column of a syntax error.
+
+    A byte order mark is skipped. A key that is there twice, NaN and infinity are errors too.
+    """
+    try:
+        text = read_input(path, _MOST_JSON_BYTES).decode("utf-8-sig")  # Windows editors add a BOM
+        return json.loads(
+            text, parse_constant=_reject_constant, object_pairs_hook=_with_every_key_once
+        )
     except UnicodeDecodeError as error:
         problem = f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         raise InputError(problem) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{path}: not valid JSON at {where}: {error.msg}") from None
+        raise InputError(f"{path}: not valid JSON at {where}: {error.msg}; correct it") from None
+    except RecursionError:
+        problem = f"{path}: lists or objects within each other, too deep to read"
+        raise InputError(f"{problem}; take the needless ones away") from None
     except _NotJSONError as error:
-        problem = f"{path}: not valid JSON: {error} is no JSON number; write null or a number"
-        raise InputError(problem) from None
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    except ValueError:  # the only one left: Python reads no number of that length
+        raise InputError(
+            f"{path}: not valid JSON: a number of thousands of digits; write a shorter one"
+        ) from None
 
 
 class _NotJSONError(ValueError):
@@ -77,7 +110,35 @@ class _NotJSONError(ValueError):
 
 
 def _reject_constant(name: str) -> None:
-    raise _NotJSONError(name)
+    raise _NotJSONError(f"{name} is no JSON number; write null or a number")
+
+
+def _with_every_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NotJSONError(f'the key "{twice}" is there twice in one object; remove one of them')
+    return found
+
+
+def check_writable(files: Iterable[Path]) -> None:
+    """Raise one InputError that names every place where one of `files` cannot be written.
+
+    Nothing is written to find out: a run that takes days must not stumble over this at its end.
+    """
+    problems: list[str] = []
+    for path in files:
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        if path.is_dir():
+            problems.append(f"{path}: is a folder where a file is to be written; move it away")
+        elif not folder.is_dir():
+            problems.append(f"{folder}: is no folder, but files are to be written in it; move it")
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            what = "may not be written to; change its permissions, or copy the dataset elsewhere"
+            problems.append(f"{folder}: {what}")
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))  # many files share a folder
 
 
 def fingerprint(obj: object) -> str:

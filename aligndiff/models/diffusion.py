@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from aligndiff.data.prompt_bank import PLACEHOLDER, placeholder_tokens
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import write_bytes
+from aligndiff.models.embeddings import embedding_vectors
 from aligndiff.models.weights import (
     OFFER_TINY_MODEL,
     Chosen,
     check_vocabulary,
-    embedding_vectors,
     from_disk_or_hub,
     quiet_loading,
 )
@@ -144,10 +144,7 @@ def load_embedding(path: Path) -> Tensor:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run python -m scripts.image_mask_inversion first")
     embedding_vectors(path)  # says what is wrong with a file that holds something else
-    rows = torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
-    if rows.ndim != 2 or rows.shape[0] == 0 or not torch.isfinite(rows).all():
-        raise InputError(f"{path}: {PLACEHOLDER!r} must be finite numbers (vectors, width)")
-    return rows
+    return torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
 
 
 def save_embedding(path: Path, rows: Tensor) -> None:

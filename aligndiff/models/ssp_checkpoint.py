@@ -24,6 +24,8 @@ from aligndiff.models.ssp import SSP, SSPConfig
 
 INPUT_SIDE = "input_side"  # safetensors metadata: the longer side, in pixels, it was trained at
 PARALLEL_PREFIX = "module."  # what torch.nn.DataParallel puts before every name
+GET_ANOTHER = "docs/PREPARE.md says where to get a good one"
+MOST_SIDE = 8192  # pixels; more than any segmenter is trained at
 NAMES_SHOWN = 3  # of a longer list of names in an error
 
 
@@ -87,10 +89,11 @@ def infer_config(state: Mapping[str, Tensor], source: str) -> SSPConfig:
     """Read the width and the block counts off the names and shapes of a state dict."""
     stem = state.get("layer0.0.0.weight")
     counts = [_count_blocks(state, layer) for layer in ("layer1", "layer2", "layer3")]
-    if stem is None or stem.ndim != 4 or min(counts) == 0:
-        raise InputError(
-            f"{source}: not an SSP checkpoint: its {len(state)} tensors ({_some(list(state))}) "
-            "lack layer0.0.0.weight (4 axes), layer1.0, layer2.0 or layer3.0"
+    if stem is None or stem.ndim != 4 or min(stem.shape[0], *counts) == 0:
+        raise _refused(
+            source,
+            f"not an SSP checkpoint: its {len(state)} tensors ({_some(list(state))}) lack "
+            "layer0.0.0.weight (4 axes), layer1.0, layer2.0 or layer3.0",
         )
     return SSPConfig(width=stem.shape[0], blocks=(counts[0], counts[1], counts[2]))
 
@@ -106,14 +109,25 @@ def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], so
         for name in wanted
         if name in state and state[name].shape != wanted[name].shape
     ]
+    broken = [name for name, value in state.items() if not _is_finite(value)]
     complaints = {
         "missing": [name for name in wanted if name not in state],
         "unexpected": [name for name in state if name not in wanted],
         "of the wrong shape": misshapen,
+        "not of finite real numbers": broken,
     }
     found = [f"{len(names)} {what} ({_some(names)})" for what, names in complaints.items() if names]
     if found:
-        raise InputError(f"{source}: not an SSP checkpoint: tensors {', '.join(found)}")
+        raise _refused(source, f"not an SSP checkpoint: tensors {', '.join(found)}")
+
+
+def _refused(source: str | Path, problem: str) -> InputError:
+    return InputError(f"{source}: {problem}; {GET_ANOTHER}")
+
+
+def _is_finite(value: Tensor) -> bool:
+    plain = value.layout == torch.strided and not (value.is_complex() or value.is_quantized)
+    return plain and bool(torch.isfinite(value.float()).all())
 
 
 def _some(names: Sequence[str]) -> str:
@@ -134,7 +148,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = file.metadata() or {}
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file: {_one_line(error)}") from error
+        raise _refused(path, f"not a readable safetensors file ({_one_line(error)})") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -146,11 +160,13 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL (\S+)", str(error))
         what = f"{forbidden[1]}, which could run code" if forbidden else "no PyTorch checkpoint"
-        raise InputError(f"{path}: refused: it holds {what}; only tensors are loaded") from error
+        raise _refused(path, f"refused: it holds {what}; only tensors are loaded") from error
     except Exception as error:  # a damaged archive fails in many ways, all of them the file's fault
-        raise InputError(f"{path}: not a readable checkpoint: {_one_line(error)}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path}: not an SSP checkpoint: it holds no plain table of tensors")
+        raise _refused(path, f"not a readable checkpoint ({_one_line(error)})") from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise _refused(path, "not an SSP checkpoint: it holds no plain table of tensors")
     return state
 
 
@@ -158,9 +174,11 @@ def _input_side(metadata: Mapping[str, str], path: Path) -> int | None:
     value = metadata.get(INPUT_SIDE)
     if value is None:
         return None
-    if not value.isdecimal() or int(value) == 0:
-        raise InputError(f"{path}: its metadata {INPUT_SIDE} is {value!r}, not a number of pixels")
-    return int(value)
+    side = int(value) if value.isdecimal() and len(value) < 10 else 0
+    if not 1 <= side <= MOST_SIDE:
+        wanted = f"a number of pixels from 1 to {MOST_SIDE}"
+        raise _refused(path, f"its metadata {INPUT_SIDE} is {value!r}, not {wanted}")
+    return side
 
 
 def _one_line(error: Exception) -> str:

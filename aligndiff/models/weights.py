@@ -6,13 +6,13 @@ The exception is `load_tokenizer`, which reads the (small) tokenizer of a diffus
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from aligndiff.data.prompt_bank import PLACEHOLDER
 from aligndiff.ground.errors import InputError, MissingWeightsError
 from aligndiff.ground.files import file_fingerprint, fingerprint, read_json
 from aligndiff.models.hub import unreachable_hub
@@ -57,8 +57,8 @@ def resolve_diffusion_model(flag: str | None, default: str | None) -> Chosen:
     name, said_by = _who_says(flag, default)
     if name is None:
         return Chosen(DEFAULT_DIFFUSION_MODEL, DEFAULT_DIFFUSION_MODEL, "built-in default")
-    folder = WEIGHTS_DIR / TINY if name == TINY else Path(name).expanduser()
-    if folder.is_dir():
+    folder = WEIGHTS_DIR / TINY if name == TINY else _path(name)
+    if os.path.isdir(folder):
         _check_pipeline_folder(folder, name)
         return Chosen(name, folder, said_by)
     if name == TINY:
@@ -85,8 +85,8 @@ def resolve_checkpoint(flag: str | None, default: str | None) -> Chosen:
             "no segmenter checkpoint: give --fss_ckpt_path FILE (docs/PREPARE.md says where to get "
             f"one); {OFFER_TINY_CHECKPOINT}"
         )
-    path = WEIGHTS_DIR / "tiny_ssp.safetensors" if name == TINY else Path(name).expanduser()
-    if not path.is_file():
+    path = WEIGHTS_DIR / "tiny_ssp.safetensors" if name == TINY else _path(name)
+    if not os.path.isfile(path):
         offer = "restore it from the repository" if name == TINY else OFFER_TINY_CHECKPOINT
         raise MissingWeightsError(
             f"segmenter checkpoint {name} ({said_by}): no file {path}; docs/PREPARE.md says where "
@@ -113,24 +113,6 @@ def model_identity(chosen: Chosen) -> str:
         if path.suffix in (".json", ".txt", ".safetensors", ".bin")
     }
     return f"{folder.resolve().name} {fingerprint(contents)}"
-
-
-def embedding_vectors(path: Path) -> int:
-    """How many rows a learned embedding has, from the header of its file alone.
-
-    Raises InputError when it is no safetensors file of one placeholder.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            if PLACEHOLDER not in file.keys():  # noqa: SIM118 - not a dict
-                found = ", ".join(sorted(file.keys())) or "nothing"
-                raise InputError(f"{path}: no tensor {PLACEHOLDER!r} in it, but {found}")
-            shape = file.get_slice(PLACEHOLDER).get_shape()
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-    return int(shape[0]) if len(shape) > 1 else 1
 
 
 def load_tokenizer(chosen: Chosen) -> CLIPTokenizer:
@@ -209,6 +191,11 @@ def missing_model(chosen: Chosen, reason: str) -> MissingWeightsError:
     )
 
 
+def _path(name: str) -> Path:
+    """`name` as a path; "~" is the user's folder, "~somebody" of nobody stays as it is."""
+    return Path(os.path.expanduser(name))
+
+
 def _who_says(flag: str | None, default: str | None) -> tuple[str | None, str]:
     return (flag, "command line") if flag is not None else (default, "dataset.json")
 
@@ -221,7 +208,8 @@ def _check_pipeline_folder(folder: Path, name: str) -> None:
             f"diffusion model {name}: {folder} has no model_index.json, so it is not a diffusers "
             f"folder; {OFFER_TINY_MODEL}"
         )
-    kind = read_json(index).get("_class_name")
+    contents = read_json(index)
+    kind = contents.get("_class_name") if isinstance(contents, dict) else "JSON file without keys"
     if kind != PIPELINE_CLASS:
         raise InputError(
             f"diffusion model {name}: {index} is a {kind}; only {PIPELINE_CLASS} (Stable Diffusion "

@@ -78,20 +78,25 @@ class InversionConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("inversion_steps", "inversion_train_bs", "gradient_accumulation"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name}: must be 1 or more, is {getattr(self, name)}")
+        limits = {
+            "inversion_steps": 10**6,
+            "inversion_train_bs": 1024,
+            "gradient_accumulation": 1024,
+        }
+        for name, most in limits.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"--{name}: must be 1 to {most}, is {getattr(self, name)}")
         if not 1 <= self.vectors <= 16:
             raise InputError(f"--vectors: must be 1 to 16, is {self.vectors}")
-        if not 0 < self.inversion_lr < math.inf:
-            raise InputError(f"--inversion_lr: must be above 0, is {self.inversion_lr}")
-        if not self.bg_lambda or not all(0 <= value < math.inf for value in self.bg_lambda):
-            raise InputError("--bg_lambda: needs one or more numbers, each 0 or more")
+        if not 0 < self.inversion_lr <= 10:
+            raise InputError(f"--inversion_lr: must be above 0, at most 10, is {self.inversion_lr}")
+        if not self.bg_lambda or not all(0 <= value <= 1000 for value in self.bg_lambda):
+            raise InputError("--bg_lambda: needs one or more numbers, each from 0 to 1000")
         if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
             raise InputError("--bg_lambda: the same value is there twice (to six digits)")
         side = self.resolution
-        if side is not None and (side < 64 or side % 8):
-            raise InputError(f"--resolution: must be a multiple of 8 from 64 on, is {side}")
+        if side is not None and side not in range(64, 4097, 8):
+            raise InputError(f"--resolution: must be a multiple of 8 from 64 to 4096, is {side}")
         if not self.initializer.strip():
             raise InputError("--initializer: must be a word")
 

@@ -5,7 +5,6 @@ The images lie beside their embedding, so that the sheet needs no model once the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,12 +47,12 @@ class SheetConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.sheet_samples <= 16:
             raise InputError(f"--sheet_samples: must be 1 to 16, is {self.sheet_samples}")
-        if self.num_inference_steps < 1:
+        if not 1 <= self.num_inference_steps <= 1000:
             raise InputError(
-                f"--num_inference_steps: must be 1 or more, is {self.num_inference_steps}"
+                f"--num_inference_steps: must be 1 to 1000, is {self.num_inference_steps}"
             )
-        if not 0 <= self.guidance_scale < math.inf:
-            raise InputError(f"--guidance_scale: must be 0 or more, is {self.guidance_scale}")
+        if not 0 <= self.guidance_scale <= 100:
+            raise InputError(f"--guidance_scale: must be 0 to 100, is {self.guidance_scale}")
 
 
 def has_samples(job: Job, config: SheetConfig) -> bool:

@@ -12,7 +12,8 @@ from aligndiff.data.records import EntryRecord
 from aligndiff.data.sample_plan import IMAGE_FORMATS, EntryPlan, split_counts
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint
-from aligndiff.models.weights import Chosen, embedding_vectors, model_identity
+from aligndiff.models.embeddings import embedding_vectors
+from aligndiff.models.weights import Chosen, model_identity
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,24 @@ class SynthesisConfig:
     def __post_init__(self) -> None:
         per_entry = 1 if self.image_per_entry is None else self.image_per_entry
         batch_size = 1 if self.batch_size is None else self.batch_size
+        limits = {
+            "image_per_class": (self.image_per_class, 10**6),
+            "image_per_entry": (per_entry, 10**6),
+            "batch_size": (batch_size, 1024),
+            "num_inference_steps": (self.num_inference_steps, 1000),  # what models are trained on
+        }
         checks = {
-            f"--image_per_class must be 1 or more, not {self.image_per_class}": (
-                self.image_per_class >= 1
-            ),
-            f"--image_per_entry must be 1 or more, not {per_entry}": per_entry >= 1,
-            f"--batch_size must be 1 or more, not {batch_size}": batch_size >= 1,
-            f"--num_inference_steps must be 1 or more, not {self.num_inference_steps}": (
-                self.num_inference_steps >= 1
-            ),
+            f"--{name} must be from 1 to {most}, not {value}": 1 <= value <= most
+            for name, (value, most) in limits.items()
+        } | {
             f"--scheduler must be one of {', '.join(SCHEDULERS)}, not {self.scheduler}": (
                 self.scheduler in SCHEDULERS
             ),
             f"--guidance_scale must be a number from 0 to 100, not {self.guidance_scale}": (
                 0 <= self.guidance_scale <= 100
             ),
-            "--size takes one number or two (height and width), multiples of 8 px": (
-                len(self.size) <= 2 and all(side > 0 and side % 8 == 0 for side in self.size)
+            "--size takes one number or two (height and width), multiples of 8 px up to 4096": (
+                len(self.size) <= 2 and all(side in range(8, 4097, 8) for side in self.size)
             ),
             f"--image_format must be one of {', '.join(IMAGE_FORMATS)}": (
                 self.image_format in IMAGE_FORMATS

@@ -123,7 +123,7 @@ def test_255_is_ignored_where_it_is_a_label(kind: str, tmp_path: Path) -> None:
     assert np.array_equal(read_mask(save(image, tmp_path / "a.png")), labels)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "I;16"])
 def test_images_of_every_mode(mode: str, tmp_path: Path) -> None:
     grey = (SHAPE * 200).astype(np.uint8)
     image = Image.fromarray(grey).convert("1", dither=Image.Dither.NONE)
@@ -132,10 +132,13 @@ def test_images_of_every_mode(mode: str, tmp_path: Path) -> None:
         image, expected = Image.fromarray(grey.astype(np.uint16) * 257), grey
     elif mode != "1":
         image, expected = Image.fromarray(grey).convert(mode), grey
-    suffix = "tif" if mode in ("CMYK", "F", "I") else "png"
-    read = read_image(save(image, tmp_path / f"a.{suffix}"))
+    cmyk = mode == "CMYK"  # a JPEG only, and so not exact
+    path = save(
+        image, tmp_path / ("a.jpg" if cmyk else "a.png"), **({"quality": 100} if cmyk else {})
+    )
+    read = read_image(path)
     assert (read.shape, read.dtype) == ((3, 5, 3), np.uint8)
-    assert np.array_equal(read, np.dstack([expected] * 3))
+    assert np.abs(read.astype(int) - np.dstack([expected] * 3)).max() <= (4 if cmyk else 0)
 
 
 def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
@@ -167,7 +170,8 @@ def test_broken_files_are_named(read: object, kind: str, tmp_path: Path) -> None
     path.write_bytes(broken_files()[kind])
     with pytest.raises(InputError) as error:
         read(path)  # type: ignore[operator]
-    problem = f"{path}: not a readable image; replace or remove the file"
+    kinds = " (JPEG, PNG or WebP)" if kind in ("empty", "text", "spoilt PNG") else ""
+    problem = f"{path}: not a readable image{kinds}; replace or remove the file"
     assert error.value.problems == (problem,)
 
 

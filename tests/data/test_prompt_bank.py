@@ -225,8 +225,8 @@ def test_support_problems_are_told_once_for_each_folder(make_bank: MakeBank) -> 
     assert problems_of(root) == [
         f"dataset.json: entry 1 (fish): D_good_dir: {root}/fish/1.jpg: has no mask beside it; add "
         "1.png or remove the file",
-        f"dataset.json: entry 3 (fish): D_good_dir: {root}/mushroom/2.jpg: not a readable image; "
-        "replace or remove the file",
+        f"dataset.json: entry 3 (fish): D_good_dir: {root}/mushroom/2.jpg: not a readable image "
+        "(JPEG, PNG or WebP); replace or remove the file",
     ]
 
 
@@ -250,7 +250,10 @@ def test_all_problems_are_told_at_once(make_bank: MakeBank) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('{"prompt_dataset": [}', "{file}: not valid JSON at line 1, column 21: Expecting value"),
+        (
+            '{"prompt_dataset": [}',
+            "{file}: not valid JSON at line 1, column 21: Expecting value; correct it",
+        ),
         (
             "[]",
             'dataset.json: must be an object {{"prompt_dataset": [...]}}, not a list',
@@ -276,7 +279,7 @@ def test_a_file_that_is_no_prompt_bank(content: str | None, problem: str, tmp_pa
 def test_no_dataset_folder(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{}")
     assert problems_of(tmp_path / "gone") == [
-        f"{tmp_path}/gone: no such folder; --dataset_dir is the folder of dataset.json"
+        f"{tmp_path}/gone: no such folder; --dataset_dir is the folder that holds dataset.json"
     ]
     assert problems_of(tmp_path / "dataset.json") == [
         f"{tmp_path}/dataset.json: is a file; --dataset_dir is the folder that holds dataset.json"

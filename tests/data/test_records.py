@@ -40,8 +40,10 @@ def test_a_sample_is_made_when_its_record_has_the_fingerprint(tmp_path: Path) ->
     [
         ({"seed": ...}, "not a record of this version (no seed)"),
         ({"score": 1}, "not a record of this version (unknown score)"),
-        ({"status": "done"}, "status 'done' is unknown"),
-        ({"mask_source": "model"}, "mask_source 'model' is unknown"),
+        ({"status": "done"}, "status: Input should be 'synthesized', 'refined' or 'rejected'"),
+        ({"mask_source": "model"}, "mask_source: Input should be 'consensus' or 'pseudo_label'"),
+        ({"image_format": "../../a"}, "image_format '../../a' is unknown"),
+        ({"iou": [1]}, "iou: Input should be a valid number"),
         (None, "is no JSON object"),
     ],
 )

@@ -152,17 +152,17 @@ WHICH = "save the mask as a black and white PNG and the image as JPG"
         ),
         (
             {"1__jpg": b"broken", "1__png": MASK},
-            ["/1.jpg: not a readable image; replace or remove the file"],
+            ["/1.jpg: not a readable image (JPEG, PNG or WebP); replace or remove the file"],
         ),
         (
             {"1__jpg": PHOTO, "1__png": b""},
-            ["/1.png: not a readable image; replace or remove the file"],
+            ["/1.png: not a readable image (JPEG, PNG or WebP); replace or remove the file"],
         ),
         (
             {"1__jpg": b"broken", "1__png": EMPTY, "2__jpg": PHOTO},
             [
                 "/2.jpg: has no mask beside it; add 2.png or remove the file",
-                "/1.jpg: not a readable image; replace or remove the file",
+                "/1.jpg: not a readable image (JPEG, PNG or WebP); replace or remove the file",
                 "/1.png: is empty; mark the object with 1 or 255, or remove the pair",
             ],
         ),

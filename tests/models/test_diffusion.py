@@ -181,7 +181,7 @@ def test_embeddings_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a readable safetensors file"):
         load_embedding(path)
     save_embedding(path, torch.full((1, 4), float("nan")))
-    with pytest.raises(InputError, match="must be finite numbers"):
+    with pytest.raises(InputError, match="not 1 to 16 rows of finite numbers"):
         load_embedding(path)
 
 

@@ -311,7 +311,8 @@ def test_tensors_that_do_not_fit_give_one_line():
     assert caught.value.problems == (
         "x.pth: not an SSP checkpoint: tensors 1 missing (layer2.1.bn1.weight), "
         "1 unexpected (fc.weight), "
-        "1 of the wrong shape (layer1.0.bn3.bias (3,) instead of (8,))",
+        "1 of the wrong shape (layer1.0.bn3.bias (3,) instead of (8,)); "
+        "docs/PREPARE.md says where to get a good one",
     )
 
 

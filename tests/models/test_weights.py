@@ -8,16 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from aligndiff.ground.errors import InputError, MissingWeightsError
 from aligndiff.models import weights
 from aligndiff.models.weights import (
     DEFAULT_DIFFUSION_MODEL,
     Chosen,
-    embedding_vectors,
     from_disk_or_hub,
     load_tokenizer,
     model_identity,
@@ -98,20 +95,6 @@ def test_the_identity_of_a_folder_changes_with_its_settings_and_its_weights(
     third = model_identity(Chosen("y", folder, "dataset.json"))
     assert len({first, second, third}) == 3
     assert model_identity(Chosen("a/b", "a/b", "command line")) == "a/b"
-
-
-def test_embedding_vectors_reads_the_header_and_says_what_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "learned_embeds.safetensors"
-    save_file({"<fss-token>": np.zeros((3, 8), np.float32)}, path)
-    assert embedding_vectors(path) == 3
-    save_file({"<fss-token>": np.zeros(8, np.float32)}, path)
-    assert embedding_vectors(path) == 1
-    save_file({"<other>": np.zeros((1, 8), np.float32)}, path)
-    with pytest.raises(InputError, match="no tensor '<fss-token>' in it, but <other>"):
-        embedding_vectors(path)
-    path.write_bytes(b"not a safetensors file")
-    with pytest.raises(InputError, match="not a readable safetensors file"):
-        embedding_vectors(path)
 
 
 def test_load_tokenizer_reads_a_folder_and_fails_in_one_line(

@@ -84,10 +84,13 @@ def test_help_answers_at_once() -> None:
             ["--guidance_scal", "3"],
             "unknown argument --guidance_scal, did you mean --guidance_scale",
         ),
-        (["--image_per_class", "few"], "argument --image_per_class: invalid int value: 'few'"),
+        (
+            ["--image_per_class", "few"],
+            "argument --image_per_class: must be a whole number, not 'few'",
+        ),
         (["--image_per_class", "2", "--image_per_entry", "2"], "not allowed with argument"),
-        (["--batch_size", "0"], "--batch_size must be 1 or more, not 0"),
-        (["--workers", "-1"], "--workers must be 0 or more, not -1"),
+        (["--batch_size", "0"], "--batch_size must be from 1 to 1024, not 0"),
+        (["--workers", "-1"], "--workers must be from 0 to 64, not -1"),
         (["--categories", "fisch"], 'did you mean "fish"'),
         (
             ["--diffusion_model", "nowhere"],

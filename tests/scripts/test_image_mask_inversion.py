@@ -150,7 +150,7 @@ def test_input_errors_come_before_the_model(
     monkeypatch.setattr("aligndiff.models.diffusion.load_pipeline", no_pipeline)
     with pytest.raises(InputError, match="--initializer albatross: must be one token"):
         start("--initializer", "albatross")
-    with pytest.raises(InputError, match="--inversion_steps: must be 1 or more, is 0"):
+    with pytest.raises(InputError, match="--inversion_steps: must be 1 to 1000000, is 0"):
         start("--inversion_steps", "0")
     with pytest.raises(InputError, match="--sheet_samples: must be 1 to 16, is 0"):
         start("--sheet_samples", "0")

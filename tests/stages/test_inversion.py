@@ -165,16 +165,16 @@ def test_initializer_must_be_one_token(pipe: StableDiffusionPipeline, word: str)
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"inversion_steps": 0}, "--inversion_steps: must be 1 or more, is 0"),
-        ({"inversion_lr": math.nan}, "--inversion_lr: must be above 0, is nan"),
-        ({"bg_lambda": (-0.1,)}, "--bg_lambda: needs one or more numbers, each 0 or more"),
+        ({"inversion_steps": 0}, "--inversion_steps: must be 1 to 1000000, is 0"),
+        ({"inversion_lr": math.nan}, "--inversion_lr: must be above 0, at most 10, is nan"),
+        ({"bg_lambda": (-0.1,)}, "--bg_lambda: needs one or more numbers, each from 0 to 1000"),
         ({"bg_lambda": (0.6, 0.6)}, "--bg_lambda: the same value is there twice (to six digits)"),
         (
             {"bg_lambda": (0.60000001, 0.6)},
             "--bg_lambda: the same value is there twice (to six digits)",
         ),
         ({"vectors": 17}, "--vectors: must be 1 to 16, is 17"),
-        ({"resolution": 100}, "--resolution: must be a multiple of 8 from 64 on, is 100"),
+        ({"resolution": 100}, "--resolution: must be a multiple of 8 from 64 to 4096, is 100"),
     ],
 )
 def test_configuration_errors(change: dict[str, Any], error: str) -> None:

@@ -314,7 +314,7 @@ def test_no_more_than_a_few_batches_of_images_are_held():
         ({"heatmap_threshold": -0.1}, "--heatmap_threshold must be from 0 to 1, not -0.1"),
         ({"foreground_threshold": float("nan")}, "--foreground_threshold must be from 0 to 1"),
         ({"support_weight": 1.0}, "--support_weight must be between 0 and 1, not 1.0"),
-        ({"batch_size": 0}, "--batch_size must be 1 or more, not 0"),
+        ({"batch_size": 0}, "--batch_size must be from 1 to 1024, not 0"),
     ],
 )
 def test_config_checks(wrong, said):
