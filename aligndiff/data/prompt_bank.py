@@ -99,8 +99,10 @@ def load_prompt_bank(
             entries.append((number, entry))
         problems += [f"{_where(number, raw)}: {problem}" for problem in found]
     known = list(dict.fromkeys(_categories(raw_entries)))
-    problems += checks.unknown_categories(categories, known) if known else []
-    problems = _check_lengths(entries, raw_entries, count_tokens, problems)
+    unknown = checks.unknown_categories(categories, known) if known else []
+    # A tokenizer takes seconds to load: a slip of the pen on the command line is told at once.
+    counter = None if unknown else count_tokens
+    problems = _check_lengths(entries, raw_entries, counter, problems + unknown)
     if problems:
         raise InputError(problems)
     bank = PromptBank(root, tuple(entry for _, entry in entries), rooted_defaults(root, defaults))
