@@ -8,6 +8,7 @@ A field of a config dataclass becomes one option: its name, type and default are
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -222,13 +223,10 @@ def _whole_number(word: str) -> int:
 
 
 def _number(word: str) -> float:
-    try:
-        number = float(word)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"must be a finite number, not {word!r}")
-    return number
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(word)):
+            return number
+    raise argparse.ArgumentTypeError(f"must be a finite number, not {word!r}")
 
 
 def _plain_type(hint: Any) -> Any:

@@ -10,8 +10,10 @@ import pytest
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import (
     atomic_path,
+    check_writable,
     file_fingerprint,
     fingerprint,
+    read_input,
     read_json,
     write_bytes,
     write_json,
@@ -81,6 +83,9 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
         (b"", "not valid JSON at line 1, column 1: Expecting value"),
         (b'{"a": NaN}', "not valid JSON: NaN is no JSON number; write null or a number"),
         (b'{"a": "\xff"}', "not UTF-8 text (byte 7); save it as UTF-8"),
+        (b'[{"a": 1, "a": 1}]', 'not valid JSON: the key "a" is there twice in one object; remove'),
+        (b"[" * 10**5, "lists or objects within each other, too deep to read; take"),
+        (b"9" * 5000, "not valid JSON: a number of thousands of digits; write a shorter one"),
     ],
 )
 def test_broken_json_says_where(data: bytes, problem: str, tmp_path: Path) -> None:
@@ -96,6 +101,45 @@ def test_missing_json(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with pytest.raises(InputError, match="is a folder, not a file"):
         read_json(tmp_path)
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_bytes(b"12345")
+    for name, problem in {
+        "pipe": "is a pipe or a device, not a file",
+        "loop": "cannot be read: Too many levels of symbolic links",
+        "x" * 300: "cannot be read: File name too long",
+        "a\0b": "cannot be read: embedded null byte",
+        "file": "is 0 MiB large, at most 3.8147e-06 MiB are read; make it smaller",
+    }.items():
+        with pytest.raises(InputError) as error:
+            read_input(tmp_path / name, most_bytes=4)
+        assert problem in str(error.value)
+    assert read_input(tmp_path / "file", most_bytes=5) == b"12345"
+
+
+def test_where_nothing_can_be_written_is_told_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("gone")
+    good = [tmp_path / "file", tmp_path / "folder" / "new" / "a", tmp_path / "a"]
+    check_writable(good)
+    bad = [tmp_path / "file" / "a", tmp_path / "file" / "b", tmp_path / "folder"]
+    with pytest.raises(InputError) as error:
+        check_writable([*good, *bad, tmp_path / "link" / "a" / "b"])
+    assert error.value.problems == (
+        f"{tmp_path}/file: is no folder, but files are to be written in it; move it",
+        f"{tmp_path}/folder: is a folder where a file is to be written; move it away",
+        f"{tmp_path}/link: is no folder, but files are to be written in it; move it",
+    )
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "link"]
+
+
+def test_a_stray_byte_of_a_file_name_survives_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"model": os.fsdecode(b"caf\xe9")})
+    assert os.fsencode(read_json(tmp_path / "a.json")["model"]) == b"caf\xe9"
 
 
 def test_fingerprints_depend_on_content_alone(tmp_path: Path) -> None:

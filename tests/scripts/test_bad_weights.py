@@ -243,6 +243,16 @@ def test_diffusion_models(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("name", ["aligndiff_masks", "samples/image_000000.json"])
+def test_masks_that_cannot_be_written(name: str, synthesized: Path, refused: Refused) -> None:
+    (folder,) = (synthesized / "synthesized").iterdir()
+    path = folder / name
+    path.unlink(missing_ok=True)
+    path.mkdir() if path.suffix else path.write_text("in the way")
+    (line,) = refused(mask_generation, synthesized, "--fss_ckpt_path", "tiny")
+    assert line.startswith(f"{path}: is ")
+
+
 RECORDS: dict[str, tuple[dict[str, Any], str]] = {
     "index of another": ({"index": 5}, "its index is 5"),
     "index as a text": ({"index": "zero"}, "index: Input should be a valid integer"),
