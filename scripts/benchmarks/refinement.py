@@ -94,30 +94,16 @@ def _lines(
     name, judged = case.title, case.published
     first = [one.first for one in exact]
     yield line("d", f"{name}, {case.side} px: backbone's forward, float32, an image", backbone, "s")
-    yield line(
-        "d",
-        f"{name}: first pass, float32, against it",
-        ratios(first, backbone),
-        "x",
-        FIRST_FLOOR if judged else None,
-        FIRST_TARGET if judged else None,
+    first_reduced = [one.first for one in reduced]
+    second = [one.second for one in exact]
+    compared = (
+        ("first pass, float32, against it", first, backbone, FIRST_FLOOR, FIRST_TARGET),
+        ("first pass, 16 bits, against it", first_reduced, backbone, REDUCED_FLOOR, REDUCED_TARGET),
+        ("second pass against the first, float32", second, first, SECOND_FLOOR, SECOND_TARGET),
     )
-    yield line(
-        "d",
-        f"{name}: first pass, 16 bits, against it",
-        ratios([one.first for one in reduced], backbone),
-        "x",
-        REDUCED_FLOOR if judged else None,
-        REDUCED_TARGET if judged else None,
-    )
-    yield line(
-        "d",
-        f"{name}: second pass against the first, float32",
-        ratios([one.second for one in exact], first),
-        "x",
-        SECOND_FLOOR if judged else None,
-        SECOND_TARGET if judged else None,
-    )
+    for what, seconds, others, floor, target in compared:
+        bounds = (floor, target) if judged else (None, None)
+        yield line("d", f"{name}: {what}", ratios(seconds, others), "x", *bounds)
     yield line(
         "d",
         f"{name}: masks of 16 bits, mean IoU with float32",
