@@ -44,10 +44,14 @@ def test_quick_run_of_the_parts_without_processes(
     assert fused["unit"] == "ms" and fused["floor"] == 5
     assert fused["target"] == {"bound": 10, "kind": "at most"}
     assert fused["holds"] is (fused["value"] <= 10)
-    # Relations that hold on any machine: the parts of a whole, and the same masks twice.
-    by_name = {line["what"]: line["value"] for line in lines}
-    assert by_name["tiny SSP: first pass, float32, against it"] > 1
-    assert by_name["tiny SSP: masks of 16 bits, mean IoU with float32"] > 0.95
+    # What holds on any machine, however busy: times of tiny networks are told without a target, and
+    # the masks do not depend on the clock.
+    by_name = {line["what"]: line for line in lines}
+    for what in ("first pass, float32, against it", "second pass against the first, float32"):
+        told = by_name[f"tiny SSP: {what}"]
+        assert (told["unit"], told["n"], told["target"], told["holds"]) == ("x", 1, None, None)
+    masks = by_name["tiny SSP: masks of 16 bits, mean IoU with float32"]
+    assert masks["target"] == {"bound": 0.995, "kind": "at least"} and masks["holds"]
     assert found["device"] == "CPU" and found["threads"] == 1 and "torch" in found["versions"]
     assert sorted(path.name for path in folder.iterdir()) == ["benchmark.json", "benchmark.md"]
     printed = capsys.readouterr().out
