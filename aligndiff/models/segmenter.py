@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -27,7 +26,6 @@ from aligndiff.models.ssp import (
     masked_average_pooling,
     ssp_logits,
 )
-from aligndiff.models.ssp_checkpoint import load_ssp
 
 FEATURES_AT_MOST = 4 * 2**30  # bytes: 256 images of 512 px in float32 by the published networks
 FEATURES_SHARE = 4  # and no more than this part of the free memory: a quarter
@@ -169,14 +167,6 @@ def feature_memory(device: torch.device) -> int:
     """Bytes of features worth keeping on `device` between the two passes over an entry."""
     free = free_memory(device)
     return FEATURES_AT_MOST if free is None else min(FEATURES_AT_MOST, free // FEATURES_SHARE)
-
-
-def load_segmenter(
-    path: Path, device: torch.device | str, dtype: torch.dtype, batch_size: int = 8
-) -> SSPSegmenter:
-    """SSP from a checkpoint file, ready for `set_support`. Raises InputError as `load_ssp` does."""
-    checkpoint = load_ssp(path)
-    return SSPSegmenter(checkpoint.network, checkpoint.input_side, device, dtype, batch_size)
 
 
 def _fit(size: tuple[int, int], side: int | None) -> tuple[int, int]:

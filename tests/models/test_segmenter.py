@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aligndiff.data.support import SupportPair, load_support
-from aligndiff.models.segmenter import Prototypes, SSPSegmenter, feature_memory, load_segmenter
+from aligndiff.models.segmenter import Prototypes, SSPSegmenter, feature_memory
 from aligndiff.models.ssp import (
     SSP,
     SSPConfig,
@@ -18,7 +18,7 @@ from aligndiff.models.ssp import (
     masked_average_pooling,
     ssp_logits,
 )
-from aligndiff.models.ssp_checkpoint import save_ssp
+from aligndiff.models.ssp_checkpoint import load_ssp, save_ssp
 
 IGNORE = 255
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,7 +211,8 @@ def test_a_support_that_says_nothing_is_refused(network, pairs):
 
 def test_the_checkpoint_says_at_which_size_it_sees(network, tmp_path):
     save_ssp(network, tmp_path / "tiny.safetensors", input_side=32)
-    segmenter = load_segmenter(tmp_path / "tiny.safetensors", "cpu", torch.float32)
+    checkpoint = load_ssp(tmp_path / "tiny.safetensors")
+    segmenter = SSPSegmenter(checkpoint.network, checkpoint.input_side)
     seen = []
     backbone = segmenter.network.backbone
     segmenter.network.backbone = lambda images: seen.append(images.shape) or backbone(images)
@@ -226,8 +227,8 @@ def test_bfloat16_gives_the_masks_of_float32():
     pairs = load_support(ROOT / "example_dataset" / "fish")
     masks = []
     for dtype in (torch.float32, torch.bfloat16):
-        checkpoint = ROOT / "pretrained_weights" / "tiny_ssp.safetensors"
-        segmenter = load_segmenter(checkpoint, "cpu", dtype)
+        checkpoint = load_ssp(ROOT / "pretrained_weights" / "tiny_ssp.safetensors")
+        segmenter = SSPSegmenter(checkpoint.network, checkpoint.input_side, dtype=dtype)
         segmenter.set_support(pooled(segmenter, pairs[:2]))
         encoded = segmenter.encode([pair.image for pair in pairs[2:]])
         assert {one.features.dtype for one in encoded} == {dtype}

@@ -23,7 +23,8 @@ from aligndiff.data.refinement_plan import (
 )
 from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.errors import InputError
-from aligndiff.models.segmenter import Encoded, load_segmenter
+from aligndiff.models.segmenter import Encoded, SSPSegmenter
+from aligndiff.models.ssp_checkpoint import load_ssp
 from aligndiff.stages.refinement import prototype_weights, refine, refine_entry
 from aligndiff.stages.refinement_verdicts import (
     Verdict,
@@ -234,9 +235,9 @@ def test_the_memory_for_features_does_not_change_the_masks_of_a_real_network():
         Query(i, lambda i=i: pairs[i].image, lambda i=i: heatmap(i)) for i in range(len(pairs))
     ]
     config = replace(CONFIG, batch_size=2, consensus_iou_threshold=0.5)
-    answers = []
+    answers, loaded = [], load_ssp(checkpoint)
     for memory in (0, ALL):
-        segmenter = load_segmenter(checkpoint, "cpu", torch.float32, config.batch_size)
+        segmenter = SSPSegmenter(loaded.network, loaded.input_side, batch_size=config.batch_size)
         answers.append(last_verdicts(refine(segmenter, pairs[:2], queries, config, memory)))
     outcomes = {verdict.outcome for verdict in answers[0].values()}
     assert outcomes == {"consensus", "pseudo_label"}

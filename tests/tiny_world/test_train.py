@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel
 
 from aligndiff.ground.errors import InputError
-from aligndiff.models.segmenter import load_segmenter
+from aligndiff.models.ssp_checkpoint import load_ssp
 from scripts.tiny_world.captions import new_tokenizer
 from scripts.tiny_world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.judge import load_judge
@@ -26,7 +26,7 @@ from scripts.tiny_world.text_to_latents import (
     shrink_residual_stream,
 )
 from scripts.tiny_world.train import main
-from scripts.tiny_world.train_ssp import base_scene, draw_identity, recoloured
+from scripts.tiny_world.train_ssp import INPUT_SIDE, base_scene, draw_identity, recoloured
 from scripts.tiny_world.train_unet import DOTTED_WEIGHT, sample_weights, scene_shares
 from scripts.tiny_world.training import cosine_rate
 
@@ -67,7 +67,7 @@ def test_published_models_load_and_work(trained: Path) -> None:
     image = pipe("a photo of a fish", num_inference_steps=1, output_type="np").images[0]
     assert image.shape == (128, 128, 3)
     assert pipe.scheduler.config.prediction_type == "v_prediction"
-    load_segmenter(output / "tiny_ssp.safetensors", torch.device("cpu"), torch.float32)
+    assert load_ssp(output / "tiny_ssp.safetensors").input_side == INPUT_SIDE
     assert (output / "tiny_ssp.safetensors").stat().st_size < 5_000_000
     load_judge(output / "tiny_judge.safetensors")
 
