@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from aligndiff.ground.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
+
 PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
 SchedulerName = Literal["default", "dpm++", "pndm"]
 SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
@@ -114,8 +116,8 @@ class Defaults(_Model):
 
     diffusion_model: Words | None = None
     fss_ckpt_path: Words | None = None
-    guidance_scale: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
-    num_inference_steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, ge=0, le=MOST_GUIDANCE, allow_inf_nan=False)
+    num_inference_steps: int | None = Field(default=None, ge=1, le=MOST_DENOISING_STEPS)
     scheduler: SchedulerName | None = None
     heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)

@@ -18,9 +18,9 @@ from aligndiff.data.records import EntryRecord, SampleRecord, describe_changes
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint, read_json
+from aligndiff.ground.limits import MOST_IN_A_BATCH
 
 SETTINGS_FILE = "refinement.json"
-MOST_IN_A_BATCH = 1024  # a slip of the hand beyond that; no machine holds it
 
 
 @dataclass(frozen=True)

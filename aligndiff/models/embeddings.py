@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from aligndiff.data.prompt_bank import PLACEHOLDER
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import read_json
+from aligndiff.ground.limits import MOST_VECTORS
 from aligndiff.models.weights import Chosen
 
-MOST_VECTORS = 16  # rows of an embedding; each takes one of the prompt's 77 tokens
 TEXT_CONFIG = "text_encoder/config.json"
 LEARN_AGAIN = "learn it again with python -m scripts.image_mask_inversion --overwrite"
 

@@ -23,6 +23,7 @@ from aligndiff.data.sample_plan import sample_seed
 from aligndiff.data.support import load_support
 from aligndiff.ground.console import Advance
 from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.limits import MOST_IN_A_BATCH, MOST_VECTORS
 
 # torch and diffusers are imported where they are used: the script reads its options from this file,
 # and `--help` must not wait for them.
@@ -80,14 +81,14 @@ class InversionConfig:
     def __post_init__(self) -> None:
         limits = {
             "inversion_steps": 10**6,
-            "inversion_train_bs": 1024,
-            "gradient_accumulation": 1024,
+            "inversion_train_bs": MOST_IN_A_BATCH,
+            "gradient_accumulation": MOST_IN_A_BATCH,
         }
         for name, most in limits.items():
             if not 1 <= getattr(self, name) <= most:
                 raise InputError(f"--{name}: must be 1 to {most}, is {getattr(self, name)}")
-        if not 1 <= self.vectors <= 16:
-            raise InputError(f"--vectors: must be 1 to 16, is {self.vectors}")
+        if not 1 <= self.vectors <= MOST_VECTORS:
+            raise InputError(f"--vectors: must be 1 to {MOST_VECTORS}, is {self.vectors}")
         if not 0 < self.inversion_lr <= 10:
             raise InputError(f"--inversion_lr: must be above 0, at most 10, is {self.inversion_lr}")
         if not self.bg_lambda or not all(0 <= value <= 1000 for value in self.bg_lambda):

@@ -20,6 +20,7 @@ from aligndiff.data.sheet import grid, overlay_mask, write_sheet
 from aligndiff.data.support import load_support
 from aligndiff.ground.errors import AlignDiffError, InputError
 from aligndiff.ground.files import file_fingerprint, read_json, write_json
+from aligndiff.ground.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -47,12 +48,12 @@ class SheetConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.sheet_samples <= 16:
             raise InputError(f"--sheet_samples: must be 1 to 16, is {self.sheet_samples}")
-        if not 1 <= self.num_inference_steps <= 1000:
-            raise InputError(
-                f"--num_inference_steps: must be 1 to 1000, is {self.num_inference_steps}"
-            )
-        if not 0 <= self.guidance_scale <= 100:
-            raise InputError(f"--guidance_scale: must be 0 to 100, is {self.guidance_scale}")
+        steps, guidance = self.num_inference_steps, self.guidance_scale
+        if not 1 <= steps <= MOST_DENOISING_STEPS:
+            most = MOST_DENOISING_STEPS
+            raise InputError(f"--num_inference_steps: must be 1 to {most}, is {steps}")
+        if not 0 <= guidance <= MOST_GUIDANCE:
+            raise InputError(f"--guidance_scale: must be 0 to {MOST_GUIDANCE}, is {guidance}")
 
 
 def has_samples(job: Job, config: SheetConfig) -> bool:

@@ -12,6 +12,7 @@ from aligndiff.data.records import EntryRecord
 from aligndiff.data.sample_plan import IMAGE_FORMATS, EntryPlan, split_counts
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint
+from aligndiff.ground.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE, MOST_IN_A_BATCH
 from aligndiff.models.embeddings import embedding_vectors
 from aligndiff.models.weights import Chosen, model_identity
 
@@ -76,9 +77,10 @@ class SynthesisConfig:
         limits = {
             "image_per_class": (self.image_per_class, 10**6),
             "image_per_entry": (per_entry, 10**6),
-            "batch_size": (batch_size, 1024),
-            "num_inference_steps": (self.num_inference_steps, 1000),  # what models are trained on
+            "batch_size": (batch_size, MOST_IN_A_BATCH),
+            "num_inference_steps": (self.num_inference_steps, MOST_DENOISING_STEPS),
         }
+        guidance = self.guidance_scale
         checks = {
             f"--{name} must be from 1 to {most}, not {value}": 1 <= value <= most
             for name, (value, most) in limits.items()
@@ -86,8 +88,8 @@ class SynthesisConfig:
             f"--scheduler must be one of {', '.join(SCHEDULERS)}, not {self.scheduler}": (
                 self.scheduler in SCHEDULERS
             ),
-            f"--guidance_scale must be a number from 0 to 100, not {self.guidance_scale}": (
-                0 <= self.guidance_scale <= 100
+            f"--guidance_scale must be a number from 0 to {MOST_GUIDANCE}, not {guidance}": (
+                0 <= guidance <= MOST_GUIDANCE
             ),
             "--size takes one number or two (height and width), multiples of 8 px up to 4096": (
                 len(self.size) <= 2 and all(side in range(8, 4097, 8) for side in self.size)

@@ -1,0 +1,6 @@
+"""The most that a command line or a dataset.json may ask for: beyond it lies a slip of the hand."""
+
+MOST_IN_A_BATCH = 1024  # no machine holds more
+MOST_DENOISING_STEPS = 1000  # what diffusion models are trained on
+MOST_GUIDANCE = 100
+MOST_VECTORS = 16  # rows of an embedding; each takes one of the prompt's 77 tokens
