@@ -42,7 +42,7 @@ def mixed_precision(device: torch.device) -> Iterator[None]:
 def bfloat16_pays() -> bool:
     """Whether this CPU convolves faster in bfloat16, by trying.
 
-    Among CPUs with AVX-512 BF16 some are several times faster with it, others half as fast.
+    AVX-512 BF16 alone does not tell: a CPU that has it, without AMX, is half as fast with it.
     """
 
     def seconds(dtype: torch.dtype) -> float:
