@@ -15,6 +15,7 @@ from typing import Any
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import Entry, PromptBank
 from aligndiff.data.records import EntryRecord, SampleRecord, describe_changes
+from aligndiff.data.stored_samples import read_sample_record
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint, read_json
@@ -139,19 +140,12 @@ def plan_refinements(
 def _plan_entry(place: EntryFolder, settings: Mapping[str, Any]) -> RefinementPlan:
     record = EntryRecord.read_or_none(place.entry_json)
     indices = [] if record is None else place.indices()
-    samples = [_read_sample(place.record_path(index), index) for index in indices]
+    samples = [read_sample_record(place, index) for index in indices]
     made = [sample for sample in samples if record and sample.fingerprint == record.fingerprint]
     support = support_fingerprint(place.root / place.entry.support_dir)
     return RefinementPlan(
         place, tuple(made), {**settings, "support": support}, len(samples) - len(made)
     )
-
-
-def _read_sample(path: Path, index: int) -> SampleRecord:
-    sample = SampleRecord.read(path)
-    if sample.index != index:
-        raise InputError(f"{path}: its index is {sample.index}; remove the file, repeat step 2")
-    return sample
 
 
 def check_settings(plans: Iterable[RefinementPlan]) -> None:
