@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Makes .venv in the repository and installs the pinned packages, or reuses it when they are there.
-# Called by demo.sh and test.sh; by hand: bash scripts/setup_env.sh && source .venv/bin/activate
+# Called by demo.sh, and by test.sh as `setup_env.sh dev`, which adds what only the checks need;
+# by hand: bash scripts/setup_env.sh && source .venv/bin/activate
 # ALIGNDIFF_PYTHON=/path/to/python chooses the interpreter. Needs Python >= 3.11.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-files=(requirements.txt requirements-dev.txt constraints.txt)
-stamp=.venv/aligndiff-installed
-# What the stamp must hold: a checksum of the wanted packages.
-wanted=$(cat "${files[@]}" | cksum)
+kind=${1:-run}
+case $kind in
+  run) requirements=(requirements.txt) size="1.4 GB, with the CUDA build of torch 5 GB" ;;
+  dev) requirements=(requirements.txt requirements-dev.txt) size="2.1 GB, with CUDA 6 GB" ;;
+  *) echo "error: setup_env.sh takes 'dev' or nothing, not '$kind'" >&2 && exit 2 ;;
+esac
+# What the stamp of this kind must hold: a checksum of the wanted packages.
+stamp=.venv/aligndiff-installed-$kind
+wanted=$(cat "${requirements[@]}" constraints.txt | cksum)
 
 fail() {
   echo "error: $1" >&2
@@ -77,9 +83,9 @@ if venv_works && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
 fi
 venv_works || make_venv
 rm -f "$stamp"
-echo "setup: installing packages into .venv (1.4 GB, with the CUDA build of torch 5 GB) ..."
+echo "setup: installing packages into .venv ($size) ..."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-  -r requirements.txt -r requirements-dev.txt -c constraints.txt ||
+  "${requirements[@]/#/--requirement=}" -c constraints.txt ||
   fail "pip could not install the packages (its message is above); is the package index reachable?"
 echo "$wanted" >"$stamp"
 echo "setup: done in $SECONDS s"

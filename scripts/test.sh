@@ -2,7 +2,7 @@
 # Everything CI checks: lint, format, types, tests. Arguments go to pytest: scripts/test.sh -k heatmap
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash scripts/setup_env.sh
+bash scripts/setup_env.sh dev
 export PATH="$PWD/.venv/bin:$PATH"
 
 ruff check .
