@@ -88,7 +88,8 @@ class SSPSegmenter:
     ) -> None:
         """`input_side`: longer side in pixels given to the network; None: images as they are.
 
-        `dtype` is the precision of the network; prototypes and the head are always float32.
+        `dtype` is the precision of the network and of the head's large products; the prototypes and
+        the rest of the head are always float32.
         """
         self.device, self.dtype = torch.device(device), dtype
         self.input_side, self.batch_size = input_side, batch_size
@@ -148,7 +149,7 @@ class SSPSegmenter:
         """See `Segmenter`. Raises RuntimeError before `set_support`."""
         if self._support is None:
             raise RuntimeError("call set_support(support) before segment(encoded)")
-        _, logits = ssp_logits(encoded.features[None].float(), *self._support)
+        _, logits = ssp_logits(encoded.features[None].float(), *self._support, self.dtype)
         seen = _fit(encoded.size, self.input_side)
         probability = foreground_probability(logits, seen)
         if seen != encoded.size:

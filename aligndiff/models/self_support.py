@@ -40,19 +40,24 @@ def similarity(directions: Tensor, foreground: Tensor, background: Tensor) -> Te
 
 
 def self_support(
-    cells: Tensor, directions: Tensor, logits: Tensor, earlier: BackgroundSums | None = None
+    cells: Tensor,
+    directions: Tensor,
+    logits: Tensor,
+    earlier: BackgroundSums | None = None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, BackgroundSums]:
     """The prototypes that a query lends itself, from its surest cells under `logits`.
 
     Returns the global foreground prototype, (c,), the background prototype of every cell, (n, c),
     and the sums behind it, from which the next round goes on as `earlier`. A background prototype
     is 0.3 of the global one and 0.7 of the cell's local one: the mean of the sure background cells,
-    weighted by softmax(2 * cosine) with this cell.
+    weighted by softmax(2 * cosine) with this cell. `dtype` is the number format of its products,
+    nearly all of the work; None: that of the cells.
     """
     probability = logits.softmax(dim=1)
     foreground = _sure(probability[:, 1], FOREGROUND_CONFIDENCE)
     sure = _sure(probability[:, 0], BACKGROUND_CONFIDENCE)
-    sums = _background_sums(cells, directions, sure, earlier)
+    sums = _background_sums(cells, directions, sure, earlier, dtype)
     local = sums.cells / sums.weights[:, None]
     background = 0.3 * _mean(cells, sure) + 0.7 * local
     return _mean(cells, foreground), background, sums
@@ -80,7 +85,11 @@ def _mean(cells: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _background_sums(
-    cells: Tensor, directions: Tensor, sure: Tensor, earlier: BackgroundSums | None
+    cells: Tensor,
+    directions: Tensor,
+    sure: Tensor,
+    earlier: BackgroundSums | None,
+    dtype: torch.dtype | None,
 ) -> BackgroundSums:
     """The sums over the `sure` cells; of `earlier` ones only what joined and left is summed.
 
@@ -89,15 +98,16 @@ def _background_sums(
     change = sure if earlier is None else sure - earlier.sure  # 1 joined, -1 left
     changed = change.nonzero().flatten()
     if earlier is not None and len(changed) >= sure.count_nonzero():
-        return _background_sums(cells, directions, sure, None)
-    signs, keys = change[changed], directions[changed]
-    values = cells[changed] * signs[:, None]
+        return _background_sums(cells, directions, sure, None, dtype)
+    signs, directions = change[changed], directions.to(dtype or cells.dtype)
+    values = (cells[changed] * signs[:, None]).to(directions.dtype)
+    keys = directions[changed]
     sums, weights = [], []
     for queries in directions.split(CELLS_AT_ONCE):
         attention = (queries @ keys.T).mul_(LOCAL_SCALE).exp_()
         sums.append(attention @ values)
-        weights.append(attention @ signs)
-    found = BackgroundSums(sure, torch.cat(sums), torch.cat(weights))
+        weights.append(attention @ signs.to(directions.dtype))
+    found = BackgroundSums(sure, torch.cat(sums).to(cells), torch.cat(weights).to(cells))
     if earlier is None:
         return found
     return BackgroundSums(sure, earlier.cells + found.cells, earlier.weights + found.weights)

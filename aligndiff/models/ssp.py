@@ -180,29 +180,36 @@ def masked_average_pooling(features: Tensor, mask: Tensor) -> Tensor:
 
 
 def ssp_logits(
-    query_features: Tensor, fg_prototype: Tensor, bg_prototype: Tensor
+    query_features: Tensor,
+    fg_prototype: Tensor,
+    bg_prototype: Tensor,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both rounds of SSP: logits `out1` and `out2`, each (b, 2, h, w) at the features' resolution.
 
     `query_features` is float (b, c, h, w); a prototype is (c,) for all queries or (b, c), one each.
-    The answer is `out2`; `out1` is what a trainer supervises beside it.
+    The answer is `out2`; `out1` is what a trainer supervises beside it. `dtype`: the format of the
+    products of `self_support`; None: that of the features.
     """
     count, width, *grid = query_features.shape
     prototypes = (p.expand(count, width) for p in (fg_prototype, bg_prototype))
     queries = zip(query_features.flatten(2).transpose(1, 2), *prototypes, strict=True)
-    rounds = zip(*(_two_rounds(*query) for query in queries), strict=True)
+    rounds = zip(*(_two_rounds(cells, f0, b0, dtype) for cells, f0, b0 in queries), strict=True)
     out1, out2 = (torch.stack(logits).transpose(1, 2).unflatten(2, grid) for logits in rounds)
     return out1, out2
 
 
-def _two_rounds(cells: Tensor, f0: Tensor, b0: Tensor) -> tuple[Tensor, Tensor]:
+def _two_rounds(
+    cells: Tensor, f0: Tensor, b0: Tensor, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
     """`out1` and `out2` of one query, each (n, 2), from its cells (n, c) and prototypes (c,)."""
     directions = F.normalize(cells, dim=1)
-    own_foreground, b1, sums = self_support(cells, directions, similarity(directions, f0, b0))
+    out0 = similarity(directions, f0, b0)
+    own_foreground, b1, sums = self_support(cells, directions, out0, dtype=dtype)
     f1 = 0.5 * f0 + 0.5 * own_foreground
     out1 = similarity(directions, f1, b1)
 
-    own_foreground, b2, _ = self_support(cells, directions, out1, sums)
+    own_foreground, b2, _ = self_support(cells, directions, out1, sums, dtype)
     f2 = 0.5 * f0 + 0.5 * own_foreground
     foreground = 0.5 * f0 + 0.2 * f1 + 0.3 * f2
     background = 0.5 * b0 + 0.2 * b1 + 0.3 * b2

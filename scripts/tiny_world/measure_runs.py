@@ -155,7 +155,8 @@ class Scripts:
 
     def _run(self, script: str, dataset: Path, *options: object) -> None:
         """Run one script; AlignDiffError with its last line when it fails."""
-        words = ["--dataset_dir", str(dataset), *map(str, options)]
+        # The same format on every machine, so that the figures are of the same data.
+        words = ["--dataset_dir", str(dataset), "--precision", "float32", *map(str, options)]
         log = self.logs / f"{dataset.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from aligndiff.ground.errors import InputError
 from aligndiff.models import device as device_module
-from aligndiff.models.device import choose_device, choose_dtype, free_memory, known_precision
+from aligndiff.models.device import (
+    bfloat16_pays,
+    choose_device,
+    choose_dtype,
+    free_memory,
+    known_precision,
+)
 
 
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, bfloat16: bool = True) -> None:
@@ -50,7 +58,9 @@ def test_auto_precision_is_what_the_device_is_good_at(monkeypatch: pytest.Monkey
     assert choose_dtype("auto", gpu) == torch.bfloat16
     pretend_gpus(monkeypatch, 1, bfloat16=False)
     assert choose_dtype("auto", gpu) == torch.float16
-    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    for pays, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(device_module, "bfloat16_pays", lambda pays=pays: pays)
+        assert choose_dtype("auto", torch.device("cpu")) == dtype
     assert choose_dtype("auto", torch.device("mps")) == torch.float32
     assert choose_dtype("float32", gpu) == torch.float32
     assert choose_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
@@ -65,9 +75,30 @@ def test_float16_on_a_cpu_and_unknown_words_are_refused() -> None:
 
 def test_settings_record_a_number_format_and_not_a_wish(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert known_precision("auto", "auto") == "float32"
-    assert known_precision("auto", "cpu") == "float32"
+    for pays, name in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(device_module, "bfloat16_pays", lambda pays=pays: pays)
+        assert known_precision("auto", "auto") == name
+        assert known_precision("auto", "cpu") == name
+        assert known_precision("auto", "mps") == "float32"
     assert known_precision("bfloat16", "cpu") == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "pays"),
+    [
+        ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16 clzero", True),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16", False),
+        ("vendor_id : AuthenticAMD\nflags : avx2", False),
+        (None, False),
+    ],
+)
+def test_bfloat16_on_cpus_that_were_faster_with_it(
+    cpu: str | None, pays: bool, tmp_path: Path
+) -> None:
+    if cpu is not None:
+        (tmp_path / "cpuinfo").write_text(cpu)
+    assert bfloat16_pays(tmp_path / "cpuinfo") == pays
 
 
 def test_free_memory_is_what_the_system_or_the_card_tells(monkeypatch, tmp_path) -> None:

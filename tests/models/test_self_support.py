@@ -97,3 +97,15 @@ def test_a_round_that_goes_on_from_the_earlier_one_equals_one_from_the_start(
     torch.testing.assert_close(own, wanted_own)
     torch.testing.assert_close(backgrounds.as_subclass(torch.Tensor), wanted)
     assert shapes[0] == (7, summed), "the cells that the attention went over"
+
+
+def test_products_in_16_bits_change_the_background_by_their_rounding_only():
+    cells, directions, foreground, background = scene(seed=4)
+    logits = similarity(directions, foreground, background)
+    rounded, exact = (
+        self_support(cells.float(), directions.float(), logits.float(), dtype=dtype)[1]
+        for dtype in (torch.bfloat16, None)
+    )
+    assert rounded.dtype == torch.float32
+    difference = (rounded - exact).abs().max() / exact.abs().max()
+    assert 0 < difference < 2**-6, "eight bits of each number, of sums of up to forty"
