@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -65,6 +67,26 @@ def test_exit_code_of_main(code: int) -> None:
 
 
 @pytest.mark.parametrize("bug", [ValueError("bug"), ConnectionError("bug")])
-def test_bugs_keep_their_traceback(bug: Exception) -> None:
-    with pytest.raises(type(bug), match="bug"):
+def test_bugs_keep_their_traceback(bug: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
         exit_with(raising(bug))
+    assert end.value.code == 70
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback") and said.endswith(f"{type(bug).__name__}: bug\n")
+
+
+def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from aligndiff.ground.errors import exit_with\n"
+        "def main():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        print('put in order', flush=True)\n"
+        "exit_with(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "put in order\n")
+    assert done.stderr == "stopped; run the same command again, without --overwrite, to continue\n"
