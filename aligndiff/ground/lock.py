@@ -1,0 +1,145 @@
+"""One run at a time in a dataset folder: two that write the same files would mix them.
+
+The lock is the kernel's (flock) and goes with the processes that hold it, however they end. A run
+of several processes is one run: all that torchrun or srun started together may hold the lock at
+once, and the workers that a run started itself hold it for as long as one of them lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aligndiff.ground.console import warn
+from aligndiff.ground.errors import InputError
+from aligndiff.ground.share import is_worker
+
+LOCK_FILE = ".aligndiff.lock"
+
+# Processes of one launch find these alike, and no two launches have all of them alike.
+_LAUNCH_VARIABLES = (
+    ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"),
+    ("SLURM_JOB_ID", "SLURM_STEP_ID"),
+)
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+# Seconds. Processes of one launch arrive together and get in each other's way for a moment, and
+# workers whose parent was killed need one to notice.
+_PATIENCE = 2.0
+
+
+@contextmanager
+def only_run_in(root: Path) -> Iterator[None]:
+    """Hold the lock of a dataset folder; the file vanishes with the last process of the run.
+
+    Raises InputError, with what is known of it, when another run works there. A worker of ours has
+    the lock from its parent. Where the file system has no locks a line says so. A folder that may
+    not be written to is not locked: what is to be written there will be told.
+    """
+    if is_worker():
+        yield
+        return
+    path = root / LOCK_FILE
+    file = _acquire(path)
+    try:
+        yield
+    finally:
+        if file is not None:
+            _release(path, file)
+
+
+def _acquire(path: Path) -> int | None:
+    """The open lock file, or None where there are no locks."""
+    run = _run_id()
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            return None
+        # Workers inherit it, and with it the lock: it outlives a parent that is killed.
+        os.set_inheritable(file, True)
+        try:
+            if _lock(file, run) and _is_still(path, file):
+                return file
+        except OSError as error:
+            os.close(file)
+            if error.errno not in _NO_LOCKS:
+                raise
+            warn(f"note: {path.parent}: no file locks here; see that no other run works in it")
+            return None
+        holder = _holder(file)
+        os.close(file)
+        if time.monotonic() > until:
+            raise InputError(
+                f"{path.parent}: another run works in this dataset folder{holder}; "
+                "wait until it ends, or stop it"
+            )
+        time.sleep(0.05)
+
+
+def _lock(file: int, run: str) -> bool:
+    """Take the lock for `run`: as the first of it, or beside others of it."""
+    if _try(file, fcntl.LOCK_EX):
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{run}\n{_who()}\n".encode(errors="replace"), 0)
+        return _try(file, fcntl.LOCK_SH)
+    return _try(file, fcntl.LOCK_SH) and _said(file)[:1] == [run]
+
+
+def _try(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still(path: Path, file: int) -> bool:
+    """Whether the locked file is the one at `path`: its last holder may just have removed it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _release(path: Path, file: int) -> None:
+    """Let go; the last one removes the file. A dataset folder that is gone takes it along."""
+    with contextlib.suppress(OSError):
+        if _try(file, fcntl.LOCK_EX) and _is_still(path, file):
+            path.unlink()
+    os.close(file)
+
+
+def _run_id() -> str:
+    """What the processes of this launch have in common, and no other run."""
+    for names in _LAUNCH_VARIABLES:
+        if all(name in os.environ for name in names):
+            return " ".join(f"{name}={os.environ[name]}" for name in names)
+    return uuid.uuid4().hex
+
+
+def _who() -> str:
+    since = time.strftime("%F %T")
+    command = " ".join(map(os.path.basename, sys.argv[:1]))
+    return f"{command}, process {os.getpid()} on {socket.gethostname()}, since {since}"
+
+
+def _said(file: int) -> list[str]:
+    return os.pread(file, 10_000, 0).decode(errors="replace").splitlines()
+
+
+def _holder(file: int) -> str:
+    said = _said(file)
+    return f" ({said[1]})" if len(said) > 1 else ""
