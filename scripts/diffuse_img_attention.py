@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import sheet_path
-from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.data.sample_plan import (
     EntryPlan,
     Sample,
+    blocks_of,
     check_settings,
     list_samples,
     prepare_folders,
@@ -20,18 +23,18 @@ from aligndiff.data.synthesis_sheet import write_synthesis_sheet
 from aligndiff.ground.console import quiet_libraries, say, table
 from aligndiff.ground.errors import exit_with
 from aligndiff.ground.files import check_writable
-from aligndiff.ground.launch import Share, is_worker, launched_share
+from aligndiff.ground.lock import only_run_in
 from aligndiff.models.device import known_precision
 from aligndiff.models.embeddings import check_embeddings
 from aligndiff.models.weights import Chosen, resolve_diffusion_model
 from aligndiff.stages.synthesis import synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
+from scripts.launching import carry_out, is_reporter, my_units, process_title
 from scripts.options import (
     RunOptions,
     add_config_options,
     add_diffusion_model_option,
     config_from_args,
-    launch_if_needed,
     make_parser,
     token_counter,
 )
@@ -44,64 +47,93 @@ EPILOG = (
     "Running it again continues: samples that are there are skipped. Several GPUs "
     "(CUDA_VISIBLE_DEVICES=0,1,2,3) are all used, one process each."
 )
+# Images of one entry that go to one process together, unless --batch_size says how many.
+UNIT = 16
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, validate, draw what is missing, report; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    args, run, bank = _read(argv)
+    with only_run_in(bank.root):
+        work = _plan(args, run, bank)
+        say(f"diffusion model: {work.chosen}")
+        mine = my_units(work)
+        skipped = [] if run.overwrite else [s for unit in mine for s in unit if s.is_made]
+        there = set(map(id, skipped))
+        missing = [unit for unit in mine if not there.issuperset(map(id, unit))]
+        code = carry_out(work, missing, MODULE, argv, work.run, "drawing")
+        return max(code, _report(work, mine, skipped))
+
+
+def open_work(argv: Sequence[str]) -> Drawing:
+    """What the command line asks for, for one process among others that do it."""
+    return _plan(*_read(argv))
 
 
 @dataclass(frozen=True)
-class Job:
-    """A checked command line: what to draw, with which model, how to run."""
+class Drawing:
+    """A checked command line: what to draw, with which model, how to run (`launching.Work`)."""
 
     run: RunOptions
     config: SynthesisConfig
     chosen: Chosen
     plans: list[EntryPlan]
 
+    @cached_property
+    def units(self) -> list[list[Sample]]:
+        """Blocks of samples that are drawn together."""
+        samples = list_samples(self.plans, self.config.seed)
+        return blocks_of(samples, self.config.batch_size or UNIT)
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, validate, draw what is missing, report; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    job = _parse(argv)
-    run = job.run
-    say(f"diffusion model: {job.chosen}")
-    samples, share = list_samples(job.plans, job.config.seed), launched_share() or Share(0, 1)
-    mine = share.of(samples)
-    missing = [sample for sample in mine if run.overwrite or not sample.is_made]
-    stamps = [sample.stamp for sample in missing]
+    def weight(self, unit: Sequence[Sample]) -> int:
+        return len(unit)
 
-    def still_missing() -> list[Sample]:
-        """On disk, so that it tells the same whoever makes the samples."""
-        return [s for s, old in zip(missing, stamps, strict=True) if s.stamp in (None, old)]
+    def make_room(self) -> None:
+        if self.run.overwrite:
+            self._load("cpu")  # a model that cannot be loaded must not cost what is there
+        self._prepare(self.units)
 
-    failed_workers = launch_if_needed(
-        MODULE,
-        run,
-        argv,
-        progress=lambda: len(missing) - len(still_missing()),
-        total=len(missing),
-        description="drawing",
-        workers_overwrite=True,
-    )
-    if failed_workers is None and missing:
-        pipe = _load(job.chosen, run)
-        # Only now: a model that cannot be loaded must not cost the samples that are there.
-        prepare_folders(job.plans, samples, share, run.overwrite)
-        synthesize(pipe, missing, job.config)
-    failed = still_missing()
-    _report(job, mine, missing, failed)
-    return 1 if failed or failed_workers else 0
+    def do(self, units: Sequence[Sequence[Sample]]) -> None:
+        pipe = self._pipe
+        self._prepare(units)
+        missing = [sample for unit in units for sample in unit if not sample.is_made]
+        synthesize(pipe, missing, self.config)
+
+    def _prepare(self, units: Sequence[Sequence[Sample]]) -> None:
+        samples = [sample for unit in units for sample in unit]
+        prepare_folders(self.plans, samples, self.run.overwrite, is_reporter())
+
+    @cached_property
+    def _pipe(self) -> StableDiffusionPipeline:
+        return self._load()
+
+    def _load(self, device_name: str = "") -> StableDiffusionPipeline:
+        """The model, on the device of the run unless another one is named."""
+        from aligndiff.models.device import choose_device, choose_dtype
+        from aligndiff.models.diffusion import load_pipeline
+
+        device = choose_device(self.run.device)
+        dtype = choose_dtype(self.run.precision, device)
+        return load_pipeline(self.chosen, device_name or device, dtype)
 
 
-def _parse(argv: Sequence[str]) -> Job:
-    """Read the command line and the prompt bank, check everything, load no model."""
-    parser = make_parser(MODULE, __doc__, EPILOG)
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBank]:
+    """The command line and the prompt bank, checked."""
+    parser = make_parser(MODULE, __doc__ or "", EPILOG)
     add_diffusion_model_option(parser)
     add_config_options(parser, SynthesisConfig, "images")
     args = parser.parse_args(argv)
-    # Built once more below, with the prompt bank's defaults: what is typed is checked first.
+    # Built once more in `_plan`, with the prompt bank's defaults: what is typed is checked first.
     run, _ = config_from_args(RunOptions, args), config_from_args(SynthesisConfig, args)
 
     quiet_libraries()
     counter = token_counter(run.dataset_dir, args.diffusion_model)
-    bank = load_prompt_bank(run.dataset_dir, run.categories, counter)
+    return args, run, load_prompt_bank(run.dataset_dir, run.categories, counter)
+
+
+def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Drawing:
+    """Everything else, checked against what is on disk; loads no model."""
     config = config_from_args(
         SynthesisConfig,
         args,
@@ -118,32 +150,23 @@ def _parse(argv: Sequence[str]) -> Job:
         check_settings(plans)
     sheet = [] if run.no_sheet else [sheet_path(bank.root, "2_synthesis")]
     check_writable([*(path for plan in plans for path in plan.place.outputs()), *sheet])
-    return Job(run, config, chosen, plans)
+    return Drawing(run, config, chosen, plans)
 
 
-def _load(chosen: Chosen, run: RunOptions) -> StableDiffusionPipeline:
-    from aligndiff.models.device import choose_device, choose_dtype
-    from aligndiff.models.diffusion import load_pipeline
-
-    device = choose_device(run.device)
-    return load_pipeline(chosen, device, choose_dtype(run.precision, device))
-
-
-def _report(
-    job: Job, mine: Sequence[Sample], missing: Sequence[Sample], failed: Sequence[Sample]
-) -> None:
-    """Print what was made, write the contact sheet."""
+def _report(work: Drawing, mine: Sequence[Sequence[Sample]], skipped: Sequence[Sample]) -> int:
+    """Print what was made, write the contact sheet; returns 1 when a sample is missing, else 0."""
+    samples = [sample for unit in mine for sample in unit]
+    failed = [sample for sample in samples if not sample.is_made]
     rows = []
-    for plan in job.plans:
-        total, asked, lost = (
-            sum(sample.plan is plan for sample in group) for group in (mine, missing, failed)
+    for plan in work.plans:
+        total, kept, lost = (
+            sum(sample.plan is plan for sample in group) for group in (samples, skipped, failed)
         )
-        rows.append((plan.entry.id, asked - lost, total - asked, lost, str(plan.place.folder)))
-    share = launched_share()
-    title = "images" if share is None else f"images of process {share.rank} of {share.world_size}"
-    table(title, ("entry", "made", "skipped", "failed", "folder"), rows)
-    if not job.run.no_sheet and not is_worker() and (share is None or share.is_main):
-        say(f"contact sheet: {write_synthesis_sheet(job.run.dataset_dir, job.plans)}")
+        rows.append((plan.entry.id, total - kept - lost, kept, lost, str(plan.place.folder)))
+    table(process_title("images"), ("entry", "made", "skipped", "failed", "folder"), rows)
+    if not work.run.no_sheet and is_reporter():
+        say(f"contact sheet: {write_synthesis_sheet(work.run.dataset_dir, work.plans)}")
+    return min(len(failed), 1)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import embedding_file, sheet_path
 from aligndiff.data.learned import Job, check_jobs, final_loss, plan_jobs, prepare
-from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
 from aligndiff.ground.files import check_writable
-from aligndiff.ground.launch import Share, is_worker, launched_share
+from aligndiff.ground.lock import only_run_in
+from aligndiff.ground.share import is_worker
 from aligndiff.models.device import known_precision
 from aligndiff.models.initializer import initializer_id
 from aligndiff.models.weights import (
@@ -29,16 +33,18 @@ from aligndiff.stages.inversion_sheet import (
     has_samples,
     write_inversion_sheet,
 )
+from scripts.launching import carry_out, is_reporter, my_units, process_title
 from scripts.options import (
-    OneLineParser,
     RunOptions,
     add_config_options,
     add_diffusion_model_option,
     config_from_args,
-    launch_if_needed,
     make_parser,
     token_counter,
 )
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 MODULE = "scripts.image_mask_inversion"
 EPILOG = (
@@ -50,16 +56,104 @@ EPILOG = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, learn what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(argv)
-    run, config = config_from_args(RunOptions, args), config_from_args(InversionConfig, args)
-    config_from_args(SheetConfig, args)  # its mistakes come before the prompt bank's
-
-    quiet_libraries()
-    counter = token_counter(run.dataset_dir, args.diffusion_model)
-    bank = load_prompt_bank(run.dataset_dir, run.categories, counter)
+    args, run, bank = _read(argv)
     if not bank.objects:
         say("nothing to learn: no entry of type NM_embedding is asked for")
         return 0
+    with only_run_in(bank.root):
+        work = _plan(args, run, bank)
+        say(f"diffusion model: {work.chosen}")
+        mine = my_units(work)
+        states = work.clear(mine)
+        missing = [jobs for jobs in mine if not all(map(work.is_done, jobs))]
+        code = carry_out(work, missing, MODULE, argv, work.run, "learning")
+        return max(code, _report(work, mine, states))
+
+
+def open_work(argv: Sequence[str]) -> Learning:
+    """What the command line asks for, for one process among others that do it."""
+    return _plan(*_read(argv))
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A checked command line: what to learn, with which model, how to run (`launching.Work`).
+
+    A unit is an object: the jobs of its `--bg_lambda` values.
+    """
+
+    run: RunOptions
+    config: InversionConfig
+    sheet: SheetConfig
+    chosen: Chosen
+    units: list[list[Job]]
+
+    def weight(self, unit: Sequence[Job]) -> int:
+        return self.config.inversion_steps * len(unit)
+
+    def is_done(self, job: Job) -> bool:
+        return job.is_learned and (self.run.no_sheet or has_samples(job, self.sheet))
+
+    def clear(self, mine: Sequence[Sequence[Job]]) -> dict[Path, str]:
+        """Clear what is to be learned again, copy what a sibling has; "copied" or "skipped"."""
+        if is_worker():  # its parent has done that
+            return {}
+        if self.run.overwrite:  # what is there must not go for something that cannot be learned
+            self._load("cpu")
+        jobs = [job for unit in mine for job in unit]
+        copied = prepare(jobs, self.run.overwrite)
+        return {
+            job.folder: "copied" if job in copied else "skipped" for job in jobs if job.is_learned
+        }
+
+    def make_room(self) -> None:
+        initializer_id(load_tokenizer(self.chosen), self.config.initializer)
+
+    def do(self, units: Sequence[Sequence[Job]]) -> None:
+        pipe = self._pipe
+        missing = sum(not job.is_learned for jobs in units for job in jobs)
+        with progress("learning", missing * self.config.inversion_steps) as advance:
+            for jobs in units:
+                found = learn_object(pipe, jobs, self.config, advance)
+                if not self.run.no_sheet:
+                    found |= draw_missing(pipe, jobs, self.sheet)
+                for folder, reason in found.items():
+                    warn(f"failed: {folder}: {reason}")
+
+    @cached_property
+    def _pipe(self) -> StableDiffusionPipeline:
+        return self._load()
+
+    def _load(self, device_name: str = "") -> StableDiffusionPipeline:
+        """The model, on the device of the run unless another one is named."""
+        from aligndiff.models.device import choose_device, choose_dtype
+        from aligndiff.models.diffusion import load_pipeline
+
+        device = choose_device(self.run.device)
+        dtype = choose_dtype(self.run.precision, device)
+        initializer_id(load_tokenizer(self.chosen), self.config.initializer)
+        return load_pipeline(self.chosen, device_name or device, dtype)
+
+
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBank]:
+    """The command line and the prompt bank, checked."""
+    parser = make_parser(MODULE, __doc__ or "", EPILOG)
+    add_diffusion_model_option(parser)
+    add_config_options(parser, InversionConfig, "learning")
+    add_config_options(parser, SheetConfig, "contact sheet")
+    args = parser.parse_args(argv)
+    # Built once more in `_plan`: what is typed is checked before the prompt bank.
+    run, _ = config_from_args(RunOptions, args), config_from_args(InversionConfig, args)
+    config_from_args(SheetConfig, args)
+
+    quiet_libraries()
+    counter = token_counter(run.dataset_dir, args.diffusion_model)
+    return args, run, load_prompt_bank(run.dataset_dir, run.categories, counter)
+
+
+def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Learning:
+    """Everything else, checked against what is on disk; loads no model."""
+    config = config_from_args(InversionConfig, args)
     sheet = config_from_args(
         SheetConfig,
         args,
@@ -70,117 +164,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = replace(run, precision=known_precision(run.precision, run.device))
     recipe = config.recipe(model_identity(chosen), run.precision)
     objects = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
+    jobs = [job for unit in objects for job in unit]
     if not run.overwrite:
-        check_jobs([job for jobs in objects for job in jobs])
-    outputs = [path for jobs in objects for job in jobs for path in job.outputs()]
+        check_jobs(jobs)
+    outputs = [path for job in jobs for path in job.outputs()]
     check_writable(outputs if run.no_sheet else [*outputs, sheet_path(bank.root, "1_inversion")])
-    say(f"diffusion model: {chosen}")
-
-    if run.overwrite and not is_worker():
-        # What is there must not go for something that cannot be learned.
-        _check_that_learning_can_start(chosen, config, run)
-    mine = (launched_share() or Share(0, 1)).of(objects)
-    jobs = [job for jobs in mine for job in jobs]
-    # A worker's parent has made room: what it cleared to be learned again must not be copied.
-    copied = [] if is_worker() else prepare(jobs, run.overwrite)
-    states = {
-        job.folder: "copied" if job in copied else "skipped" for job in jobs if job.is_learned
-    }
-    failed, failed_workers = _learn(mine, chosen, config, sheet, run, argv)
-    states |= dict.fromkeys(failed, "failed")
-    _report(objects, jobs, states, run)
-    return 1 if failed or failed_workers else 0
+    return Learning(run, config, sheet, chosen, objects)
 
 
-def _parser() -> OneLineParser:
-    parser = make_parser(MODULE, __doc__, EPILOG)
-    add_diffusion_model_option(parser)
-    add_config_options(parser, InversionConfig, "learning")
-    add_config_options(parser, SheetConfig, "contact sheet")
-    return parser
+def _report(work: Learning, mine: Sequence[Sequence[Job]], states: Mapping[Path, str]) -> int:
+    """Print what was learned and where it is, write the contact sheet, say how to go on.
 
-
-def _check_that_learning_can_start(
-    chosen: Chosen, config: InversionConfig, run: RunOptions
-) -> None:
-    """Raise the InputError that a wrong device, initializer or model would end the run with."""
-    from aligndiff.models.device import choose_device, choose_dtype
-    from aligndiff.models.diffusion import load_pipeline
-
-    dtype = choose_dtype(run.precision, choose_device(run.device))
-    initializer_id(load_tokenizer(chosen), config.initializer)
-    load_pipeline(chosen, "cpu", dtype)
-
-
-def _learn(
-    objects: Sequence[Sequence[Job]],
-    chosen: Chosen,
-    config: InversionConfig,
-    sheet: SheetConfig,
-    run: RunOptions,
-    argv: Sequence[str],
-) -> tuple[dict[Path, str], int]:
-    """Learn what is missing and draw its samples, here or in one process per device.
-
-    Returns why an embedding failed, by its folder, and the number of processes that failed.
+    Returns 1 when an embedding or its samples are missing, else 0.
     """
-
-    def is_done(job: Job) -> bool:
-        return job.is_learned and (run.no_sheet or has_samples(job, sheet))
-
-    missing = [job for jobs in objects for job in jobs if not is_done(job)]
-    to_learn = sum(not job.is_learned for job in missing)
-    if not missing:
-        return {}, 0
-    if to_learn:
-        initializer_id(load_tokenizer(chosen), config.initializer)
-    failed_workers = launch_if_needed(
-        MODULE, run, argv, lambda: sum(map(is_done, missing)), len(missing), "learning"
-    )
-    if failed_workers is not None:
-        lost = [job.folder for job in missing if not is_done(job)]
-        return dict.fromkeys(lost, "see the worker's error"), failed_workers
-
-    from aligndiff.models.device import choose_device, choose_dtype
-    from aligndiff.models.diffusion import load_pipeline
-
-    device = choose_device(run.device)
-    pipe = load_pipeline(chosen, device, choose_dtype(run.precision, device))
-    failed: dict[Path, str] = {}
-    with progress("learning", to_learn * config.inversion_steps) as advance:
-        for jobs in objects:
-            found = learn_object(pipe, jobs, config, advance)
-            if not run.no_sheet:
-                found |= draw_missing(pipe, jobs, sheet)
-            for folder, reason in found.items():
-                warn(f"failed: {folder}: {reason}")
-            failed |= found
-    return failed, 0
-
-
-def _report(
-    objects: Sequence[Sequence[Job]], jobs: Sequence[Job], states: dict[Path, str], run: RunOptions
-) -> None:
-    """Print what was learned and where it is, write the contact sheet, say how to go on."""
+    jobs = [job for unit in mine for job in unit]
+    failed = [job for job in jobs if not work.is_done(job)]
     rows = [
         (
             job.entry.category,
             f"{job.bg_lambda:g}",
-            states.get(job.folder, "learned"),
+            "failed" if job in failed else states.get(job.folder, "learned"),
             final_loss(job),
             str(job.folder),
         )
         for job in jobs
     ]
-    table("embeddings", ("object", "bg_lambda", "state", "loss", "folder"), rows)
-    share = launched_share()
-    if is_worker() or not (share is None or share.is_main):
-        return
-    path = sheet_path(run.dataset_dir, "1_inversion")
-    if not run.no_sheet and write_inversion_sheet(path, objects):
+    columns = ("object", "bg_lambda", "state", "loss", "folder")
+    table(process_title("embeddings"), columns, rows)
+    if is_reporter():
+        _show(work)
+    return min(len(failed), 1)
+
+
+def _show(work: Learning) -> None:
+    root = work.run.dataset_dir
+    path = sheet_path(root, "1_inversion")
+    if not work.run.no_sheet and write_inversion_sheet(path, work.units):
         say(f"contact sheet: {path}")
-    if len(objects[0]) > 1:
-        there = any(embedding_file(run.dataset_dir, jobs[0].entry).exists() for jobs in objects)
+    if len(work.units[0]) > 1:
+        there = any(embedding_file(root, jobs[0].entry).exists() for jobs in work.units)
         extra = " and --overwrite" if there else ""
         say(
             "to pick: look at the sheet, then run this again with the one --bg_lambda you like"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import sheet_path
-from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.data.refinement_files import begin
 from aligndiff.data.refinement_plan import (
     RefinementConfig,
@@ -19,19 +22,21 @@ from aligndiff.data.refinement_plan import (
 )
 from aligndiff.data.refinement_sheet import write_refinement_sheet
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
-from aligndiff.ground.errors import AlignDiffError, exit_with
+from aligndiff.ground.errors import exit_with
 from aligndiff.ground.files import check_writable
-from aligndiff.ground.launch import Share, is_worker, launched_share
+from aligndiff.ground.lock import only_run_in
+from aligndiff.ground.share import is_worker
 from aligndiff.models.device import known_precision
 from aligndiff.models.weights import Chosen, resolve_checkpoint
 from aligndiff.stages.refinement import LOOKS, refine_entry
-from scripts.options import (
-    RunOptions,
-    add_config_options,
-    config_from_args,
-    launch_if_needed,
-    make_parser,
-)
+from scripts.launching import carry_out, is_reporter, my_units, process_title
+from scripts.options import RunOptions, add_config_options, config_from_args, make_parser
+
+if TYPE_CHECKING:
+    import torch
+
+    from aligndiff.models.segmenter import SSPSegmenter
+    from aligndiff.models.ssp_checkpoint import SSPCheckpoint
 
 MODULE = "scripts.mask_generation"
 EPILOG = (
@@ -43,7 +48,79 @@ EPILOG = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, refine what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = make_parser(MODULE, __doc__, EPILOG)
+    args, run, bank = _read(argv)
+    with only_run_in(bank.root):
+        work = _plan(args, run, bank)
+        say(f"segmenter checkpoint: {work.chosen}")
+        _tell_what_is_left_out(work.units, len(bank.entries))
+        # The share is taken of all plans: the others may finish some of theirs while we look.
+        mine = my_units(work)
+        missing = [plan for plan in mine if run.overwrite or not plan.is_done]
+        if not missing:
+            say("nothing to do: every image has its verdict")
+        code = carry_out(work, missing, MODULE, argv, work.run, "segmenting")
+        return max(code, _report(work, mine))
+
+
+def open_work(argv: Sequence[str]) -> Refining:
+    """What the command line asks for, for one process among others that do it."""
+    return _plan(*_read(argv))
+
+
+@dataclass(frozen=True)
+class Refining:
+    """A checked command line: what to refine, with which segmenter (`launching.Work`).
+
+    A unit is an entry: its samples decide together.
+    """
+
+    run: RunOptions
+    config: RefinementConfig
+    chosen: Chosen
+    units: list[RefinementPlan]
+
+    def weight(self, unit: RefinementPlan) -> int:
+        return LOOKS * len(unit.samples)
+
+    def make_room(self) -> None:
+        self._check()
+        for plan in self.units:
+            if self.run.overwrite or not plan.is_done:
+                begin(plan)
+
+    def do(self, units: Sequence[RefinementPlan]) -> None:
+        from aligndiff.models.segmenter import feature_memory
+
+        segmenter = self._segmenter
+        memory = feature_memory(segmenter.device)
+        for plan in units:
+            begin(plan)
+        with progress("segmenting (two looks an image)", sum(map(self.weight, units))) as advance:
+            for plan in units:
+                refine_entry(plan, segmenter, self.config, memory, advance)
+
+    @cached_property
+    def _segmenter(self) -> SSPSegmenter:
+        from aligndiff.models.segmenter import SSPSegmenter
+
+        checkpoint, device, dtype = self._check()
+        return SSPSegmenter(
+            checkpoint.network, checkpoint.input_side, device, dtype, self.config.batch_size
+        )
+
+    def _check(self) -> tuple[SSPCheckpoint, torch.device, torch.dtype]:
+        """Load what can be wrong, before the earlier masks go."""
+        from aligndiff.models.device import choose_device, choose_dtype
+        from aligndiff.models.ssp_checkpoint import load_ssp
+
+        device = choose_device(self.run.device)
+        dtype = choose_dtype(self.run.precision, device)
+        return load_ssp(Path(self.chosen.location)), device, dtype
+
+
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBank]:
+    """The command line and the prompt bank, checked."""
+    parser = make_parser(MODULE, __doc__ or "", EPILOG)
     parser.add_argument(
         "--fss_ckpt_path",
         metavar="FILE",
@@ -51,11 +128,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_config_options(parser, RefinementConfig, "masks")
     args = parser.parse_args(argv)
-    # Built once more below, with the prompt bank's defaults: what is typed is checked first.
+    # Built once more in `_plan`, with the prompt bank's defaults: what is typed is checked first.
     run, _ = config_from_args(RunOptions, args), config_from_args(RefinementConfig, args)
 
     quiet_libraries()
-    bank = load_prompt_bank(run.dataset_dir, run.categories)
+    return args, run, load_prompt_bank(run.dataset_dir, run.categories)
+
+
+def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Refining:
+    """Everything else, checked against what is on disk; loads no model."""
     config = config_from_args(
         RefinementConfig,
         args,
@@ -69,14 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_settings(plans)
     sheet = [] if run.no_sheet else [sheet_path(bank.root, "3_masks")]
     check_writable([*(path for plan in plans for path in plan.place.outputs()), *sheet])
-    say(f"segmenter checkpoint: {chosen}")
-    _tell_what_is_left_out(plans, len(bank.entries))
-
-    # The share is taken of all plans: the others may finish some of theirs while we look.
-    mine = (launched_share() or Share(0, 1)).of(plans)
-    missing = [plan for plan in mine if run.overwrite or not plan.is_done]
-    failed = _refine(missing, chosen, config, run, argv)
-    return max(_report(plans, mine, run), min(failed, 1))
+    return Refining(run, config, chosen, plans)
 
 
 def _tell_what_is_left_out(plans: Sequence[RefinementPlan], entries: int) -> None:
@@ -90,55 +164,7 @@ def _tell_what_is_left_out(plans: Sequence[RefinementPlan], entries: int) -> Non
             )
 
 
-def _refine(
-    missing: Sequence[RefinementPlan],
-    chosen: Chosen,
-    config: RefinementConfig,
-    run: RunOptions,
-    argv: Sequence[str],
-) -> int:
-    """Refine entries, here or in one process per device; returns the number of failures."""
-    if not missing:
-        say("nothing to do: every image has its verdict")
-        return 0
-    from aligndiff.models.device import choose_device, choose_dtype
-    from aligndiff.models.segmenter import SSPSegmenter, feature_memory
-    from aligndiff.models.ssp_checkpoint import load_ssp
-
-    # Whatever can be wrong with these is found before the earlier masks go.
-    device = choose_device(run.device)
-    dtype = choose_dtype(run.precision, device)
-    checkpoint = load_ssp(Path(chosen.location))
-    stamps: dict[Path, int] = {}
-    for plan in missing:
-        begin(plan)
-        paths = [plan.place.record_path(sample.index) for sample in plan.samples]
-        stamps |= {path: path.stat().st_mtime_ns for path in paths}
-
-    def count_done() -> int:
-        return sum(path.stat().st_mtime_ns != stamp for path, stamp in stamps.items())
-
-    failed_workers = launch_if_needed(MODULE, run, argv, count_done, len(stamps), "segmenting")
-    if failed_workers is not None:
-        return failed_workers
-    segmenter = SSPSegmenter(
-        checkpoint.network, checkpoint.input_side, device, dtype, config.batch_size
-    )
-    memory = feature_memory(device)
-    import torch
-
-    try:
-        with progress("segmenting (two looks an image)", LOOKS * len(stamps)) as advance:
-            return sum(refine_entry(plan, segmenter, config, memory, advance) for plan in missing)
-    except torch.OutOfMemoryError as error:
-        raise AlignDiffError(
-            "out of memory while segmenting: use a smaller --batch_size"
-        ) from error
-
-
-def _report(
-    plans: Sequence[RefinementPlan], mine: Sequence[RefinementPlan], run: RunOptions
-) -> int:
+def _report(work: Refining, mine: Sequence[RefinementPlan]) -> int:
     """Print what became of the samples, write the contact sheet; returns 1 when one failed, else 0.
 
     Counts what lies on disk, so that it tells the same whoever made it.
@@ -146,15 +172,12 @@ def _report(
     rows = count_outcomes(mine)
     columns = ("class", "agreed", "guessed", "rejected", "failed", "mean IoU")
     cells = [(r.category, r.agreed, r.guessed, r.rejected, r.failed, r.mean_iou) for r in rows]
-    share = launched_share()
-    title = "masks" if share is None else f"masks of process {share.rank} of {share.world_size}"
-    table(title, columns, cells)
+    table(process_title("masks"), columns, cells)
     for plan in mine:
         say(f"masks of {plan.entry.id}: {plan.place.mask_path(0).parent}")
-    sheet = sheet_path(run.dataset_dir, "3_masks")
-    if not run.no_sheet and not is_worker() and (share is None or share.is_main):
-        write_refinement_sheet(run.dataset_dir, plans)
-        say(f"contact sheet: {sheet}")
+    if not work.run.no_sheet and is_reporter():
+        write_refinement_sheet(work.run.dataset_dir, work.units)
+        say(f"contact sheet: {sheet_path(work.run.dataset_dir, '3_masks')}")
     return 1 if any(row.failed for row in rows) else 0
 
 

@@ -1,4 +1,4 @@
-"""Command line options built from dataclasses, and the start of one worker per device.
+"""Command line options built from dataclasses.
 
 A field of a config dataclass becomes one option: its name, type and default are the option's, and
 `metadata={"help": ...}` is its help (with unit and range). Fields that share a
@@ -15,7 +15,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union
@@ -25,10 +25,10 @@ from aligndiff.data.layout import DATASET_FILE
 from aligndiff.data.prompt_bank import rooted_defaults
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import read_json
-from aligndiff.ground.launch import launched_share, run_workers, visible_gpus
 
 Config = TypeVar("Config")
 MOST_WORKERS = 64  # processes on one machine; none has more GPUs
+MOST_RETRIES = 100
 METAVARS = {int: "N", float: "X", Path: "PATH"}
 
 
@@ -54,6 +54,21 @@ class RunOptions:
         default=0,
         metadata={"help": "processes to start, up to 64; 0 is one per visible GPU, or just one"},
     )
+    launcher: Literal["auto", "ray"] = field(
+        default="auto",
+        metadata={
+            "help": "auto: this command itself, or torchrun or srun where they start it; ray: an "
+            "actor for each GPU of a Ray cluster"
+        },
+    )
+    ray_address: str | None = field(
+        default=None,
+        metadata={"help": "host:port of the Ray cluster (default: the one this machine is in)"},
+    )
+    retries: int = field(
+        default=1,
+        metadata={"help": "times that a process which died is started again, 0 to 100"},
+    )
     overwrite: bool = field(
         default=False,
         metadata={"help": "make again what exists; leave it out to continue"},
@@ -66,6 +81,10 @@ class RunOptions:
         problems = []
         if not 0 <= self.workers <= MOST_WORKERS:
             problems.append(f"--workers must be from 0 to {MOST_WORKERS}, not {self.workers}")
+        if not 0 <= self.retries <= MOST_RETRIES:
+            problems.append(f"--retries must be from 0 to {MOST_RETRIES}, not {self.retries}")
+        if self.ray_address is not None and self.launcher != "ray":
+            problems.append("--ray_address needs --launcher ray; add that, or leave it out")
         if self.device == "cpu" and self.precision == "float16":
             problems.append(
                 "--precision float16 needs a GPU and --device says cpu; use float32 or bfloat16"
@@ -160,40 +179,6 @@ def token_counter(dataset_dir: Path, diffusion_model: str | None) -> CountTokens
         return load_tokenizer(resolve_diffusion_model(diffusion_model, default))
 
     return lambda prompt: len(tokenizer()(prompt).input_ids)
-
-
-def launch_if_needed(
-    module: str,
-    run: RunOptions,
-    argv: Sequence[str],
-    progress: Callable[[], int],
-    total: int,
-    description: str,
-    workers_overwrite: bool = False,
-) -> int | None:
-    """Start one worker per device when this process should not do the work itself.
-
-    `progress` counts the finished files of the run, `total` is how many there will be, and
-    `description` says what they are being done to, before the bar. With
-    `workers_overwrite` a typed --overwrite reaches the workers; without it the caller has removed
-    what is to be made again, and the workers only fill the gaps.
-    Returns the number of workers that failed, or None: run in this process, which is itself a
-    worker, or has one device only, or has nothing to share out.
-    """
-    if launched_share() is not None:
-        return None
-    devices = _worker_devices(run)[:total]
-    if len(devices) < 2:
-        return None
-    worker_argv = [word for word in argv if workers_overwrite or word != "--overwrite"]
-    return run_workers(module, worker_argv, devices, progress, total, description)
-
-
-def _worker_devices(run: RunOptions) -> list[str | None]:
-    """One device per worker, GPUs shared in turn; None where a worker sees what we see."""
-    gpus = visible_gpus() if run.device in ("auto", "cuda") else []
-    count = run.workers or len(gpus)
-    return [gpus[rank % len(gpus)] if gpus else None for rank in range(count)]
 
 
 def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:

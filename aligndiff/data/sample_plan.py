@@ -7,6 +7,7 @@ seed) alone, never from rank, world size or batch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from aligndiff.data.records import (
     is_made,
 )
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.launch import Share
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,6 @@ class Sample:
             and place.heatmap_path(self.index).is_file()
         )
 
-    @property
-    def stamp(self) -> int | None:
-        """When its record was written, in ns; None without one. Another stamp: made anew."""
-        try:
-            return self.record_path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
-
 
 def sample_seed(seed: int, entry_id: str, index: int) -> int:
     """The seed of a sample's generator, 63 bits: no two samples of a data set share their noise."""
@@ -94,12 +86,22 @@ def split_counts(
 
 
 def list_samples(plans: Sequence[EntryPlan], seed: int) -> list[Sample]:
-    """Every sample of every plan, entry by entry: what the processes share out by stride."""
+    """Every sample of every plan, entry by entry."""
     return [
         Sample(plan, index, sample_seed(seed, plan.entry.id, index))
         for plan in plans
         for index in range(plan.count)
     ]
+
+
+def blocks_of(samples: Iterable[Sample], size: int) -> list[list[Sample]]:
+    """Consecutive samples of one entry, cut where an index is a multiple of `size`.
+
+    Samples that are drawn together are of one block, whoever draws them: what stands beside a
+    sample in its batch may change its last bits.
+    """
+    blocks = itertools.groupby(samples, key=lambda s: (id(s.plan), s.index // size))
+    return [list(block) for _, block in blocks]
 
 
 def check_settings(plans: Iterable[EntryPlan]) -> None:
@@ -119,18 +121,19 @@ def check_settings(plans: Iterable[EntryPlan]) -> None:
 
 
 def prepare_folders(
-    plans: Iterable[EntryPlan], samples: Sequence[Sample], share: Share, overwrite: bool
+    plans: Iterable[EntryPlan], mine: Sequence[Sample], overwrite: bool, whole: bool
 ) -> None:
-    """Write every entry's record; with `overwrite` first remove the share's old samples.
+    """Write every entry's record; with `overwrite` first remove the samples of `mine` on disk.
 
-    The first process also removes what lies beyond the asked count. Several processes may do this
-    at once: all write the same entry records, and each removes its own samples only.
+    With `whole`, the process speaks for the whole run, and removes what lies beyond the asked count
+    too. Several processes may do this at once: all write the same entry records, and each removes
+    its own samples only.
     """
     if overwrite:
-        for sample in share.of(samples):
+        for sample in mine:
             discard_sample(sample.plan.place, sample.index)
     for plan in plans:
-        if overwrite and share.is_main:
+        if overwrite and whole:
             for index in plan.place.indices():
                 if index >= plan.count:
                     discard_sample(plan.place, index)

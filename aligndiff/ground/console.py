@@ -27,6 +27,7 @@ from rich.text import Text
 
 from aligndiff.ground.share import is_worker, launched_share
 from aligndiff.ground.text import printable
+from aligndiff.ground.worker import note_progress
 
 # One console for the bar and for messages, so that a message appears above a living bar.
 _STDERR = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -46,8 +47,12 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     """A bar on stderr with rate and time left; yields the function that moves it on.
 
     `done` is what was there before, which counts for the bar but not for the rate. Nothing shows
-    when stderr is not a terminal, in a worker process, or on other ranks than the first.
+    when stderr is not a terminal, or on other ranks than the first. A worker of ours tells its
+    parent, whose bar shows all of them.
     """
+    if is_worker():
+        yield _tell_parent
+        return
     if not sys.stderr.isatty() or not _speaks():
         yield _silent
         return
@@ -148,6 +153,10 @@ def _cell(value: object) -> str:
 def _speaks() -> bool:
     share = launched_share()
     return not is_worker() and (share is None or share.is_main)
+
+
+def _tell_parent(count: int = 1, *, status: str = "") -> None:
+    note_progress(count)
 
 
 def _silent(count: int = 1, *, status: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,20 +10,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO
+from collections.abc import Sequence
+from pathlib import Path
 
 from aligndiff.ground import console
-from aligndiff.ground.share import RANK, WORLD_SIZE, Share, is_worker, launched_share
-
-__all__ = ["Share", "is_worker", "launched_share", "run_workers", "visible_gpus"]
+from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.share import PARENT, PROGRESS_FILE, RANK, UNITS, WORLD_SIZE, Share
 
 _POLL = 0.5  # seconds between two looks at the workers
-_GRACE = 10.0  # seconds a worker gets to end by itself after Ctrl-C, then again after SIGTERM
+_GRACE = 10.0  # seconds a worker gets to end by itself after SIGTERM
 _TAIL = 40  # lines of a failed worker's stderr that are passed through
 
 _GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
@@ -49,50 +46,107 @@ def run_workers(
     module: str,
     argv: Sequence[str],
     devices: Sequence[str | None],
-    progress: Callable[[], int] | None = None,
+    units: Sequence[Sequence[int]],
+    retries: int = 0,
     total: int = 0,
     description: str = "",
 ) -> int:
-    """Run `python -m module argv` once per device and return how many of the workers failed.
+    """Run `python -m module argv` once per device; returns the exit code that the run ends with.
 
-    A device is an entry for CUDA_VISIBLE_DEVICES, or None to leave that variable alone (CPU). Each
-    worker finds its share by `launched_share()`. When one dies it is reported on stderr and the
-    others live on. `progress` counts what is done so far, out of `total`, for the one bar that the
-    parent shows. Ctrl-C and SIGTERM are passed on, then raise KeyboardInterrupt.
+    A device is an entry for CUDA_VISIBLE_DEVICES, or None to leave that variable alone (CPU).
+    `units` are the numbers of the units of work that each worker does, which finds them by
+    `worker.told_units`. One that dies is named on stderr, with its last
+    words, and started again up to `retries` times; the others live on. The bar of the parent moves
+    by what the workers tell (`worker.note_progress`), out of `total`. Whatever exception comes
+    through here, Ctrl-C and SIGTERM among them, stops the workers first.
+
+    The code is 0 when all workers ended well, 2 when one found bad input, else 1.
     """
-    with tempfile.TemporaryDirectory(prefix="aligndiff-") as folder, _stop_signals():
+    with tempfile.TemporaryDirectory(prefix="aligndiff-") as folder:
         workers: list[_Worker] = []
         try:
-            for rank, device in enumerate(devices):
-                workers.append(_start(module, argv, rank, len(devices), device, folder))
-            failed = _watch(workers, progress, total, description)
+            for rank, (device, numbers) in enumerate(zip(devices, units, strict=True)):
+                where = Path(folder, f"worker_{rank}")
+                where.with_suffix(".units").write_text(json.dumps(list(numbers)))
+                command = [sys.executable, "-m", module, *argv]
+                workers.append(_Worker(command, Share(rank, len(devices)), device, where, retries))
+            return _watch(workers, total, description)
         finally:
             # Nothing is left to stop unless an exception came through here.
             _stop(workers)
             for worker in workers:
                 worker.stderr.close()
-    return failed
 
 
-@dataclass(frozen=True)
 class _Worker:
-    rank: int
-    world_size: int
-    device: str | None
-    process: subprocess.Popen[bytes]
-    stderr: IO[bytes]
+    """One process of a launch, and the next one when it dies and may be started again."""
 
-    def complain(self) -> None:
+    def __init__(
+        self, command: list[str], share: Share, device: str | None, where: Path, retries: int
+    ) -> None:
+        self.command, self.retries, self.rank = command, retries, share.rank
+        self.name = f"worker {share.rank} of {share.world_size}"
+        self.name += "" if device is None else f" on device {device}"
+        self.progress_file = where.with_suffix(".progress")
+        self.stderr = where.with_suffix(".txt").open("w+b")
+        self.env = os.environ | {
+            RANK: str(share.rank),
+            WORLD_SIZE: str(share.world_size),
+            PARENT: str(os.getpid()),
+            PROGRESS_FILE: str(self.progress_file),
+            UNITS: str(where.with_suffix(".units")),
+        }
+        if device is None:
+            # Each worker would start as many threads as there are cores, and they would fight.
+            self.env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.world_size)))
+        else:
+            self.env["CUDA_VISIBLE_DEVICES"] = device
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # What is inheritable is meant to be inherited: the lock of the dataset folder.
+        return subprocess.Popen(
+            self.command,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stderr=self.stderr,
+            close_fds=False,
+        )
+
+    @property
+    def done(self) -> int:
+        """Items that the worker has told of."""
+        try:
+            return self.progress_file.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def is_over(self) -> bool:
+        """Whether the worker has ended for good; says how one ended that did not end well."""
+        code = self.process.poll()
+        if code is None:
+            return False
+        if code == 0:
+            return True
+        died = code not in (1, InputError.exit_code)  # these codes would come again
+        again = died and self.retries > 0
+        self._complain("; started again" if again else "")
+        if again:
+            self.retries -= 1
+            self.process = self._start()
+        return not again
+
+    def _complain(self, what_follows: str) -> None:
         """Say how this worker ended, after passing its last words on."""
         self.stderr.seek(0)
         lines = self.stderr.read().decode("utf-8", "replace").split("\n")
+        self.stderr.seek(0)
+        self.stderr.truncate()
         words = [line.rstrip() for line in lines if line.strip()]
         for line in words[-_TAIL:]:
             console.warn(f"[worker {self.rank}] {line}")
-        where = "" if self.device is None else f" on device {self.device}"
         last = f": {words[-1]}" if words else ""
-        who = f"worker {self.rank} of {self.world_size}{where}"
-        console.warn(f"error: {who} {_ending(self.process.returncode)}{last}")
+        console.warn(f"error: {self.name} {_ending(self.process.returncode)}{last}{what_follows}")
 
 
 def _ending(code: int) -> str:
@@ -106,42 +160,22 @@ def _ending(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def _start(
-    module: str, argv: Sequence[str], rank: int, world_size: int, device: str | None, folder: str
-) -> _Worker:
-    env = dict(os.environ, **{RANK: str(rank), WORLD_SIZE: str(world_size)})
-    if device is None:
-        # Each worker would start as many threads as there are cores, and they would fight.
-        env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // world_size)))
-    else:
-        env["CUDA_VISIBLE_DEVICES"] = device
-    stderr = open(os.path.join(folder, f"worker_{rank}.txt"), "w+b")  # noqa: SIM115
-    command = [sys.executable, "-m", module, *argv]
-    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stderr=stderr)
-    return _Worker(rank, world_size, device, process, stderr)
-
-
-def _watch(
-    workers: Sequence[_Worker], progress: Callable[[], int] | None, total: int, description: str
-) -> int:
-    """Wait for all workers, moving the bar on; return how many failed."""
-    seen = progress() if progress else 0
-    failed = 0
+def _watch(workers: Sequence[_Worker], total: int, description: str) -> int:
+    """Wait for all workers, moving the bar on; returns the exit code of the run."""
+    seen = 0
     living = list(workers)
-    with console.progress(description, total, done=seen) as advance:
+    with console.progress(description, total) as advance:
         while living:
             _wait_a_little(living)
-            ended = [worker for worker in living if worker.process.poll() is not None]
-            living = [worker for worker in living if worker not in ended]
-            for worker in ended:
-                if worker.process.returncode != 0:
-                    failed += 1
-                    worker.complain()
-            if progress:
-                now = progress()
-                advance(now - seen)
-                seen = now
-    return failed
+            living = [worker for worker in living if not worker.is_over()]
+            # A worker that was started again may have told of the same items twice.
+            now = min(total, sum(worker.done for worker in workers))
+            advance(now - seen)
+            seen = now
+    codes = {worker.process.returncode for worker in workers}
+    if codes == {0}:
+        return 0
+    return InputError.exit_code if InputError.exit_code in codes else AlignDiffError.exit_code
 
 
 def _wait_a_little(workers: Sequence[_Worker]) -> None:
@@ -153,18 +187,15 @@ def _wait_a_little(workers: Sequence[_Worker]) -> None:
 
 
 def _stop(workers: Sequence[_Worker]) -> None:
-    """End the workers that still run: ask, then insist, then kill."""
-    # A Ctrl-C typed at the terminal reaches the workers by itself: a second one would only
+    """End the workers that still run: ask, then kill."""
+    # A Ctrl-C typed at the terminal reaches the workers by itself: another signal would only
     # disturb them while they end, so it is sent to those that did not hear the first.
-    for number, grace in ((None, 0.5), (signal.SIGINT, _GRACE), (signal.SIGTERM, _GRACE)):
+    for number, grace in ((None, 0.5), (signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
         for worker in workers:
             if number is not None and worker.process.poll() is None:
                 worker.process.send_signal(number)
         if _all_ended(workers, grace):
             return
-    for worker in workers:
-        worker.process.kill()
-        worker.process.wait()
 
 
 def _all_ended(workers: Sequence[_Worker], seconds: float) -> bool:
@@ -174,23 +205,6 @@ def _all_ended(workers: Sequence[_Worker], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-@contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Make SIGTERM stop the workers too, as Ctrl-C does; batch systems end jobs that way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _ask_nvidia_smi() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ T = TypeVar("T")
 
 RANK = "ALIGNDIFF_RANK"
 WORLD_SIZE = "ALIGNDIFF_WORLD_SIZE"
+PARENT = "ALIGNDIFF_PARENT"  # process id of what started a worker of ours
+PROGRESS_FILE = "ALIGNDIFF_PROGRESS"  # where a worker tells how far it is
+UNITS = "ALIGNDIFF_UNITS"  # a file with the numbers of the units that a worker is to do, as JSON
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,21 @@ class Share:
         """Whether this process does what must be done once."""
         return self.rank == 0
 
-    def of(self, items: Sequence[T]) -> list[T]:
-        """Every `world_size`-th item, from `rank` on, so that neighbours go to different ranks."""
-        return list(items[self.rank :: self.world_size])
+    def of(self, items: Sequence[T], weights: Sequence[int] | None = None) -> list[T]:
+        """The items of this process, in their order; `weights` say how much work each one is.
+
+        The heaviest are dealt out first, each to the process that has least: the parts differ by
+        no more than one item. Without weights that is every `world_size`-th item from `rank` on.
+        """
+        weights = [1] * len(items) if weights is None else weights
+        load = [(0, rank) for rank in range(self.world_size)]
+        mine = []
+        for place in sorted(range(len(items)), key=lambda place: -weights[place]):
+            least, rank = heapq.heappop(load)
+            heapq.heappush(load, (least + weights[place], rank))
+            if rank == self.rank:
+                mine.append(place)
+        return [items[place] for place in sorted(mine)]
 
 
 def launched_share() -> Share | None:

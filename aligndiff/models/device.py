@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.launch import launched_share, visible_gpus
+from aligndiff.ground.launch import visible_gpus
+from aligndiff.ground.share import launched_share
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,6 @@ from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.refinement_files import begin
 from aligndiff.data.refinement_plan import RefinementConfig, plan_refinements
 from aligndiff.data.sample_plan import list_samples, prepare_folders
-from aligndiff.ground.launch import Share
 from aligndiff.models.device import choose_dtype
 from aligndiff.models.drawing import DrawingSettings, draw, drawing_size, encode_entry
 from aligndiff.models.segmenter import SSPSegmenter
@@ -72,7 +71,7 @@ def grow_synthesis(folder: Path, sizes: Sequence[int], device: torch.device) -> 
     chosen = resolve_diffusion_model(TINY, None)  # for the records; the network is another one
     plans = plan_synthesis(bank, chosen, config, "float32")[:1]
     samples = list_samples(plans, config.seed)
-    prepare_folders(plans, samples, Share(0, 1), overwrite=True)
+    prepare_folders(plans, samples, overwrite=True, whole=True)
     return grow(lambda size: synthesize(pipe, samples[:size], config), sizes, device)
 
 

@@ -13,6 +13,7 @@ from aligndiff.data.records import EntryRecord, SampleRecord
 from aligndiff.data.sample_plan import (
     EntryPlan,
     Sample,
+    blocks_of,
     check_settings,
     list_samples,
     new_record,
@@ -21,9 +22,6 @@ from aligndiff.data.sample_plan import (
     split_counts,
 )
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.launch import Share
-
-ALONE = Share(0, 1)
 
 
 def entry(category: str, text: str) -> TextEntry:
@@ -81,18 +79,9 @@ def test_a_class_is_split_evenly_and_the_rest_goes_to_the_first_by_id() -> None:
     assert sorted(split_counts(ENTRIES[:3], per_class=1).values()) == [0, 0, 1]
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 7, 50])
-def test_shares_are_disjoint_and_complete(tmp_path: Path, world_size: int) -> None:
-    samples = list_samples([plan(tmp_path, 13)], seed=0)
-    shares = [Share(rank, world_size).of(samples) for rank in range(world_size)]
-    assert sorted(s.index for share in shares for s in share) == list(range(13))
-    for rank, share in enumerate(shares):
-        assert [s.seed for s in share] == [s.seed for s in samples[rank::world_size]]
-
-
 def test_other_settings_are_named(tmp_path: Path) -> None:
     first = plan(tmp_path)
-    prepare_folders([first], list_samples([first], 0), ALONE, overwrite=False)
+    prepare_folders([first], list_samples([first], 0), overwrite=False, whole=True)
     check_settings([plan(tmp_path, guidance_scale=5)])  # no sample yet: nothing to mix up
     make(list_samples([first], 0)[0])
     check_settings([plan(tmp_path, count=50)])
@@ -121,9 +110,9 @@ def test_overwrite_removes_the_own_share_and_the_first_process_the_surplus(tmp_p
         make(sample)
     plans = [plan(tmp_path, 4)]
     wanted = list_samples(plans, 0)
-    prepare_folders(plans, wanted, Share(1, 2), overwrite=True)
+    prepare_folders(plans, wanted[1::2], overwrite=True, whole=False)
     assert plan(tmp_path).place.indices() == [0, 2, 4, 5]
-    prepare_folders(plans, wanted, Share(0, 2), overwrite=True)
+    prepare_folders(plans, wanted[::2], overwrite=True, whole=True)
     assert files(tmp_path) == set()
 
 
@@ -131,7 +120,7 @@ def test_overwrite_leaves_no_old_sample_of_an_entry_that_is_asked_for_none(tmp_p
     for sample in list_samples([plan(tmp_path, 2)], 0):
         make(sample)
     nothing = plan(tmp_path, 0, guidance_scale=5)
-    prepare_folders([nothing], [], ALONE, overwrite=True)
+    prepare_folders([nothing], [], overwrite=True, whole=True)
     assert files(tmp_path) == set()
     check_settings([nothing])
 
@@ -140,7 +129,7 @@ def test_overwrite_gets_over_a_broken_entry_record(tmp_path: Path) -> None:
     broken = plan(tmp_path)
     broken.place.folder.mkdir(parents=True)
     broken.place.entry_json.write_text("{")
-    prepare_folders([broken], list_samples([broken], 0), ALONE, overwrite=True)
+    prepare_folders([broken], list_samples([broken], 0), overwrite=True, whole=True)
     assert EntryRecord.read(broken.place.entry_json) == broken.record
 
 
@@ -159,6 +148,19 @@ def test_without_overwrite_nothing_is_removed(tmp_path: Path) -> None:
         make(sample)
     before = files(tmp_path)
     plans = [plan(tmp_path, 4)]
-    prepare_folders(plans, list_samples(plans, 0), ALONE, overwrite=False)
+    prepare_folders(plans, list_samples(plans, 0), overwrite=False, whole=True)
     assert files(tmp_path) == before
     assert EntryRecord.read(plan(tmp_path).place.entry_json) == plan(tmp_path).record
+
+
+def test_blocks_are_of_one_entry_and_cut_at_multiples_whatever_is_missing(tmp_path: Path) -> None:
+    plans = [plan(tmp_path, 6), plan(tmp_path, 5, seed=1)]
+    samples = list_samples(plans, 0)
+    del samples[1]
+
+    def indices(size: int) -> list[list[int]]:
+        return [[sample.index for sample in block] for block in blocks_of(samples, size)]
+
+    assert indices(4) == [[0, 2, 3], [4, 5], [0, 1, 2, 3], [4]]
+    assert indices(100) == [[0, 2, 3, 4, 5], [0, 1, 2, 3, 4]]
+    assert indices(1) == [[sample.index] for sample in samples]

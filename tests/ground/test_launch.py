@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,19 +18,29 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 
+from aligndiff.ground.worker import end_with_parent, note_progress, told_units
+
 rank, size = os.environ["ALIGNDIFF_RANK"], os.environ["ALIGNDIFF_WORLD_SIZE"]
 folder, *ends = sys.argv[1:]
 end = ends[int(rank)]
+if end == "once":  # is killed the first time
+    end = "kill" if not Path(folder, f"died_{rank}").exists() else "0"
+    Path(folder, f"died_{rank}").touch()
 if end == "wait":
     Path(folder, f"waiting_{rank}").touch()
     time.sleep(60)
 if end == "late":
     time.sleep(0.3)
 seen = [os.environ.get(name, "-") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
-Path(folder, f"done_{rank}").write_text(" ".join([rank, size, *seen]))
+Path(folder, f"done_{rank}").write_text(" ".join([rank, size, *seen, str(told_units())]))
 if end == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
-if end.isdigit():
+if end == "orphan":
+    end_with_parent()
+    Path(folder, f"waiting_{rank}").write_text(str(os.getpid()))
+    time.sleep(60)
+note_progress(3)
+if end.isdigit() and end != "0":
     print("first line", file=sys.stderr)
     print("error: broken thing", file=sys.stderr)
     sys.exit(int(end))
@@ -50,24 +62,24 @@ def told(folder: Path) -> list[str]:
 
 def test_each_worker_gets_its_rank_and_its_device(folder: Path) -> None:
     argv = [str(folder), "0", "0"]
-    assert run_workers("toy_worker", argv, ["3", "GPU-ab"]) == 0
-    assert told(folder) == ["0 2 3 -", "1 2 GPU-ab -"]
+    assert run_workers("toy_worker", argv, ["3", "GPU-ab"], [[4, 7], [5]]) == 0
+    assert told(folder) == ["0 2 3 - [4, 7]", "1 2 GPU-ab - [5]"]
 
 
 def test_cpu_workers_share_the_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_cores", lambda: 8)
-    assert run_workers("toy_worker", [str(folder), "0", "0"], [None, None]) == 0
-    assert told(folder) == ["0 2 - 4", "1 2 - 4"]
+    assert run_workers("toy_worker", [str(folder), "0", "0"], [None, None], [[], []]) == 0
+    assert told(folder) == ["0 2 - 4 []", "1 2 - 4 []"]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert run_workers("toy_worker", [str(folder), "0"], [None]) == 0
-    assert told(folder)[0] == "0 1 - 3"
+    assert run_workers("toy_worker", [str(folder), "0"], [None], [[]]) == 0
+    assert told(folder)[0] == "0 1 - 3 []"
 
 
 def test_dead_workers_are_named_and_the_others_live_on(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     argv = [str(folder), "7", "late", "kill", "1"]
-    assert run_workers("toy_worker", argv, ["0", "1", "2", None]) == 3
+    assert run_workers("toy_worker", argv, ["0", "1", "2", None], [[]] * 4) == 1
     assert len(told(folder)) == 4
     errors = capfd.readouterr().err
     assert "[worker 0] first line\n" in errors
@@ -79,37 +91,78 @@ def test_dead_workers_are_named_and_the_others_live_on(
     assert "worker 1 of 4" not in errors
 
 
-def test_progress_is_asked_for(folder: Path) -> None:
-    asked: list[int] = []
+def test_bad_input_found_by_a_worker_ends_the_run_with_2(folder: Path) -> None:
+    assert run_workers("toy_worker", [str(folder), "1", "2", "0"], [None] * 3, [[]] * 3) == 2
 
-    def count() -> int:
-        asked.append(len(told(folder)))
-        return asked[-1]
 
-    run_workers("toy_worker", [str(folder), "late", "0"], [None, None], count, total=2)
-    assert asked[0] == 0
-    assert asked[-1] == 2
+def test_the_bar_moves_by_what_the_workers_tell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[int] = []
+
+    @contextmanager
+    def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+        assert (description, total) == ("drawing", 5)
+        yield moved.append
+
+    monkeypatch.setattr(launch.console, "progress", bar)
+    argv = [str(folder), "late", "0"]
+    assert run_workers("toy_worker", argv, [None, None], [[], []], 0, 5, "drawing") == 0
+    assert sum(moved) == 5, "two workers told of three each, and the bar holds five"
+
+
+def test_a_worker_that_dies_is_started_again(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = [str(folder), "once", "0"]
+    assert run_workers("toy_worker", argv, [None, None], [[], []], retries=1) == 0
+    assert "error: worker 0 of 2 was killed by SIGKILL; started again\n" in capfd.readouterr().err
+    assert len(told(folder)) == 2
+    assert run_workers("toy_worker", [str(folder), "kill"], [None], [[]], retries=2) == 1
+    errors = capfd.readouterr().err.splitlines()
+    assert [line.endswith("; started again") for line in errors] == [True, True, False]
+    assert run_workers("toy_worker", [str(folder), "1"], [None], [[]], retries=2) == 1
+    assert "started again" not in capfd.readouterr().err, "it would fail again"
+
+
+def test_workers_end_with_a_parent_that_is_killed(folder: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(folder=str(folder), end="orphan")]
+    )
+    waiting = wait_for_workers(folder)
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{path.read_text()}").exists() for path in waiting):
+        assert time.monotonic() < until, "a worker goes on unseen"
+        time.sleep(0.05)
+
+
+PARENT = """
+from aligndiff.ground.errors import exit_with
+from aligndiff.ground.launch import run_workers
+exit_with(lambda: run_workers("toy_worker", [{folder!r}, {end!r}, {end!r}], [None, None], [[], []]))
+"""
+
+
+def wait_for_workers(folder: Path) -> list[Path]:
+    until = time.monotonic() + 20
+    while len(found := list(folder.glob("waiting_*"))) < 2:
+        assert time.monotonic() < until, "the workers did not start"
+        time.sleep(0.05)
+    time.sleep(0.1)  # let them write what they do
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_the_parent_stops_the_workers(number: signal.Signals, folder: Path) -> None:
-    code = (
-        "from aligndiff.ground.errors import exit_with\n"
-        "from aligndiff.ground.launch import run_workers\n"
-        f"argv = [{str(folder)!r}, 'wait', 'wait']\n"
-        "exit_with(lambda: run_workers('toy_worker', argv, [None, None]))\n"
-    )
+    code = PARENT.format(folder=str(folder), end="wait")
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 20
-    while len(list(folder.glob("waiting_*"))) < 2:
-        assert time.monotonic() < until, "the workers did not start"
-        time.sleep(0.05)
-    begin = time.monotonic()
+    wait_for_workers(folder)
     parent.send_signal(number)
     _, errors = parent.communicate(timeout=20)
-    assert parent.returncode == 130
+    assert parent.returncode == 128 + number
     assert errors == "stopped; run the same command again, without --overwrite, to continue\n"
-    assert time.monotonic() - begin < 8
     assert told(folder) == []
 
 

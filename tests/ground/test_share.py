@@ -23,6 +23,16 @@ def test_shares_are_disjoint_and_complete(world_size: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def test_weighted_shares_differ_by_one_item_at_most() -> None:
+    weights = [16, 4] * 6
+    shares = [Share(rank, 4).of(range(12), weights) for rank in range(4)]
+    assert sorted(item for share in shares for item in share) == list(range(12))
+    assert all(share == sorted(share) for share in shares), "in their order"
+    loads = [sum(weights[item] for item in share) for share in shares]
+    assert max(loads) - min(loads) <= 16
+    assert max(loads) == 32, "by turns two of them would get all the heavy ones"
+
+
 @pytest.mark.parametrize(
     ("env", "share"),
     [

@@ -235,14 +235,14 @@ def test_worker_processes_make_what_one_process_makes(synthesized, checkpoint, t
 def test_a_failed_worker_reaches_the_exit_code(synthesized, checkpoint, monkeypatch, capsys):
     started = []
 
-    def run_workers(module, argv, devices, progress, total, description):
-        started.append((module, len(devices), progress(), total, "--overwrite" in argv))
+    def run_workers(module, argv, devices, units, retries, total, description):
+        started.append((module, len(devices), units, retries, total, "--overwrite" in argv))
         return 1
 
-    monkeypatch.setattr("scripts.options.run_workers", run_workers)
+    monkeypatch.setattr("scripts.launching.run_workers", run_workers)
     argv = arguments(synthesized, checkpoint, "--workers", "2", "--no_sheet", "--overwrite")
     assert mask_generation.main(argv) == 1
-    assert started == [("scripts.mask_generation", 2, 0, 3 * COUNT, False)]
+    assert started == [("scripts.mask_generation", 2, [[0, 2], [1]], 1, 2 * 3 * COUNT, False)]
     everything = capsys.readouterr().out.splitlines()[5]
     assert everything.split()[:5] == ["all", "0", "0", "0", str(3 * COUNT)]
 

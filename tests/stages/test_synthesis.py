@@ -18,7 +18,6 @@ from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.records import SampleRecord
 from aligndiff.data.sample_plan import EntryPlan, list_samples, prepare_folders
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.launch import Share
 from aligndiff.models.diffusion import load_pipeline, save_embedding
 from aligndiff.models.weights import Chosen
 from aligndiff.stages.synthesis import synthesize
@@ -46,7 +45,7 @@ def plans_for(
     root: Path, chosen: Chosen, config: SynthesisConfig, categories: tuple[str, ...] = ()
 ) -> list[EntryPlan]:
     plans = plan_synthesis(load_prompt_bank(root, categories), chosen, config, "auto")
-    prepare_folders(plans, list_samples(plans, config.seed), Share(0, 1), overwrite=False)
+    prepare_folders(plans, list_samples(plans, config.seed), overwrite=False, whole=True)
     return plans
 
 
