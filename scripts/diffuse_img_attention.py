@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import sheet_path
@@ -22,7 +23,7 @@ from aligndiff.data.sample_plan import (
 from aligndiff.data.synthesis_sheet import write_synthesis_sheet
 from aligndiff.ground.console import quiet_libraries, say, table
 from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable
+from aligndiff.ground.files import check_writable, remove_leftovers
 from aligndiff.ground.lock import only_run_in
 from aligndiff.models.device import known_precision
 from aligndiff.models.embeddings import check_embeddings
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, run, bank = _read(argv)
     with only_run_in(bank.root):
         work = _plan(args, run, bank)
+        remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
         mine = my_units(work)
         skipped = [] if run.overwrite else [s for unit in mine for s in unit if s.is_made]
@@ -79,6 +81,12 @@ class Drawing:
     config: SynthesisConfig
     chosen: Chosen
     plans: list[EntryPlan]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """One file of each folder that is written into."""
+        sheet = [] if self.run.no_sheet else [sheet_path(self.run.dataset_dir, "2_synthesis")]
+        return [*(path for plan in self.plans for path in plan.place.outputs()), *sheet]
 
     @cached_property
     def units(self) -> list[list[Sample]]:
@@ -148,9 +156,9 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Drawin
     check_embeddings(learned, chosen)
     if not run.overwrite:
         check_settings(plans)
-    sheet = [] if run.no_sheet else [sheet_path(bank.root, "2_synthesis")]
-    check_writable([*(path for plan in plans for path in plan.place.outputs()), *sheet])
-    return Drawing(run, config, chosen, plans)
+    work = Drawing(run, config, chosen, plans)
+    check_writable(work.outputs)
+    return work
 
 
 def _report(work: Drawing, mine: Sequence[Sequence[Sample]], skipped: Sequence[Sample]) -> int:

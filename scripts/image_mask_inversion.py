@@ -15,7 +15,7 @@ from aligndiff.data.learned import Job, check_jobs, final_loss, plan_jobs, prepa
 from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable
+from aligndiff.ground.files import check_writable, remove_leftovers
 from aligndiff.ground.lock import only_run_in
 from aligndiff.ground.share import is_worker
 from aligndiff.models.device import known_precision
@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     with only_run_in(bank.root):
         work = _plan(args, run, bank)
+        remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
         mine = my_units(work)
         states = work.clear(mine)
@@ -87,6 +88,12 @@ class Learning:
     sheet: SheetConfig
     chosen: Chosen
     units: list[list[Job]]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """One file of each folder that is written into."""
+        sheet = [] if self.run.no_sheet else [sheet_path(self.run.dataset_dir, "1_inversion")]
+        return [*(path for unit in self.units for job in unit for path in job.outputs()), *sheet]
 
     def weight(self, unit: Sequence[Job]) -> int:
         return self.config.inversion_steps * len(unit)
@@ -164,12 +171,11 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Learni
     run = replace(run, precision=known_precision(run.precision, run.device))
     recipe = config.recipe(model_identity(chosen), run.precision)
     objects = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
-    jobs = [job for unit in objects for job in unit]
     if not run.overwrite:
-        check_jobs(jobs)
-    outputs = [path for job in jobs for path in job.outputs()]
-    check_writable(outputs if run.no_sheet else [*outputs, sheet_path(bank.root, "1_inversion")])
-    return Learning(run, config, sheet, chosen, objects)
+        check_jobs([job for unit in objects for job in unit])
+    work = Learning(run, config, sheet, chosen, objects)
+    check_writable(work.outputs)
+    return work
 
 
 def _report(work: Learning, mine: Sequence[Sequence[Job]], states: Mapping[Path, str]) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 # One thread per test process: sums are added in one order, and the tests share a small machine.
@@ -107,6 +109,53 @@ def few_threads() -> Iterator[None]:
     """Single-threaded cv2 as well."""
     cv2.setNumThreads(1)
     yield
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 2 MiB, which a test can fill up or make read-only."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def file_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """While open, no file of this process may grow beyond so many bytes (EFBIG)."""
+    resource = pytest.importorskip("resource")
+
+    @contextmanager
+    def limited(most: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+@pytest.fixture
+def memory_for() -> Callable[..., object]:
+    """`memory_for(module, most)`: a batch of more than `most` rows is out of memory from then on.
+
+    Raised before a module's forward pass; `most` may also be asked anew for each one.
+    """
+    import torch
+
+    def limit(module: torch.nn.Module, most: int | Callable[[], int]) -> object:
+        def check(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+            if len(args[0]) > (most if isinstance(most, int) else most()):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        return module.register_forward_pre_hook(check)
+
+    return limit
 
 
 def _render(

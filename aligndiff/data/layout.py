@@ -5,6 +5,7 @@
   <category>/learned_embeddings/learned_embeds.safetensors, inversion.json, loss.png
   <category>/learned_embeddings/bg_lambda_<value>/...      when several values are compared
   synthesized/<entry id>/entry.json, generated_images/, attention_masks/, aligndiff_masks/, samples/
+  synthesized/<entry id>/failures/                         why samples could not be made
   sheets/1_inversion.png, 2_synthesis.png, 3_masks.png
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from aligndiff.data.entries import EmbeddingEntry, Entry
+from aligndiff.ground.errors import AlignDiffError
 
 Step = Literal["1_inversion", "2_synthesis", "3_masks"]
 
@@ -26,6 +28,7 @@ DATASET_FILE = "dataset.json"
 EMBEDDING = "learned_embeds.safetensors"
 INVERSION_RECORD = "inversion.json"
 LOSS_PLOT = "loss.png"
+FAILURE = "failure.json"
 
 _RECORD = re.compile(r"image_(\d{6,})\.json")
 
@@ -76,18 +79,42 @@ class EntryFolder:
         """The sample's record; written last, so it marks the sample done."""
         return self.folder / "samples" / f"{_name(index)}.json"
 
+    def failure_path(self, index: int) -> Path:
+        """Why step 2 or 3 failed with a sample; only as long as it does."""
+        return self.folder / "failures" / f"{_name(index)}.json"
+
     def outputs(self) -> list[Path]:
         """One file of each folder that steps 2 and 3 write into."""
         of_a_sample = [self.image_path(0, "jpg"), self.heatmap_path(0), self.mask_path(0)]
-        return [self.entry_json, *of_a_sample, self.record_path(0)]
+        return [self.entry_json, *of_a_sample, self.record_path(0), self.failure_path(0)]
+
+    def make(self) -> None:
+        """Make the entry's folder. Raises AlignDiffError when the dataset folder is gone.
+
+        It may have gone since it was read: nothing is made in its place, nor where its disk was.
+        """
+        if not (self.root / DATASET_FILE).is_file():
+            raise AlignDiffError(
+                f"{self.root / DATASET_FILE}: was here and is gone: bring it back, or mount its "
+                "disk again; then run the same command again, without --overwrite, to continue"
+            )
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(exist_ok=True)
 
     def indices(self) -> list[int]:
         """The indices of all samples that have a record, in order."""
-        samples = self.folder / "samples"
-        if not samples.is_dir():
-            return []
-        matches = (_RECORD.fullmatch(path.name) for path in samples.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        return _indices(self.folder / "samples")
+
+    def failed_indices(self) -> list[int]:
+        """The indices of all samples with a record of a failure, in order."""
+        return _indices(self.folder / "failures")
+
+
+def _indices(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    matches = (_RECORD.fullmatch(path.name) for path in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def _name(index: int) -> str:

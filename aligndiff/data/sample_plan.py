@@ -133,12 +133,14 @@ def prepare_folders(
         for sample in mine:
             discard_sample(sample.plan.place, sample.index)
     for plan in plans:
+        place = plan.place
         if overwrite and whole:
-            for index in plan.place.indices():
+            for index in {*place.indices(), *place.failed_indices()}:
                 if index >= plan.count:
-                    discard_sample(plan.place, index)
-        if (plan.count or plan.place.entry_json.exists()) and not _is_recorded(plan):
-            plan.record.write(plan.place.entry_json)
+                    discard_sample(place, index)
+        if (plan.count or place.entry_json.exists()) and not _is_recorded(plan):
+            place.make()
+            plan.record.write(place.entry_json)
 
 
 def _is_recorded(plan: EntryPlan) -> bool:
@@ -149,13 +151,17 @@ def _is_recorded(plan: EntryPlan) -> bool:
 
 
 def discard_sample(place: EntryFolder, index: int) -> None:
-    """Remove a sample: its record first, so that a half removed sample is one to be made."""
+    """Remove a sample: its record first, so that a half removed sample is one to be made.
+
+    Goes with it: what an earlier failure left.
+    """
     images = [place.image_path(index, image_format) for image_format in IMAGE_FORMATS]
     for path in (
         place.record_path(index),
         place.mask_path(index),
         place.heatmap_path(index),
         *images,
+        place.failure_path(index),
     ):
         path.unlink(missing_ok=True)
 

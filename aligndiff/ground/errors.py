@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -17,8 +18,31 @@ from aligndiff.ground.text import one_line
 BUG = 70  # the exit code of a traceback ("internal software error" among the codes of BSD)
 _MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a whole
 
-# Faults of the machine, not of the program: a traceback would tell the user nothing more.
-_MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# Faults of the machine, not of the program, and what the user can do about each: a traceback would
+# tell nothing more.
+_MAKE_ROOM = "close other programs, start fewer workers, or take smaller batches or images"
+_PERMISSION = "change its permissions"
+_DISK_AWAY = "the disk or its server cannot be reached: see that it is there again"
+_REMEDIES = {
+    errno.ENOSPC: "make space on the disk",
+    errno.EDQUOT: "make space, or have the quota raised",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or use another disk",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: "the disk is mounted for reading only: mount it for writing",
+    errno.EIO: "the disk does not answer as it should: look into the system's log, and mend it",
+    errno.ESTALE: _DISK_AWAY,
+    errno.ENOTCONN: _DISK_AWAY,
+    errno.ENODEV: _DISK_AWAY,
+    errno.ENXIO: _DISK_AWAY,
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "close programs that keep many files open",
+    errno.ENOMEM: _MAKE_ROOM,
+}
+_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
+_FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
+_BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
+_CONTINUE = "then run the same command again, without --overwrite, to continue"
 
 
 class AlignDiffError(Exception):
@@ -70,17 +94,11 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:  # nobody reads our output any more, as after `| head`
         sys.stdout = open(os.devnull, "w")
         code = AlignDiffError.exit_code
-    except OSError as error:
-        if error.errno not in _MACHINE_FAULTS:
+    except Exception as error:
+        problem = _fault_of_the_machine(error)
+        if problem is None:
             traceback.print_exc()
-            sys.exit(BUG)
-        where = f"{error.filename}: " if error.filename else ""
-        reason = os.strerror(error.errno or 0)
-        again = "put that right and run the same command again, without --overwrite, to continue"
-        code = _report([f"{where}{reason}; {again}"], AlignDiffError.exit_code)
-    except Exception:
-        traceback.print_exc()
-        code = BUG
+        code = BUG if problem is None else _report([problem], AlignDiffError.exit_code)
     sys.exit(code)
 
 
@@ -94,6 +112,46 @@ def _heed_sigterm() -> None:
         raise Stopped
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory, a GPU's or the CPU's, did not suffice.
+
+    Torch has a class of its own for CUDA, looked at by name: importing torch takes seconds. Its
+    other allocators raise a plain RuntimeError.
+    """
+    if isinstance(error, RuntimeError):
+        named = type(error).__name__ == "OutOfMemoryError"
+        return named or _NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, MemoryError)
+
+
+def _fault_of_the_machine(error: Exception) -> str | None:
+    """What to tell of an error that no change of the program would prevent; None for a bug.
+
+    A file that is missing in a folder that is there is a bug. Where the folder itself is missing,
+    somebody took it away: scripts check their folders before they begin.
+    """
+    if is_out_of_memory(error):
+        reason = f" ({error})" if str(error) else ""
+        return f"out of memory{reason}: {_MAKE_ROOM}; {_CONTINUE}"
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _FOLDER_GONE and isinstance(error.filename, str):
+        gone = _missing_folder(error.filename)
+        return None if gone is None else f"{gone}: {_BRING_BACK}; {_CONTINUE}"
+    if error.errno not in _REMEDIES:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}; {_CONTINUE}"
+
+
+def _missing_folder(path: str) -> str | None:
+    """The topmost folder on the way to a file that is not there; None when all of them are."""
+    missing, folder = None, os.path.dirname(path)
+    while folder and not os.path.isdir(folder):
+        missing, folder = folder, os.path.dirname(folder)
+    return missing
 
 
 def _report(problems: Sequence[str], code: int) -> int:

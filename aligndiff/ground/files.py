@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
+import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aligndiff.ground.errors import InputError
+from aligndiff.ground.share import is_worker, launched_share
 
 _MOST_JSON_BYTES = 16 * 2**20  # some 60,000 entries, or the losses of a million steps
+_LEFTOVER = re.compile(r"\..+\.\d+(\.[0-9a-f]{8})?\.tmp", re.DOTALL)  # what `atomic_path` makes
+_LEFTOVER_AGE = 60.0  # seconds; a file is written within one
 _FINGERPRINT_LENGTH = 16  # hex digits: 64 bits, no accidental collision among millions of files
 
 
@@ -21,20 +28,52 @@ _FINGERPRINT_LENGTH = 16  # hex digits: 64 bits, no accidental collision among m
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` on success, vanishes on error.
 
-    Folders are made as needed. The file gets the mode that the umask gives, also when the writer
-    creates it with another one (safetensors writes 0600).
+    Its data are on the disk before it becomes `path`: after a power cut a file is whole or is not
+    there. Its folder is made, but none above it: a dataset that was deleted meanwhile, or whose
+    disk is gone, must not come back as half a tree. An OSError names `path`.
+    The file gets the mode that the umask gives, also when the writer creates it with another one
+    (safetensors writes 0600).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The process number alone would not do: machines that share a disk may have it in common.
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(beside, "wb") as file:
+        path.parent.mkdir(exist_ok=True)
+        with open(beside, "xb") as file:
             usual_mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield beside
+        with open(beside, "r+b") as file:
+            os.fsync(file.fileno())
         os.chmod(beside, usual_mode)
         os.replace(beside, path)
+    except OSError as error:
+        if error.filename in (None, str(beside)):  # a full disk is told without a name
+            error.filename = str(path)
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it would hide the error that brought us here
+            beside.unlink(missing_ok=True)
+
+
+def remove_leftovers(files: Iterable[Path]) -> None:
+    """Remove the hidden files that killed runs left in the folders of `files`.
+
+    For a run that nobody else writes beside. Of several processes the first one does it for all,
+    and leaves what is younger than a minute: it may be another one's that is being written. The
+    workers that we start leave it to their parent.
+    """
+    share = launched_share()
+    if is_worker() or (share is not None and not share.is_main):
+        return
+    newest = math.inf if share is None else time.time() - _LEFTOVER_AGE
+    for folder in {path.parent for path in files}:
+        with suppress(FileNotFoundError), os.scandir(folder) as found:
+            for item in found:
+                if not _LEFTOVER.fullmatch(item.name):
+                    continue
+                with suppress(FileNotFoundError):  # another process was just done with it
+                    if item.stat(follow_symlinks=False).st_mtime <= newest:
+                        os.unlink(item.path)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -37,6 +37,7 @@ TEXTS = {
 
 def draw_pairs(category: str, folder: Path) -> None:
     """PAIRS scenes with one object of the example's look, as 1.jpg + 1.png and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(PAIRS):
         seed = FIRST_SEED + 100 * list(EXAMPLES).index(category) + index
         drawn = render(random_scene(seed, category, EXAMPLES[category], alone=True))

@@ -67,6 +67,7 @@ def swept_name(category: str, value: float) -> str:
 def _draw_any_pairs(category: str, folder: Path, seed: int) -> None:
     """PAIRS scenes with one object of a random look, as 1.jpg + 1.png and so on."""
     look = _any_look(seed)
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(PAIRS):
         drawn = render(random_scene(seed + index, category, look, alone=True))
         write_image(folder / f"{index + 1}.jpg", drawn.image)

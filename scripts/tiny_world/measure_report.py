@@ -112,6 +112,7 @@ def markdown(lines: Sequence[Line], circumstances: Circumstances) -> str:
 
 def write_report(folder: Path, findings: Findings, circumstances: Circumstances) -> None:
     """``measure.json`` and ``measure.md``."""
+    folder.mkdir(parents=True, exist_ok=True)
     found = asdict(findings)
     for told, line in zip(found["lines"], findings.lines, strict=True):
         told["holds"] = line.holds

@@ -24,6 +24,12 @@ from aligndiff.data.sample_plan import (
 from aligndiff.ground.errors import InputError
 
 
+@pytest.fixture(autouse=True)
+def dataset(tmp_path: Path) -> None:
+    """Entries are made below a dataset that is there; nobody reads it here."""
+    (tmp_path / "dataset.json").touch()
+
+
 def entry(category: str, text: str) -> TextEntry:
     return TextEntry(type="text", category=category, D_good_dir=category, text=text)
 
@@ -60,7 +66,8 @@ def make(sample: Sample) -> None:
 
 
 def files(root: Path) -> set[str]:
-    return {path.name for path in root.rglob("*") if path.is_file() and path.name != "entry.json"}
+    others = ("entry.json", "dataset.json")
+    return {path.name for path in root.rglob("*") if path.is_file() and path.name not in others}
 
 
 def test_seeds_are_pinned_positive_and_all_different() -> None:

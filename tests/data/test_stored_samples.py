@@ -21,6 +21,7 @@ def bank(dataset_dir: Path) -> PromptBank:
     for entry in (bank.entries[2], bank.entries[0]):
         place = EntryFolder(bank.root, entry)
         made_with = EntryRecord(entry.id, "text", entry.category, "a", "fish", "m", {}, "f")
+        place.make()
         made_with.write(place.entry_json)
         for index in (3, 0):
             record = SampleRecord(index, 7, "refined", "png", "f", "consensus", 0.9, None, "r")

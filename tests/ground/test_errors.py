@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from aligndiff.ground.errors import AlignDiffError, InputError, MissingWeightsError, exit_with
+from aligndiff.ground.errors import (
+    AlignDiffError,
+    InputError,
+    MissingWeightsError,
+    exit_with,
+    is_out_of_memory,
+)
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -45,8 +55,8 @@ def test_errors_survive_pickling() -> None:
         (
             OSError(errno.ENOSPC, "No space left on device", "a.png"),
             1,
-            "error: a.png: No space left on device; put that right and run the same command again,"
-            " without --overwrite, to continue\n",
+            "error: a.png: No space left on device: make space on the disk; then run the same"
+            " command again, without --overwrite, to continue\n",
         ),
     ],
 )
@@ -66,7 +76,76 @@ def test_exit_code_of_main(code: int) -> None:
     assert end.value.code == code
 
 
-@pytest.mark.parametrize("bug", [ValueError("bug"), ConnectionError("bug")])
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EDQUOT, "make space, or have the quota raised"),
+        (errno.EFBIG, "raise the limit on the size of files"),
+        (errno.EACCES, "change its permissions"),
+        (errno.EROFS, "mount it for writing"),
+        (errno.EIO, "look into the system's log"),
+        (errno.ESTALE, "see that it is there again"),
+        (errno.EMFILE, "raise the limit on open files"),
+        (errno.ENOMEM, "close other programs"),
+    ],
+)
+def test_every_fault_of_the_machine_says_what_to_do(
+    number: int, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        exit_with(raising(OSError(number, "", "data/a.png")))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 1 and line.startswith(f"error: data/a.png: {os.strerror(number)}: ")
+    assert advice in line and line.endswith("without --overwrite, to continue")
+
+
+def test_a_folder_that_is_gone_is_told_and_a_file_that_is_missing_is_a_bug(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(path: Path) -> Callable[[], int]:
+        return lambda: len(path.read_bytes())
+
+    (tmp_path / "file").touch()
+    for gone in (tmp_path / "gone", tmp_path / "file"):
+        with pytest.raises(SystemExit) as end:
+            exit_with(read(gone / "deep" / "a.png"))
+        (line,) = capsys.readouterr().err.splitlines()
+        assert end.value.code == 1
+        assert line.startswith(f"error: {gone}: this folder was here and is gone: bring it back")
+    for bug in (tmp_path / "a.png", Path("a.png")):
+        with pytest.raises(SystemExit) as end:
+            exit_with(read(bug))
+        assert end.value.code == 70
+        assert "FileNotFoundError" in capsys.readouterr().err
+
+
+def allocate_with_torch() -> int:
+    return len(torch.empty(2**50, dtype=torch.uint8))
+
+
+def allocate_with_numpy() -> int:
+    return len(np.empty(2**50, np.uint8))
+
+
+def on_a_gpu() -> int:
+    raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("work", [allocate_with_torch, allocate_with_numpy, on_a_gpu])
+def test_out_of_memory_is_known_whoever_says_so(
+    work: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as error:
+        work()
+    assert is_out_of_memory(error.value)
+    with pytest.raises(SystemExit) as end:
+        exit_with(work)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 1 and line.startswith("error: out of memory (")
+    assert "take smaller batches or images" in line
+
+
+@pytest.mark.parametrize("bug", [ValueError("bug"), ConnectionError("bug"), RuntimeError("bug")])
 def test_bugs_keep_their_traceback(bug: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         exit_with(raising(bug))

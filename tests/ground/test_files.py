@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,10 +19,13 @@ from aligndiff.ground.files import (
     fingerprint,
     read_input,
     read_json,
+    remove_leftovers,
     write_bytes,
     write_json,
     write_text,
 )
+
+FileLimit = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -32,11 +39,109 @@ def test_a_file_appears_whole_in_a_new_folder(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.bin"
     with atomic_path(path) as beside:
         assert beside.parent == path.parent
-        assert beside.name == f".file.bin.{os.getpid()}.tmp"
+        assert re.fullmatch(rf"\.file\.bin\.{os.getpid()}\.[0-9a-f]{{8}}\.tmp", beside.name)
         beside.write_bytes(b"half")
         assert not path.exists()
     assert path.read_bytes() == b"half"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_vanished_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        write_text(tmp_path / "gone" / "samples" / "a.json", "{}")
+    assert error.value.filename == str(tmp_path / "gone" / "samples")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_of_one_number_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    """As on two machines with one disk."""
+    path = tmp_path / "file"
+    with atomic_path(path) as first, atomic_path(path) as second:
+        assert first != second
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+    assert path.read_bytes() == b"first"  # the outer one ends last
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_data_are_on_disk_before_the_file_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced, fsync = tmp_path / "file", [], os.fsync
+
+    def watched(number: int) -> None:
+        synced.append((os.fstat(number).st_size, path.exists()))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_bytes(path, b"12345")
+    assert synced == [(5, False)] and path.read_bytes() == b"12345"
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(small_disk: Path) -> None:
+    path = small_disk / "file"
+    write_bytes(path, b"old")
+    with pytest.raises(OSError) as error:
+        write_bytes(path, bytes(2**22))
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_bytes() == b"old" and list(small_disk.iterdir()) == [path]
+
+
+def test_a_file_that_may_not_grow_so_large_is_named(tmp_path: Path, file_limit: FileLimit) -> None:
+    path = tmp_path / "file"
+    with file_limit(1000), pytest.raises(OSError) as error:
+        write_bytes(path, bytes(2000))
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def leftovers(tmp_path: Path) -> list[Path]:
+    """Two folders, each with a file and with what runs left that were killed: now, and long ago."""
+    found = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        for name in ("1.png", ".hidden", ".notes.tmp"):
+            (folder / name).touch()
+        for name, age in ((".1.png.12.0123abcd.tmp", 0), (".1.png.345.tmp", 7200)):
+            path = folder / name
+            path.touch()
+            os.utime(path, (time.time() - age,) * 2)
+            found.append(path)
+    return found
+
+
+def remaining(leftovers: list[Path]) -> list[bool]:
+    files = [path for folder in {p.parent for p in leftovers} for path in folder.iterdir()]
+    assert len([path for path in files if path not in leftovers]) == 6, "nothing else is touched"
+    return [path.exists() for path in leftovers]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path, leftovers: list[Path]) -> None:
+    remove_leftovers([tmp_path / "a" / "x", tmp_path / "a" / "y", tmp_path / "none" / "x"])
+    assert remaining(leftovers) == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("variables", "left"),
+    [
+        (("RANK", "WORLD_SIZE", "0"), [True, False, True, False]),
+        (("RANK", "WORLD_SIZE", "1"), [True] * 4),
+        (("ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "0"), [True] * 4),
+    ],
+)
+def test_what_another_process_may_be_writing_stays(
+    variables: tuple[str, str, str],
+    left: list[bool],
+    tmp_path: Path,
+    leftovers: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rank, world_size, number = variables
+    monkeypatch.setenv(rank, number)
+    monkeypatch.setenv(world_size, "2")
+    remove_leftovers([tmp_path / "a" / "x", tmp_path / "b" / "x"])
+    assert remaining(leftovers) == left
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(root / "dataset.json", {"prompt_dataset": entries})
     for entry in load_prompt_bank(root).entries:
         place = EntryFolder(root, entry)
+        place.make()
         if entry.type == "text":
             add_sample(place, 0, 200, "refined", "consensus")
             continue
