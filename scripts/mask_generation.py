@@ -23,7 +23,7 @@ from aligndiff.data.refinement_plan import (
 from aligndiff.data.refinement_sheet import write_refinement_sheet
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable
+from aligndiff.ground.files import check_writable, remove_leftovers
 from aligndiff.ground.lock import only_run_in
 from aligndiff.ground.share import is_worker
 from aligndiff.models.device import known_precision
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, run, bank = _read(argv)
     with only_run_in(bank.root):
         work = _plan(args, run, bank)
+        remove_leftovers(work.outputs)
         say(f"segmenter checkpoint: {work.chosen}")
         _tell_what_is_left_out(work.units, len(bank.entries))
         # The share is taken of all plans: the others may finish some of theirs while we look.
@@ -78,6 +79,12 @@ class Refining:
     config: RefinementConfig
     chosen: Chosen
     units: list[RefinementPlan]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """One file of each folder that is written into."""
+        sheet = [] if self.run.no_sheet else [sheet_path(self.run.dataset_dir, "3_masks")]
+        return [*(path for plan in self.units for path in plan.place.outputs()), *sheet]
 
     def weight(self, unit: RefinementPlan) -> int:
         return LOOKS * len(unit.samples)
@@ -148,9 +155,9 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Refini
     plans = plan_refinements(bank, config, Path(chosen.location), run.precision)
     if not run.overwrite:
         check_settings(plans)
-    sheet = [] if run.no_sheet else [sheet_path(bank.root, "3_masks")]
-    check_writable([*(path for plan in plans for path in plan.place.outputs()), *sheet])
-    return Refining(run, config, chosen, plans)
+    work = Refining(run, config, chosen, plans)
+    check_writable(work.outputs)
+    return work
 
 
 def _tell_what_is_left_out(plans: Sequence[RefinementPlan], entries: int) -> None:

@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aligndiff.data.layout import EMBEDDING, INVERSION_RECORD, LOSS_PLOT, embedding_dir
+from aligndiff.data.layout import (
+    EMBEDDING,
+    FAILURE,
+    INVERSION_RECORD,
+    LOSS_PLOT,
+    embedding_dir,
+)
 from aligndiff.data.prompt_bank import PLACEHOLDER, EmbeddingEntry
-from aligndiff.data.records import describe_changes
+from aligndiff.data.records import FailureRecord, describe_changes
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json
@@ -74,6 +80,11 @@ class Job:
         return self.folder / EMBEDDING
 
     @property
+    def failure(self) -> Path:
+        """Why it could not be learned, or nothing drawn with it; only as long as that is so."""
+        return self.folder / FAILURE
+
+    @property
     def bg_lambda(self) -> float:
         """The background weight that this embedding is learned with."""
         return float(self.settings["bg_lambda"])
@@ -85,7 +96,7 @@ class Job:
 
     def outputs(self) -> list[Path]:
         """What learning writes, and one file of the samples drawn from it."""
-        names = (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, f"{SAMPLES}/sample_0.png")
+        names = (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE, f"{SAMPLES}/sample_0.png")
         return [self.folder / name for name in names]
 
     def adoptable(self) -> Path | None:
@@ -133,9 +144,23 @@ def prepare(jobs: Sequence[Job], overwrite: bool) -> list[Job]:
     return adopted
 
 
+def make_folder(job: Job) -> None:
+    """Make the embedding's folder, below that of the support pairs, which must be there."""
+    for folder in (job.folder.parent, job.folder):
+        if folder != job.support_dir:  # if that is gone, so is the dataset
+            folder.mkdir(exist_ok=True)
+
+
+def note_failure(job: Job, reason: str) -> str:
+    """Write down why a job failed; returns the reason, and where it is noted."""
+    make_folder(job)
+    FailureRecord(1, reason).write(job.failure)
+    return f"{reason}; noted in {job.failure}"
+
+
 def clear(folder: Path) -> None:
     """Remove an embedding and all that goes with it, the embedding first; sweep folders stay."""
-    for name in (EMBEDDING, INVERSION_RECORD, LOSS_PLOT):
+    for name in (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / SAMPLES, ignore_errors=True)
 
@@ -159,9 +184,8 @@ def final_loss(job: Job) -> float | None:
 def adopt(source: Path, target: Path) -> None:
     """Copy an embedding with all that goes with it, itself last: half a copy is none."""
     clear(target)
-    if (source / SAMPLES).is_dir():
-        shutil.copytree(source / SAMPLES, target / SAMPLES)
-    for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
+    samples = sorted(f"{SAMPLES}/{path.name}" for path in (source / SAMPLES).glob("sample*"))
+    for name in (INVERSION_RECORD, LOSS_PLOT, *samples, EMBEDDING):
         if (source / name).exists():
             with atomic_path(target / name) as temporary:
                 shutil.copyfile(source / name, temporary)

@@ -1,4 +1,4 @@
-"""The records that flow between the steps: one per entry, one per sample."""
+"""The records that flow between the steps: one per entry, one per sample, one per failure."""
 
 from __future__ import annotations
 
@@ -114,6 +114,24 @@ class SampleRecord(_Record):
     def __post_init__(self) -> None:
         if self.image_format not in IMAGE_FORMATS:  # it becomes a part of a path
             raise ValueError(f"image_format {self.image_format!r} is unknown")
+
+
+@dataclass(frozen=True)
+class FailureRecord(_Record):
+    """Why something could not be made: `failures/image_<index>.json`, `failure.json`.
+
+    It marks nothing: what failed is tried again by the next run, and the record goes when it
+    succeeds.
+
+    Attributes:
+        step: 1 for an embedding, 2 or 3 for a sample.
+        reason: in words, one line.
+        index: the sample's number within its entry; None for an embedding.
+    """
+
+    step: Literal[1, 2, 3]
+    reason: str
+    index: int | None = None
 
 
 def is_made(path: str | Path, fingerprint: str) -> bool:

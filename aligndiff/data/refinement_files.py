@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from aligndiff.data.images import (
     resize_mask,
     write_mask,
 )
-from aligndiff.data.records import MaskSource, SampleRecord
+from aligndiff.data.records import FailureRecord, MaskSource, SampleRecord
 from aligndiff.data.refinement_plan import RefinementPlan
 from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.errors import InputError
@@ -110,6 +111,13 @@ def write_rejection(
     _write_done(plan, record)
 
 
+def write_failure(plan: RefinementPlan, sample: SampleRecord, reason: str) -> Path:
+    """Note why a sample has no verdict, beside its record, which stays as it is."""
+    path = plan.place.failure_path(sample.index)
+    FailureRecord(3, reason, sample.index).write(path)
+    return path
+
+
 def _longest_side(plan: RefinementPlan) -> int | None:
     """The longer side of the first synthetic image that can be read, in pixels."""
     for sample in plan.samples:
@@ -121,6 +129,7 @@ def _longest_side(plan: RefinementPlan) -> int | None:
 
 
 def _write_done(plan: RefinementPlan, record: SampleRecord) -> None:
+    plan.place.failure_path(record.index).unlink(missing_ok=True)
     replace(record, refinement=plan.fingerprint).write(plan.place.record_path(record.index))
 
 

@@ -1,18 +1,23 @@
-"""Where to compute and in which number format."""
+"""Where to compute, in which number format, and what to do when the memory is full."""
 
 from __future__ import annotations
 
+import gc
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from aligndiff.ground.errors import InputError
+from aligndiff.ground.console import warn
+from aligndiff.ground.errors import InputError, is_out_of_memory
 from aligndiff.ground.launch import visible_gpus
 from aligndiff.ground.share import launched_share
 
 if TYPE_CHECKING:
     import torch
+
+Result = TypeVar("Result")
 
 # A process of ours, of torchrun and of Slurm knows its place on the machine by one of these.
 LOCAL_RANK_VARIABLES = ("ALIGNDIFF_RANK", "LOCAL_RANK", "SLURM_LOCALID")
@@ -106,6 +111,28 @@ def free_memory(device: torch.device) -> int | None:
     available = _available_memory() if device.type == "cpu" else None
     share = launched_share()
     return available if available is None or share is None else available // share.world_size
+
+
+def unless_out_of_memory(work: Callable[[], Result]) -> Result | None:
+    """What `work` returns; None when the memory did not suffice, and then what it held is free."""
+    import torch
+
+    try:
+        return work()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here is the error gone, and with it the frames that held the tensors.
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    return None
+
+
+def halved(size: int, things: str) -> int:
+    """Half of a batch that did not fit in the memory, told in one line."""
+    warn(f"note: out of memory with {size} {things} at once, going on with {size // 2}")
+    return size // 2
 
 
 def _available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:

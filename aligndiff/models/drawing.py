@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from aligndiff.data.prompt_bank import placeholder_tokens
-from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.errors import InputError
 from aligndiff.models.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
 from aligndiff.models.diffusion import (
     add_placeholders,
@@ -104,25 +104,19 @@ def draw(
     recorder = AttentionRecorder(
         pipe.unet, prompt.columns, samples=count, grid=(height // scale, width // scale)
     )
-    try:
-        with recorder:
-            images = pipe(
-                prompt_embeds=prompt.conditional.expand(count, -1, -1),
-                negative_prompt_embeds=prompt.unconditional.expand(count, -1, -1),
-                latents=initial_noise(pipe, generators, settings.size),
-                generator=generators,  # for schedulers that add noise on their way
-                num_inference_steps=settings.num_inference_steps,
-                guidance_scale=settings.guidance_scale,
-                height=height,
-                width=width,
-                output_type="pt",
-            ).images
-        heatmaps = fuse_heatmap(recorder.maps(), settings.size)
-    except torch.OutOfMemoryError as error:
-        raise AlignDiffError(
-            f"out of memory while drawing {count} images of {height} x {width} px at once: "
-            "use a smaller --batch_size"
-        ) from error
+    with recorder:
+        images = pipe(
+            prompt_embeds=prompt.conditional.expand(count, -1, -1),
+            negative_prompt_embeds=prompt.unconditional.expand(count, -1, -1),
+            latents=initial_noise(pipe, generators, settings.size),
+            generator=generators,  # for schedulers that add noise on their way
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            height=height,
+            width=width,
+            output_type="pt",
+        ).images
+    heatmaps = fuse_heatmap(recorder.maps(), settings.size)
     return _to_drawings(images.float(), heatmaps)
 
 

@@ -7,7 +7,7 @@ then only samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,6 +120,13 @@ class Batch:
     timesteps: torch.Tensor
     foreground: torch.Tensor
     background: torch.Tensor
+
+    def split(self, size: int) -> list[Batch]:
+        """The same views in batches of at most `size`."""
+        if size >= len(self.noisy):
+            return [self]
+        tensors = [getattr(self, item.name).split(size) for item in fields(self)]
+        return [Batch(*parts) for parts in zip(*tensors, strict=True)]
 
 
 def training_batches(

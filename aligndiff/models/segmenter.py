@@ -6,9 +6,11 @@ mask it becomes support itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aligndiff.data.images import BACKGROUND, OBJECT, resize_image
-from aligndiff.models.device import free_memory
+from aligndiff.models.device import free_memory, halved, unless_out_of_memory
 from aligndiff.models.ssp import (
     SSP,
     fold_batch_norm,
@@ -29,8 +31,6 @@ from aligndiff.models.ssp import (
 
 FEATURES_AT_MOST = 4 * 2**30  # bytes: 256 images of 512 px in float32 by the published networks
 FEATURES_SHARE = 4  # and no more than this part of the free memory: a quarter
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,21 @@ class SSPSegmenter:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
-        """See `Segmenter`. Consecutive images of one size go through the network together."""
+        """See `Segmenter`. Consecutive images of one size go through the network together.
+
+        Where the memory does not suffice, fewer at once from then on; for one alone that is raised.
+        """
         encoded: list[Encoded] = []
-        for batch in _runs(images, lambda image: image.shape, self.batch_size):
-            sized = image_tensor(np.stack([self._resized(image) for image in batch]), self.device)
-            features = self.network.backbone(
-                sized.to(self.dtype, memory_format=torch.channels_last)
-            )
-            h, w, _ = batch[0].shape
-            # A copy each: one image that is kept must not keep its whole batch.
-            encoded += [Encoded(feature.clone(), (h, w)) for feature in features]
+        while len(encoded) < len(images):
+            batch = _of_one_size(images[len(encoded) : len(encoded) + self.batch_size])
+            if len(batch) == 1:
+                encoded += self._encode_batch(batch)
+                continue
+            found = unless_out_of_memory(partial(self._encode_batch, batch))
+            if found is None:
+                self.batch_size = halved(len(batch), "images")
+            else:
+                encoded += found
         return encoded
 
     @torch.inference_mode()
@@ -158,6 +163,14 @@ class SSPSegmenter:
         answer: NDArray[np.float32] = probability[0].cpu().numpy()
         return answer
 
+    def _encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+        """Images of one size, in one pass."""
+        sized = image_tensor(np.stack([self._resized(image) for image in images]), self.device)
+        features = self.network.backbone(sized.to(self.dtype, memory_format=torch.channels_last))
+        h, w, _ = images[0].shape
+        # A copy each: one image that is kept must not keep its whole batch.
+        return [Encoded(feature.clone(), (h, w)) for feature in features]
+
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         h, w, _ = image.shape
         size = _fit((h, w), self.input_side)
@@ -178,6 +191,11 @@ def _fit(size: tuple[int, int], side: int | None) -> tuple[int, int]:
     return h, w
 
 
+def _of_one_size(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The first images, as many as have the size of the very first."""
+    return list(itertools.takewhile(lambda image: image.shape == images[0].shape, images))
+
+
 def _weighted_mean(rows: Sequence[Tensor | None], weights: Sequence[float]) -> Tensor | None:
     """Mean, (c,), of the rows that are there; None without any."""
     present = [(row, weight) for row, weight in zip(rows, weights, strict=True) if row is not None]
@@ -186,15 +204,3 @@ def _weighted_mean(rows: Sequence[Tensor | None], weights: Sequence[float]) -> T
     stacked = torch.stack([row for row, _ in present])
     shares = stacked.new_tensor([weight for _, weight in present])
     return shares @ stacked / shares.sum()
-
-
-def _runs(items: Iterable[T], key: Callable[[T], Hashable], limit: int) -> Iterator[list[T]]:
-    """Consecutive items with equal `key`, at most `limit` at a time, in order."""
-    run: list[T] = []
-    for item in items:
-        if run and (len(run) == limit or key(item) != key(run[0])):
-            yield run
-            run = []
-        run.append(item)
-    if run:
-        yield run

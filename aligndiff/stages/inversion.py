@@ -11,18 +11,19 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.data.images import write_image
 from aligndiff.data.layout import LOSS_PLOT
-from aligndiff.data.learned import InversionRecord, Job, clear
+from aligndiff.data.learned import InversionRecord, Job, clear, make_folder, note_failure
 from aligndiff.data.plot import loss_plot
 from aligndiff.data.prompt_bank import placeholder_tokens
 from aligndiff.data.sample_plan import sample_seed
 from aligndiff.data.support import load_support
 from aligndiff.ground.console import Advance
-from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.errors import AlignDiffError, InputError, is_out_of_memory
 from aligndiff.ground.limits import MOST_IN_A_BATCH, MOST_VECTORS
 
 # torch and diffusers are imported where they are used: the script reads its options from this file,
@@ -30,14 +31,17 @@ from aligndiff.ground.limits import MOST_IN_A_BATCH, MOST_VECTORS
 if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from torch import Tensor
+    from torch.amp import GradScaler
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
-    from aligndiff.models.latents import SupportLatents
+    from aligndiff.models.latents import Batch, SupportLatents
 
 # Losses stay on the device; every so many steps a mean comes over, for the bar and to stop on NaN.
 STEPS_BETWEEN_CHECKS = 10
 FLOAT16_LOSS_SCALE = 1024.0
+NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --resolution"
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ def learn_rows(
     """Minimise Eq. 3 over the placeholder's rows, the only leaf; `prompt` spells its tokens out.
 
     Returns the rows, float32 (vectors, d) on the CPU, and the loss of every optimizer step. All
-    draws come from the CPU `generator`. Raises AlignDiffError when the loss is not finite.
+    draws come from the CPU `generator`. A step that does not fit in the memory is taken again with
+    fewer views at once: the same step to rounding. Raises AlignDiffError when the loss is not
+    finite.
     """
     import torch
     from diffusers import DDPMScheduler
@@ -128,7 +134,6 @@ def learn_rows(
     from aligndiff.models.diffusion import add_placeholders, encode_prompt, trainable_rows
     from aligndiff.models.initializer import initial_rows
     from aligndiff.models.latents import training_batches
-    from aligndiff.models.masked_loss import batch_loss
 
     ids = add_placeholders(pipe, config.vectors)
     rows = initial_rows(pipe, config.initializer, config.vectors).requires_grad_()
@@ -142,23 +147,61 @@ def learn_rows(
         support, schedule, steps * accumulation, config.inversion_train_bs, generator
     )
     losses = torch.zeros(steps, device=rows.device)
+    passes = _Passes(pipe.unet, bg_lambda, scaler, config.inversion_train_bs)
     with trainable_rows(pipe.text_encoder, ids, rows), _checkpointing(pipe.unet, config):
         for step in range(steps):
-            text = encode_prompt(pipe, prompt)
             # The rows are the same in every pass of a step: one way through the text encoder, and
             # one way back with the sum of what the passes say.
-            states = text.detach().requires_grad_()
-            for batch in itertools.islice(batches, accumulation):
-                loss = batch_loss(pipe.unet, batch, states, bg_lambda) / accumulation
-                scaler.scale(loss).backward()
-                losses[step] += loss.detach()
-            text.backward(states.grad)
+            text = encode_prompt(pipe, prompt)
+            said, losses[step] = passes.take(list(itertools.islice(batches, accumulation)), text)
+            text.backward(said)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
             cosine.step()
             advance(1, status=_checked_loss(losses, step))
     return rows.detach().cpu(), [round(loss, 6) for loss in losses.tolist()]
+
+
+@dataclass
+class _Passes:
+    """The passes of an optimizer step through the UNet: at most `views` support views in one."""
+
+    unet: UNet2DConditionModel
+    bg_lambda: float
+    scaler: GradScaler
+    views: int
+
+    def take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the mean loss of a step's batches: its gradient by `text` (1, 77, d), scaled; itself.
+
+        Where the memory does not suffice all of it is taken again, with half as many views at once
+        from then on. With one alone that is raised.
+        """
+        from aligndiff.models.device import halved, unless_out_of_memory
+
+        while self.views > 1:
+            found = unless_out_of_memory(partial(self._take, batches, text))
+            if found is not None:
+                return found
+            self.views = halved(self.views, "views")
+        return self._take(batches, text)
+
+    def _take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        from aligndiff.models.masked_loss import batch_loss
+
+        states = text.detach().requires_grad_()
+        total = torch.zeros((), device=text.device)
+        for batch in batches:
+            for part in batch.split(self.views):
+                weight = len(part.noisy) / len(batch.noisy)
+                loss = batch_loss(self.unet, part, states, self.bg_lambda) * weight / len(batches)
+                self.scaler.scale(loss).backward()
+                total += loss.detach()
+        assert states.grad is not None
+        return states.grad, total
 
 
 def _optimizer(rows: torch.Tensor, config: InversionConfig) -> tuple[AdamW, LambdaLR]:
@@ -178,11 +221,9 @@ def learn_object(
 ) -> dict[Path, str]:
     """Learn every embedding of one object that is not there yet: the jobs of `plan_jobs`.
 
-    The support pairs are encoded once for all of them. A job that fails leaves nothing behind and
-    does not stop the next. Returns why, by the job's folder.
+    The support pairs are encoded once for all of them. A job that fails leaves only its reason
+    behind and does not stop the next. Returns why, by the job's folder.
     """
-    import torch
-
     from aligndiff.models.diffusion import image_size
     from aligndiff.models.latents import encode_support
 
@@ -196,10 +237,12 @@ def learn_object(
                 size = config.resolution or image_size(pipe)
                 support = encode_support(pipe.vae, load_support(job.support_dir), size)
             _learn_job(pipe, job, support, config, advance)
-        except torch.OutOfMemoryError:
-            failed[job.folder] = "out of GPU memory: try a smaller --inversion_train_bs"
         except AlignDiffError as error:
-            failed[job.folder] = str(error)
+            failed[job.folder] = note_failure(job, "; ".join(error.problems))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed[job.folder] = note_failure(job, NO_MEMORY)
     return failed
 
 
@@ -224,6 +267,7 @@ def _learn_job(
         advance(count, status=f"{job.entry.category}: {status}" if status else "")
 
     rows, losses = learn_rows(pipe, prompt, support, config, job.bg_lambda, generator, shown)
+    make_folder(job)
     clear(job.folder)
     ran_on = f"{pipe.device.type} {pipe.unet.dtype}".replace("torch.", "")
     InversionRecord(job.settings, ran_on, tuple(losses)).write(job.folder)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aligndiff.data.images import Uint8, read_image, write_image
-from aligndiff.data.learned import SAMPLES, Job, read_record
+from aligndiff.data.learned import SAMPLES, Job, note_failure, read_record
 from aligndiff.data.plot import loss_plot
 from aligndiff.data.sample_plan import sample_seed
 from aligndiff.data.sheet import grid, overlay_mask, write_sheet
 from aligndiff.data.support import load_support
-from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.errors import AlignDiffError, InputError, is_out_of_memory
 from aligndiff.ground.files import file_fingerprint, read_json, write_json
 from aligndiff.ground.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN_PAIRS = 3
 # px of a tile's side: enough to judge a texture.
 TILE = 192
+NO_MEMORY = "out of memory while drawing: try a smaller --sheet_samples"
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,18 @@ def draw_missing(
     pipe: StableDiffusionPipeline, jobs: Sequence[Job], config: SheetConfig
 ) -> dict[Path, str]:
     """Draw the images that learned embeddings lack; returns why one failed, by the job's folder."""
-    import torch
-
     failed: dict[Path, str] = {}
     for job in jobs:
         if not job.is_learned or has_samples(job, config):
             continue
         try:
             draw_samples(pipe, job, config)
-        except torch.OutOfMemoryError:
-            failed[job.folder] = "out of GPU memory while drawing: try a smaller --sheet_samples"
         except AlignDiffError as error:
-            failed[job.folder] = str(error)
+            failed[job.folder] = note_failure(job, "; ".join(error.problems))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed[job.folder] = note_failure(job, NO_MEMORY)
     return failed
 
 
@@ -114,6 +115,7 @@ def draw_samples(pipe: StableDiffusionPipeline, job: Job, config: SheetConfig) -
     ).images
     for index, image in enumerate(images):
         write_image(_sample_path(job, index), (np.nan_to_num(image) * 255).round().astype("uint8"))
+    job.failure.unlink(missing_ok=True)
     write_json(_marker(job), _drawn_from(job, config))
 
 

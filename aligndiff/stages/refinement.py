@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from aligndiff.data.refinement_files import (
     Query,
     queries_of,
     support_of,
+    write_failure,
     write_mask_and_record,
     write_rejection,
 )
@@ -39,6 +41,7 @@ Uint8 = NDArray[np.uint8]
 T = TypeVar("T")
 
 BLACK_LEVEL = 8  # grey level of 255; JPEG does not keep a black image at exactly 0
+NO_MEMORY = "out of memory with this image alone"
 LOOKS = 2  # how often an image is segmented at most: what the progress bar counts
 OUTCOME_WORDS = {
     "consensus": "agreed",
@@ -100,7 +103,8 @@ def refine_entry(
     """Refine one entry and write its masks and records; returns how many samples failed.
 
     `begin(plan)` comes first. Each sample's mask is written before its record. `advance` is moved
-    on by two for each sample. A sample whose files cannot be read is reported, stays unrefined.
+    on by two for each sample. A sample whose files cannot be read, or that is too much for the
+    memory, is reported with its reason and stays unrefined.
     """
     samples = {sample.index: sample for sample in plan.samples}
     uncertain: set[int] = set()
@@ -150,10 +154,32 @@ def _first_pass(
     for batch in _batches(loaded, config.batch_size):
         yield from ((query, None, found) for query, found in batch if isinstance(found, Verdict))
         looks = [(query, found) for query, found in batch if isinstance(found, _Look)]
-        encoded = segmenter.encode([look.image for _, look in looks])
+        encoded = _encode(segmenter, [look.image for _, look in looks])
         for (query, look), seen in zip(looks, encoded, strict=True):
-            probability = segmenter.segment(seen)
-            yield query, seen, first_verdict(query.index, probability, look.heatmap, config)
+            probability = _segment(segmenter, seen)
+            if probability is None:
+                yield query, None, Verdict(query.index, "failed", reason=NO_MEMORY)
+            else:
+                yield query, seen, first_verdict(query.index, probability, look.heatmap, config)
+
+
+def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
+    """What the segmenter sees in each image; None where one alone is too much for the memory."""
+    from aligndiff.models.device import unless_out_of_memory
+
+    together = unless_out_of_memory(partial(segmenter.encode, images))
+    if together is not None:
+        return [*together]
+    alone = [unless_out_of_memory(partial(segmenter.encode, [image])) for image in images]
+    return [None if found is None else found[0] for found in alone]
+
+
+def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float32] | None:
+    from aligndiff.models.device import unless_out_of_memory
+
+    if encoded is None:
+        return None
+    return unless_out_of_memory(partial(segmenter.segment, encoded))
 
 
 def _load(query: Query) -> _Look | Verdict:
@@ -173,14 +199,17 @@ def _second_pass(
     loaded = mapped_ahead(_load_again, uncertain, config.batch_size)
     for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
         images = [found for _, found in batch if isinstance(found, np.ndarray)]
-        again = iter(segmenter.encode(images))
+        again = iter(_encode(segmenter, images))
         for seen, found in batch:
             if isinstance(found, Verdict):
                 yield found
                 continue
             encoded = next(again) if seen.encoded is None else seen.encoded
-            probability = segmenter.segment(encoded)
-            yield second_verdict(seen.query.index, probability, seen.iou, config)
+            probability = _segment(segmenter, encoded)
+            if probability is None:
+                yield Verdict(seen.query.index, "failed", reason=NO_MEMORY)
+            else:
+                yield second_verdict(seen.query.index, probability, seen.iou, config)
 
 
 def _load_again(seen: _Seen) -> Uint8 | Verdict | None:
@@ -210,11 +239,12 @@ def _failure(query: Query, error: InputError) -> Verdict:
 
 
 def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
-    """Write what the last verdict on a sample says; a failure is told, and leaves no trace."""
+    """Write what the last verdict on a sample says; a failure is told as well."""
     if verdict.outcome == "failed":
+        noted = write_failure(plan, sample, verdict.reason or "")
         warn(
-            f"failed: {plan.entry.id} image {sample.index}: {verdict.reason}; to draw it again, "
-            f"remove {plan.place.record_path(sample.index)} and repeat step 2"
+            f"failed: {plan.entry.id} image {sample.index}: {verdict.reason}; noted in {noted}; to "
+            f"draw it again, remove {plan.place.record_path(sample.index)} and repeat step 2"
         )
     elif verdict.outcome == "rejected":
         write_rejection(plan, sample, verdict.reason or "", verdict.iou)

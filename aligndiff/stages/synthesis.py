@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aligndiff.data.images import write_grey, write_image
+from aligndiff.data.records import FailureRecord
 from aligndiff.data.sample_plan import EntryPlan, Sample, discard_sample, new_record
 from aligndiff.ground.console import Advance, progress, warn
 from aligndiff.ground.threads import mapped_ahead
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from aligndiff.models.drawing import Drawing, DrawingSettings, EncodedPrompt
 
 WRITERS = 2  # threads that encode and write images
+NO_NUMBERS = "the model gave not-a-number (try --precision float32)"
+NO_MEMORY = "out of memory with this image alone (try a smaller --size, or --precision bfloat16)"
 
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """What a run did: how many samples it made, and those for which the model gave no numbers."""
+    """What a run did: how many samples it made, and those that failed."""
 
     made: int
     failed: tuple[Sample, ...]
@@ -37,8 +40,9 @@ def synthesize(
 ) -> SynthesisReport:
     """Draw all `samples`, in batches of one entry, and write them while the next ones are drawn.
 
-    A sample's files are its image, its heatmap and, last, its record; each appears whole. A sample
-    for which the model gives not-a-number is left out, and the run goes on.
+    A sample's files are its image, its heatmap and, last, its record; each appears whole. Of a
+    sample for which the model gives not-a-number the reason is written instead, and the run goes
+    on. Where the memory does not suffice, the batches become smaller.
     """
     from aligndiff.models.drawing import DrawingSettings, drawing_size
     from aligndiff.models.schedulers import scheduled
@@ -51,18 +55,17 @@ def synthesize(
     failed: list[Sample] = []
     done: Counter[str] = Counter()
 
-    def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing]]:
+    def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing | str]]:
         # A compiled UNet keeps its shapes: its last batch is as large as the others.
         fill = config.compile
-        for batch, drawings in _draw_all(pipe, samples, batch_size, fill, settings):
+        for batch, outcomes in _draw_all(pipe, samples, batch_size, fill, settings):
             done[batch[0].plan.entry.category] += len(batch)
             advance(len(batch), status=_class_counts(samples, done))
-            for sample, drawing in zip(batch, drawings, strict=True):
-                if drawing is None:
+            for sample, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, str):
                     failed.append(sample)
-                    warn(_failure(sample))
-                else:
-                    yield sample, drawing
+                    warn(_failure(sample, outcome))
+                yield sample, outcome
 
     with (
         progress("drawing", len(samples)) as advance,
@@ -81,21 +84,31 @@ def _draw_all(
     batch_size: int,
     fill: bool,
     settings: DrawingSettings,
-) -> Iterator[tuple[list[Sample], list[Drawing | None]]]:
-    """Batches of one entry, drawn; each entry's prompt is encoded once.
+) -> Iterator[tuple[list[Sample], list[Drawing | str]]]:
+    """Batches of one entry, drawn, or why not; each entry's prompt is encoded once.
 
-    With `fill` a batch that is too small is drawn as a full one, and what is too much is dropped.
+    With `fill` a batch that is too small is drawn as a full one, and what is too much is dropped. A
+    batch that does not fit in the memory is drawn again as smaller ones, and so are all after it.
     """
+    from aligndiff.models.device import halved, unless_out_of_memory
     from aligndiff.models.drawing import draw
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
         prompt = _encode(pipe, plan)
         queue = list(group)
-        for start in range(0, len(queue), batch_size):
-            batch = queue[start : start + batch_size]
+        while queue:
+            batch = queue[:batch_size]
             seeds = [sample.seed for sample in batch]
-            spare = batch_size - len(batch) if fill else 0
-            yield batch, draw(pipe, prompt, seeds + seeds[-1:] * spare, settings)[: len(batch)]
+            seeds += seeds[-1:] * (batch_size - len(batch) if fill else 0)
+            drawings = unless_out_of_memory(partial(draw, pipe, prompt, seeds, settings))
+            if drawings is None and len(seeds) > 1:
+                batch_size = halved(len(seeds), "images")
+                continue
+            del queue[: len(batch)]
+            if drawings is None:
+                yield batch, [NO_MEMORY]
+            else:
+                yield batch, [drawing or NO_NUMBERS for drawing in drawings[: len(batch)]]
 
 
 def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
@@ -106,11 +119,14 @@ def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
     return encode_entry(pipe, plan.entry, rows)
 
 
-def _write(made: tuple[Sample, Drawing], image_format: str) -> None:
-    sample, drawing = made
+def _write(outcome: tuple[Sample, Drawing | str], image_format: str) -> None:
+    sample, drawing = outcome
     place, index = sample.plan.place, sample.index
     # A mask of step 3 that may still lie there belongs to another image.
     discard_sample(place, index)
+    if isinstance(drawing, str):
+        FailureRecord(2, drawing, index).write(place.failure_path(index))
+        return
     write_image(place.image_path(index, image_format), drawing.image)
     write_grey(place.heatmap_path(index), drawing.heatmap)
     new_record(sample, image_format).write(place.record_path(index))
@@ -122,8 +138,6 @@ def _class_counts(samples: Sequence[Sample], done: Counter[str]) -> str:
     return ", ".join(f"{name} {count}/{totals[name]}" for name, count in done.items())
 
 
-def _failure(sample: Sample) -> str:
-    return (
-        f"failed: {sample.plan.entry.id} image {sample.index}: the model gave not-a-number, "
-        "nothing written (try --precision float32)"
-    )
+def _failure(sample: Sample, reason: str) -> str:
+    entry, noted = sample.plan.entry, sample.plan.place.failure_path(sample.index)
+    return f"failed: {entry.id} image {sample.index}: {reason}; noted in {noted}"

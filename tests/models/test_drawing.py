@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, StableDiffusionPipeline
 
 from aligndiff.data.prompt_bank import EmbeddingEntry, TextEntry
-from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.errors import InputError
 from aligndiff.models.attention import AttentionRecorder
 from aligndiff.models.diffusion import load_pipeline
 from aligndiff.models.drawing import (
@@ -136,15 +136,6 @@ def test_a_sample_of_nan_is_none_and_the_others_are_as_ever(pipe: StableDiffusio
     assert second is None and first is not None and third is not None
     assert np.array_equal(first.image, good[0].image)
     assert np.array_equal(third.heatmap, good[2].heatmap)
-
-
-def test_out_of_memory_says_what_to_do(pipe: StableDiffusionPipeline) -> None:
-    def burst(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    pipe.unet.register_forward_hook(burst)
-    with pytest.raises(AlignDiffError, match="drawing 2 images of 64 x 64 px .* --batch_size"):
-        draw(pipe, encode_entry(pipe, TEXT), [1, 2], SETTINGS)
 
 
 def test_drawing_size(pipe: StableDiffusionPipeline) -> None:

@@ -87,6 +87,27 @@ def test_supports_of_different_sizes_are_encoded_on_their_own(network, weights):
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
+def test_out_of_memory_halves_the_batch_for_good(network, memory_for, capsys):
+    images = [random_image(seed) for seed in range(5)] + [random_image(9, 40, 56)]
+    wanted = SSPSegmenter(network, batch_size=2).encode(images)
+    segmenter = SSPSegmenter(network, batch_size=8)
+    layer = segmenter.network.layer0
+    sizes = []
+    layer.register_forward_hook(lambda _layer, args, _out: sizes.append(len(args[0])))
+    limit = memory_for(layer, 2)
+    for encoded in (segmenter.encode(images), segmenter.encode(images)):
+        for one, other in zip(encoded, wanted, strict=True):
+            assert torch.equal(one.features, other.features) and one.size == other.size
+    assert sizes == [2, 2, 1, 1] * 2
+    assert capsys.readouterr().err.splitlines() == [
+        "note: out of memory with 5 images at once, going on with 2"
+    ]
+    limit.remove()
+    memory_for(layer, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        segmenter.encode(images)
+
+
 def test_weights_count_by_their_ratio_and_one_each(network):
     segmenter, image = SSPSegmenter(network), random_image(9)
     support = pooled(segmenter, [random_pair(1), random_pair(2)])

@@ -141,7 +141,8 @@ def test_a_failed_object_stops_no_other(
     out, err = capsys.readouterr()
     assert states(out) == ["failed", "learned"]
     assert f"failed: {dataset_dir / FISH}: the loss is not a number any more" in err
-    assert not (dataset_dir / FISH).exists() and (dataset_dir / BIRD / "inversion.json").exists()
+    assert [path.name for path in (dataset_dir / FISH).iterdir()] == ["failure.json"]
+    assert (dataset_dir / BIRD / "inversion.json").exists()
 
 
 def test_input_errors_come_before_the_model(

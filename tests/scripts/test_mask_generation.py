@@ -43,6 +43,7 @@ def synthesized(dataset_dir: Path) -> Path:
     bank = load_prompt_bank(dataset_dir)
     for number, entry in enumerate(bank.entries):
         place = EntryFolder(bank.root, entry)
+        place.make()
         EntryRecord(entry.id, entry.type, entry.category, "", "", "", {}, "made").write(
             place.entry_json
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from aligndiff.data.layout import embedding_file
 from aligndiff.data.learned import Job, check_jobs, plan_jobs, prepare, read_record
 from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.records import FailureRecord
 from aligndiff.data.support import load_support
 from aligndiff.ground.errors import AlignDiffError, InputError
 from aligndiff.models.diffusion import add_placeholders, load_embedding, load_pipeline
-from aligndiff.models.initializer import initializer_id
+from aligndiff.models.initializer import initial_rows, initializer_id
 from aligndiff.models.latents import (
     SupportLatents,
     encode_support,
@@ -25,11 +27,8 @@ from aligndiff.models.latents import (
 )
 from aligndiff.models.masked_loss import batch_loss
 from aligndiff.models.weights import Chosen
-from aligndiff.stages.inversion import (
-    InversionConfig,
-    learn_object,
-    learn_rows,
-)
+from aligndiff.stages.inversion import NO_MEMORY, InversionConfig, learn_object, learn_rows
+from aligndiff.stages.inversion_sheet import SheetConfig, draw_missing
 
 PROMPT = "a photo of a <fss-token> fish"
 SHORT = InversionConfig(inversion_steps=3, inversion_train_bs=2, gradient_accumulation=2)
@@ -147,6 +146,65 @@ def test_checkpointing_changes_no_result(
     saved, _ = learn(pipe, support, replace(config, gradient_checkpointing=True))
     assert torch.allclose(plain, saved, atol=1e-6)
     assert not pipe.unet.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("fits_until", [0, 1, 3])
+def test_out_of_memory_takes_fewer_views_at_once_and_the_same_steps(
+    pipe: StableDiffusionPipeline,
+    support: SupportLatents,
+    capsys: pytest.CaptureFixture[str],
+    memory_for: Any,
+    fits_until: int,
+) -> None:
+    """Also when it comes in the middle of a step, whose first pass has been taken already."""
+    config = replace(SHORT, inversion_train_bs=3)
+    rows, losses = learn(pipe, support, config)
+    calls, sizes = itertools.count(), []
+    pipe.unet.register_forward_hook(lambda _unet, args, _out: sizes.append(len(args[0])))
+    memory_for(pipe.unet, lambda: 3 if next(calls) < fits_until else 1)
+    fewer, others = learn(pipe, support, config)
+    assert sizes.count(3) == fits_until and sizes[fits_until:] == [1] * (len(sizes) - fits_until)
+    steps_before = fits_until // 2
+    assert len(sizes) == fits_until + 6 * (3 - steps_before), "only the step that failed is retaken"
+    assert torch.allclose(rows, fewer, atol=1e-6) and not torch.equal(rows, start_of(pipe))
+    assert others == pytest.approx(losses, rel=1e-5)
+    assert capsys.readouterr().err == (
+        "note: out of memory with 3 views at once, going on with 1\n"
+    )
+
+
+def start_of(pipe: StableDiffusionPipeline) -> torch.Tensor:
+    return initial_rows(pipe, SHORT.initializer, SHORT.vectors)
+
+
+def test_an_object_that_is_too_much_for_the_memory_fails_and_is_tried_again(
+    pipe: StableDiffusionPipeline, dataset_dir: Path, memory_for: Any
+) -> None:
+    config = replace(SHORT, inversion_steps=1, bg_lambda=(0.2, 1.0))
+    first, second = jobs = jobs_of(dataset_dir, config)
+    calls = itertools.count()
+    memory_for(pipe.unet, lambda: 0 if next(calls) < 2 else 2)  # two views, then one alone
+    failed = learn_object(pipe, jobs, config, silent)
+    assert failed == {first.folder: f"{NO_MEMORY}; noted in {first.failure}"}
+    assert FailureRecord.read(first.failure) == FailureRecord(1, NO_MEMORY)
+    assert [path.name for path in first.folder.iterdir()] == ["failure.json"]
+    assert second.is_learned and not second.failure.exists()
+    assert learn_object(pipe, jobs, config, silent) == {}
+    assert first.is_learned and not first.failure.exists()
+
+
+def test_samples_that_are_too_much_for_the_memory_are_drawn_by_the_next_run(
+    pipe: StableDiffusionPipeline, dataset_dir: Path, memory_for: Any
+) -> None:
+    config, sheet = replace(SHORT, inversion_steps=1), SheetConfig(1, 1, 1.0)
+    (job,) = jobs_of(dataset_dir, config)
+    learn_object(pipe, [job], config, silent)
+    hook = memory_for(pipe.unet, 0)
+    failed = draw_missing(pipe, [job], sheet)
+    assert "out of memory while drawing" in failed[job.folder]
+    assert job.is_learned and job.failure.exists()
+    hook.remove()
+    assert draw_missing(pipe, [job], sheet) == {} and not job.failure.exists()
 
 
 def test_bfloat16_weights_float32_rows(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
@@ -285,6 +343,7 @@ def test_nan_is_an_error_and_the_next_goes_on(
     failed = learn_object(pipe, [first, second], config, silent)
     assert list(failed) == [first.folder]
     assert "the loss is not a number any more, by step 1 of 1" in failed[first.folder]
+    assert FailureRecord.read(first.failure).reason in failed[first.folder]
     assert not first.embedding.exists() and second.is_learned
 
 

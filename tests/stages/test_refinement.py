@@ -13,7 +13,7 @@ import torch
 from aligndiff.data.images import read_grey, write_grey, write_image, write_mask
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.data.records import EntryRecord, FailureRecord, SampleRecord
 from aligndiff.data.refinement_files import Query, begin, reduce_pair
 from aligndiff.data.refinement_plan import (
     RefinementConfig,
@@ -273,6 +273,49 @@ def test_an_unreadable_sample_fails_alone_in_either_pass():
     ]
 
 
+class Crowded(ToySegmenter):
+    """Has memory for one image at once, and for none at all when it is as blue as `too_much`."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks  # how often such an image fits before it does not any more
+
+    def encode(self, images):
+        if len(images) > 1 or (images[0][..., 2] == 91).all():
+            self.looks -= len(images) == 1
+            if len(images) > 1 or self.looks < 0:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().encode(images)
+
+
+def too_much(index) -> Query:
+    image = picture(ELSEWHERE, OBJECT)
+    image[..., 2] = 91
+    return Query(index, lambda: image, lambda: (OBJECT * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_an_image_that_is_too_much_for_the_memory_fails_alone_in_either_pass(looks):
+    queries = [query(0, OBJECT, NOTHING, OBJECT), too_much(1), query(2, ELSEWHERE, OBJECT, OBJECT)]
+    segmenter, config = Crowded(looks), replace(CONFIG, batch_size=3)
+    support = [SupportPair("1", picture(OBJECT, OBJECT), OBJECT.astype(np.uint8))]
+    verdicts = last_verdicts(refine(segmenter, support, queries, config, feature_memory=0))
+    assert [verdicts[i].outcome for i in range(3)] == ["consensus", "failed", "pseudo_label"]
+    assert verdicts[1].reason == "out of memory with this image alone"
+
+
+def test_a_head_that_finds_no_memory_fails_its_image():
+    class Headless(ToySegmenter):
+        def segment(self, encoded):
+            if (encoded.features[..., 2] == 91).all():
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return super().segment(encoded)
+
+    queries = [too_much(0), query(1, OBJECT, NOTHING, OBJECT)]
+    verdicts = last_verdicts(refine_toy(queries, segmenter=Headless()))
+    assert [verdicts[i].outcome for i in range(2)] == ["failed", "consensus"]
+
+
 def test_no_more_than_a_few_batches_of_images_are_held():
     alive = most = 0
 
@@ -363,6 +406,7 @@ def add_sample(bank, index, first, second, heatmap, made_with="step 2"):
     entry = bank.entries[0]
     place = EntryFolder(bank.root, entry)
     record = EntryRecord(entry.id, entry.type, entry.category, "", "", "toy", {}, "step 2")
+    place.make()
     record.write(place.entry_json)
     write_image(place.image_path(index, "png"), picture(first, second))
     write_grey(place.heatmap_path(index), (heatmap * 255).astype(np.uint8))
@@ -479,6 +523,14 @@ def test_an_unreadable_image_is_told_counted_and_tried_again(bank, checkpoint, c
     assert [record.status for record in records(place)] == ["refined", "synthesized", "rejected"]
     (again,) = plan_refinements(bank, CONFIG, checkpoint, "auto")
     assert not again.is_done
+
+    noted = FailureRecord.read(place.failure_path(1))
+    assert (noted.step, noted.index) == (3, 1) and noted.reason in told[0]
+    assert place.failed_indices() == [1] and f"noted in {place.failure_path(1)}" in told[0]
+    write_image(place.image_path(1, "png"), picture(ELSEWHERE, OBJECT))
+    run(bank, checkpoint)
+    assert place.failed_indices() == []
+    assert [record.status for record in records(place)] == ["refined", "refined", "rejected"]
 
 
 def test_samples_of_earlier_settings_are_left_out(bank, checkpoint):

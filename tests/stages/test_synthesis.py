@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,12 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import SampleRecord
+from aligndiff.data.records import FailureRecord, SampleRecord
 from aligndiff.data.sample_plan import EntryPlan, list_samples, prepare_folders
 from aligndiff.ground.errors import InputError
 from aligndiff.models.diffusion import load_pipeline, save_embedding
 from aligndiff.models.weights import Chosen
-from aligndiff.stages.synthesis import synthesize
+from aligndiff.stages.synthesis import NO_NUMBERS, synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
@@ -75,6 +78,7 @@ def test_an_entry_that_has_not_been_learned_says_what_to_run(
     with pytest.raises(InputError, match="no learned embedding in .*run python -m scripts.image_m"):
         plans_for(dataset_dir, chosen, config)
     sweep = dataset_dir / "fish" / "learned_embeddings" / "bg_lambda_0.2"
+    sweep.mkdir(parents=True)
     save_embedding(sweep / "learned_embeds.safetensors", torch.zeros(1, 32))
     with pytest.raises(InputError, match=r"a sweep \(bg_lambda_0.2\): choose one of its values"):
         plans_for(dataset_dir, chosen, config)
@@ -217,9 +221,80 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
     assert report.made == 4 and [sample.index for sample in report.failed] == [3]
     assert plan.place.indices() == [0, 1, 2, 4]
     assert not plan.place.image_path(3, "jpg").exists()
-    assert (
-        f"failed: {plan.entry.id} image 3: the model gave not-a-number" in capsys.readouterr().err
-    )
+    noted = plan.place.failure_path(3)
+    assert FailureRecord.read(noted) == FailureRecord(2, NO_NUMBERS, 3)
+    assert capsys.readouterr().err.splitlines() == [
+        f"failed: {plan.entry.id} image 3: {NO_NUMBERS}; noted in {noted}"
+    ]
+    synthesize(pipe, list_samples([plan], 0)[3:4], config)
+    assert plan.place.indices() == [0, 1, 2, 3, 4]
+    assert plan.place.failed_indices() == [], "it succeeded, so the failure is over"
+
+
+def files(plan: EntryPlan) -> dict[str, bytes]:
+    folder = plan.place.folder
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
+    dataset_dir: Path,
+    chosen: Chosen,
+    pipe: StableDiffusionPipeline,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    memory_for: Any,
+    compile: bool,
+) -> None:
+    """Against a run whose batches are of that size from the start."""
+    monkeypatch.setattr(pipe.unet, "compile", lambda: None)
+    small = SynthesisConfig(image_per_entry=5, num_inference_steps=2, batch_size=2, compile=compile)
+    (plan,) = plans_for(dataset_dir, chosen, small, ("albatross",))
+    synthesize(pipe, list_samples([plan], 0), small)
+    wanted = files(plan)
+    shutil.rmtree(plan.place.folder)
+    plans_for(dataset_dir, chosen, small, ("albatross",))
+    shapes: list[int] = []
+    pipe.vae.decoder.register_forward_pre_hook(lambda _vae, args: shapes.append(len(args[0])))
+    memory_for(pipe.unet, 2 * 2)  # with guidance the UNet sees each image twice
+    report = synthesize(pipe, list_samples([plan], 0), replace(small, batch_size=8))
+    assert (report.made, report.failed) == (5, ())
+    assert files(plan) == wanted
+    assert shapes == [2, 2, 2 if compile else 1], "no sample is drawn twice"
+    sizes = (8, 4, 2) if compile else (5, 2)
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: out of memory with {size} images at once, going on with {size // 2}"
+        for size in sizes[:-1]
+    ]
+
+
+def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline, memory_for: Any
+) -> None:
+    config = SynthesisConfig(**(QUICK | {"image_per_entry": 3, "batch_size": 2}))
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    calls = itertools.count()
+    # The first batch, then its first image alone; the second image's PNDM begins with call 2.
+    memory_for(pipe.unet, lambda: 0 if next(calls) < 2 else 2)
+    report = synthesize(pipe, list_samples([plan], 0), config)
+    assert report.made == 2 and [sample.index for sample in report.failed] == [0]
+    assert plan.place.indices() == [1, 2] and plan.place.failed_indices() == [0]
+    assert "out of memory with this image alone" in plan.place.failure_path(0).read_text()
+
+
+def test_an_error_that_is_no_lack_of_memory_ends_the_run(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    def burst(*_: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    config = SynthesisConfig(**QUICK)
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    pipe.unet.register_forward_hook(burst)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        synthesize(pipe, list_samples([plan], 0), config)
+    assert plan.place.failed_indices() == []
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
