@@ -30,7 +30,7 @@ from aligndiff.models.embeddings import check_embeddings
 from aligndiff.models.weights import Chosen, resolve_diffusion_model
 from aligndiff.stages.synthesis import synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
-from scripts.launching import carry_out, is_reporter, my_units, process_title
+from scripts.launching import carry_out, is_reporter, load_diffusion_model, my_units, process_title
 from scripts.options import (
     RunOptions,
     add_config_options,
@@ -91,7 +91,7 @@ class Drawing:
     @cached_property
     def units(self) -> list[list[Sample]]:
         """Blocks of samples that are drawn together."""
-        samples = list_samples(self.plans, self.config.seed)
+        samples = list_samples(self.plans)
         return blocks_of(samples, self.config.batch_size or UNIT)
 
     def weight(self, unit: Sequence[Sample]) -> int:
@@ -99,7 +99,8 @@ class Drawing:
 
     def make_room(self) -> None:
         if self.run.overwrite:
-            self._load("cpu")  # a model that cannot be loaded must not cost what is there
+            # A model that cannot be loaded must not cost what is there.
+            load_diffusion_model(self.chosen, self.run, "cpu")
         self._prepare(self.units)
 
     def do(self, units: Sequence[Sequence[Sample]]) -> None:
@@ -114,16 +115,7 @@ class Drawing:
 
     @cached_property
     def _pipe(self) -> StableDiffusionPipeline:
-        return self._load()
-
-    def _load(self, device_name: str = "") -> StableDiffusionPipeline:
-        """The model, on the device of the run unless another one is named."""
-        from aligndiff.models.device import choose_device, choose_dtype
-        from aligndiff.models.diffusion import load_pipeline
-
-        device = choose_device(self.run.device)
-        dtype = choose_dtype(self.run.precision, device)
-        return load_pipeline(self.chosen, device_name or device, dtype)
+        return load_diffusion_model(self.chosen, self.run)
 
 
 def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBank]:

@@ -33,7 +33,7 @@ from aligndiff.stages.inversion_sheet import (
     has_samples,
     write_inversion_sheet,
 )
-from scripts.launching import carry_out, is_reporter, my_units, process_title
+from scripts.launching import carry_out, is_reporter, load_diffusion_model, my_units, process_title
 from scripts.options import (
     RunOptions,
     add_config_options,
@@ -106,7 +106,8 @@ class Learning:
         if is_worker():  # its parent has done that
             return {}
         if self.run.overwrite:  # what is there must not go for something that cannot be learned
-            self._load("cpu")
+            self.make_room()
+            load_diffusion_model(self.chosen, self.run, "cpu")
         jobs = [job for unit in mine for job in unit]
         copied = prepare(jobs, self.run.overwrite)
         return {
@@ -117,6 +118,7 @@ class Learning:
         initializer_id(load_tokenizer(self.chosen), self.config.initializer)
 
     def do(self, units: Sequence[Sequence[Job]]) -> None:
+        self.make_room()
         pipe = self._pipe
         missing = sum(not job.is_learned for jobs in units for job in jobs)
         with progress("learning", missing * self.config.inversion_steps) as advance:
@@ -129,17 +131,7 @@ class Learning:
 
     @cached_property
     def _pipe(self) -> StableDiffusionPipeline:
-        return self._load()
-
-    def _load(self, device_name: str = "") -> StableDiffusionPipeline:
-        """The model, on the device of the run unless another one is named."""
-        from aligndiff.models.device import choose_device, choose_dtype
-        from aligndiff.models.diffusion import load_pipeline
-
-        device = choose_device(self.run.device)
-        dtype = choose_dtype(self.run.precision, device)
-        initializer_id(load_tokenizer(self.chosen), self.config.initializer)
-        return load_pipeline(self.chosen, device_name or device, dtype)
+        return load_diffusion_model(self.chosen, self.run)
 
 
 def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBank]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aligndiff.ground.launch import run_workers, visible_gpus
 from aligndiff.ground.ray_actors import Office, ray_cluster
 from aligndiff.ground.share import Share, is_worker, launched_share
 from aligndiff.ground.worker import end_with_parent, told_units
+from aligndiff.models.weights import Chosen
 from scripts.options import RunOptions
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 
 class Work(Protocol):
@@ -77,6 +81,17 @@ def carry_out(
     work.make_room()
     shares = [Share(rank, len(devices)).of(numbers, weights) for rank in range(len(devices))]
     return run_workers(module, words, devices, shares, run.retries, sum(weights), description)
+
+
+def load_diffusion_model(
+    chosen: Chosen, run: RunOptions, device_name: str = ""
+) -> StableDiffusionPipeline:
+    """The model in the run's precision, on the run's device unless another one is named."""
+    from aligndiff.models.device import choose_device, choose_dtype
+    from aligndiff.models.diffusion import load_pipeline
+
+    device = choose_device(run.device)
+    return load_pipeline(chosen, device_name or device, choose_dtype(run.precision, device))
 
 
 def is_reporter() -> bool:

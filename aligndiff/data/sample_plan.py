@@ -37,6 +37,10 @@ class EntryPlan:
     def entry(self) -> Entry:
         return self.place.entry
 
+    def sample(self, index: int) -> Sample:
+        """The sample of this number, with its seed."""
+        return Sample(self, index, sample_seed(self.record.settings["seed"], self.entry.id, index))
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -85,13 +89,9 @@ def split_counts(
     return counts
 
 
-def list_samples(plans: Sequence[EntryPlan], seed: int) -> list[Sample]:
+def list_samples(plans: Sequence[EntryPlan]) -> list[Sample]:
     """Every sample of every plan, entry by entry."""
-    return [
-        Sample(plan, index, sample_seed(seed, plan.entry.id, index))
-        for plan in plans
-        for index in range(plan.count)
-    ]
+    return [plan.sample(index) for plan in plans for index in range(plan.count)]
 
 
 def blocks_of(samples: Iterable[Sample], size: int) -> list[list[Sample]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -54,13 +54,14 @@ def synthesize(
     batch_size = config.batch_size or batch_that_fits(pipe, settings.size)
     failed: list[Sample] = []
     done: Counter[str] = Counter()
+    totals = Counter(sample.plan.entry.category for sample in samples)
 
     def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing | str]]:
         # A compiled UNet keeps its shapes: its last batch is as large as the others.
         fill = config.compile
         for batch, outcomes in _draw_all(pipe, samples, batch_size, fill, settings):
             done[batch[0].plan.entry.category] += len(batch)
-            advance(len(batch), status=_class_counts(samples, done))
+            advance(len(batch), status=_class_counts(done, totals))
             for sample, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, str):
                     failed.append(sample)
@@ -87,28 +88,34 @@ def _draw_all(
 ) -> Iterator[tuple[list[Sample], list[Drawing | str]]]:
     """Batches of one entry, drawn, or why not; each entry's prompt is encoded once.
 
-    With `fill` a batch that is too small is drawn as a full one, and what is too much is dropped. A
-    batch that does not fit in the memory is drawn again as smaller ones, and so are all after it.
+    A batch is a whole block of the entry's samples, from a multiple of `batch_size` on, and what is
+    not asked for of it is dropped: a sample has the same company, and so the same last bits, in
+    whichever process and after whatever interruption it is drawn. With `fill` the last block of an
+    entry is drawn as large as the others. A batch that does not fit in the memory is drawn again as
+    smaller ones, and so are all after it.
     """
     from aligndiff.models.device import halved, unless_out_of_memory
     from aligndiff.models.drawing import draw
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
         prompt = _encode(pipe, plan)
-        queue = list(group)
+        queue = deque(group)
         while queue:
-            batch = queue[:batch_size]
-            seeds = [sample.seed for sample in batch]
-            seeds += seeds[-1:] * (batch_size - len(batch) if fill else 0)
+            start = queue[0].index - queue[0].index % batch_size
+            block = range(start, min(start + batch_size, plan.count))
+            seeds = [plan.sample(index).seed for index in block]
+            seeds += seeds[-1:] * (batch_size - len(block) if fill else 0)
             drawings = unless_out_of_memory(partial(draw, pipe, prompt, seeds, settings))
             if drawings is None and len(seeds) > 1:
                 batch_size = halved(len(seeds), "images")
                 continue
-            del queue[: len(batch)]
+            batch = []
+            while queue and queue[0].index in block:
+                batch.append(queue.popleft())
             if drawings is None:
                 yield batch, [NO_MEMORY]
             else:
-                yield batch, [drawing or NO_NUMBERS for drawing in drawings[: len(batch)]]
+                yield batch, [drawings[one.index - start] or NO_NUMBERS for one in batch]
 
 
 def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
@@ -132,9 +139,8 @@ def _write(outcome: tuple[Sample, Drawing | str], image_format: str) -> None:
     new_record(sample, image_format).write(place.record_path(index))
 
 
-def _class_counts(samples: Sequence[Sample], done: Counter[str]) -> str:
+def _class_counts(done: Mapping[str, int], totals: Mapping[str, int]) -> str:
     """ "fish 12/50, dog 3/50" over the classes begun so far."""
-    totals = Counter(sample.plan.entry.category for sample in samples)
     return ", ".join(f"{name} {count}/{totals[name]}" for name, count in done.items())
 
 

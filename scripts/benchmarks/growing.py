@@ -70,7 +70,7 @@ def grow_synthesis(folder: Path, sizes: Sequence[int], device: torch.device) -> 
     config = SynthesisConfig(image_per_entry=sizes[-1], num_inference_steps=1)
     chosen = resolve_diffusion_model(TINY, None)  # for the records; the network is another one
     plans = plan_synthesis(bank, chosen, config, "float32")[:1]
-    samples = list_samples(plans, config.seed)
+    samples = list_samples(plans)
     prepare_folders(plans, samples, overwrite=True, whole=True)
     return grow(lambda size: synthesize(pipe, samples[:size], config), sizes, device)
 

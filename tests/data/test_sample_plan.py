@@ -88,9 +88,9 @@ def test_a_class_is_split_evenly_and_the_rest_goes_to_the_first_by_id() -> None:
 
 def test_other_settings_are_named(tmp_path: Path) -> None:
     first = plan(tmp_path)
-    prepare_folders([first], list_samples([first], 0), overwrite=False, whole=True)
+    prepare_folders([first], list_samples([first]), overwrite=False, whole=True)
     check_settings([plan(tmp_path, guidance_scale=5)])  # no sample yet: nothing to mix up
-    make(list_samples([first], 0)[0])
+    make(list_samples([first])[0])
     check_settings([plan(tmp_path, count=50)])
     with pytest.raises(InputError) as caught:
         check_settings([plan(tmp_path, guidance_scale=5, seed=1)])
@@ -100,7 +100,7 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_made_when_its_record_has_the_plans_fingerprint(tmp_path: Path) -> None:
-    first, second, third = list_samples([plan(tmp_path)], 0)
+    first, second, third = list_samples([plan(tmp_path)])
     make(first)
     make(second)
     refined = SampleRecord.read(second.plan.place.record_path(1))
@@ -108,15 +108,15 @@ def test_a_sample_is_made_when_its_record_has_the_plans_fingerprint(tmp_path: Pa
         second.plan.place.record_path(1)
     )
     assert (first.is_made, second.is_made, third.is_made) == (True, True, False)
-    other = list_samples([plan(tmp_path, guidance_scale=5)], 0)
+    other = list_samples([plan(tmp_path, guidance_scale=5)])
     assert not other[0].is_made
 
 
 def test_overwrite_removes_the_own_share_and_the_first_process_the_surplus(tmp_path: Path) -> None:
-    for sample in list_samples([plan(tmp_path, 6)], 0):
+    for sample in list_samples([plan(tmp_path, 6)]):
         make(sample)
     plans = [plan(tmp_path, 4)]
-    wanted = list_samples(plans, 0)
+    wanted = list_samples(plans)
     prepare_folders(plans, wanted[1::2], overwrite=True, whole=False)
     assert plan(tmp_path).place.indices() == [0, 2, 4, 5]
     prepare_folders(plans, wanted[::2], overwrite=True, whole=True)
@@ -124,7 +124,7 @@ def test_overwrite_removes_the_own_share_and_the_first_process_the_surplus(tmp_p
 
 
 def test_overwrite_leaves_no_old_sample_of_an_entry_that_is_asked_for_none(tmp_path: Path) -> None:
-    for sample in list_samples([plan(tmp_path, 2)], 0):
+    for sample in list_samples([plan(tmp_path, 2)]):
         make(sample)
     nothing = plan(tmp_path, 0, guidance_scale=5)
     prepare_folders([nothing], [], overwrite=True, whole=True)
@@ -136,13 +136,13 @@ def test_overwrite_gets_over_a_broken_entry_record(tmp_path: Path) -> None:
     broken = plan(tmp_path)
     broken.place.folder.mkdir(parents=True)
     broken.place.entry_json.write_text("{")
-    prepare_folders([broken], list_samples([broken], 0), overwrite=True, whole=True)
+    prepare_folders([broken], list_samples([broken]), overwrite=True, whole=True)
     assert EntryRecord.read(broken.place.entry_json) == broken.record
 
 
 @pytest.mark.parametrize("lost", ["image", "heatmap"])
 def test_a_sample_that_lost_a_file_is_made_again(tmp_path: Path, lost: str) -> None:
-    sample = list_samples([plan(tmp_path)], 0)[0]
+    sample = list_samples([plan(tmp_path)])[0]
     make(sample)
     assert sample.is_made
     place = sample.plan.place
@@ -151,18 +151,18 @@ def test_a_sample_that_lost_a_file_is_made_again(tmp_path: Path, lost: str) -> N
 
 
 def test_without_overwrite_nothing_is_removed(tmp_path: Path) -> None:
-    for sample in list_samples([plan(tmp_path, 6)], 0):
+    for sample in list_samples([plan(tmp_path, 6)]):
         make(sample)
     before = files(tmp_path)
     plans = [plan(tmp_path, 4)]
-    prepare_folders(plans, list_samples(plans, 0), overwrite=False, whole=True)
+    prepare_folders(plans, list_samples(plans), overwrite=False, whole=True)
     assert files(tmp_path) == before
     assert EntryRecord.read(plan(tmp_path).place.entry_json) == plan(tmp_path).record
 
 
 def test_blocks_are_of_one_entry_and_cut_at_multiples_whatever_is_missing(tmp_path: Path) -> None:
     plans = [plan(tmp_path, 6), plan(tmp_path, 5, seed=1)]
-    samples = list_samples(plans, 0)
+    samples = list_samples(plans)
     del samples[1]
 
     def indices(size: int) -> list[list[int]]:

@@ -6,6 +6,7 @@ import errno
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
 ) -> None:
     root = Path(shutil.copytree(dataset_dir, small_disk / "dataset"))
     assert run(step, dataset_dir) == (0, [])
-    # Enough for a part of the work.
-    ballast = fill(small_disk, but=4096 * (1 if step is image_mask_inversion else 5))
+    # Enough for the lock and a part of the work.
+    ballast = fill(small_disk, but=4096 * (2 if step is image_mask_inversion else 6))
     before = files(root)
     code, (line,) = run(step, root)
     assert code == 1 and line.startswith(f"error: {root}/") and "No space left on device" in line
@@ -188,6 +189,8 @@ def test_a_disk_that_becomes_read_only_is_one_line(
     def remount(how: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
 
+    # A failing disk asks nobody; mount refuses while a file, our lock, is open for writing.
+    monkeypatch.setattr(step, "only_run_in", lambda root: nullcontext())
     in_the_middle(monkeypatch, lambda: remount("ro"))
     code, (line,) = run(step, root)
     assert code == 1 and "Read-only file system: the disk is mounted for reading only" in line

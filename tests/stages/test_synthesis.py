@@ -19,7 +19,12 @@ from PIL import Image
 
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.records import FailureRecord, SampleRecord
-from aligndiff.data.sample_plan import EntryPlan, list_samples, prepare_folders
+from aligndiff.data.sample_plan import (
+    EntryPlan,
+    discard_sample,
+    list_samples,
+    prepare_folders,
+)
 from aligndiff.ground.errors import InputError
 from aligndiff.models.diffusion import load_pipeline, save_embedding
 from aligndiff.models.weights import Chosen
@@ -48,7 +53,7 @@ def plans_for(
     root: Path, chosen: Chosen, config: SynthesisConfig, categories: tuple[str, ...] = ()
 ) -> list[EntryPlan]:
     plans = plan_synthesis(load_prompt_bank(root, categories), chosen, config, "auto")
-    prepare_folders(plans, list_samples(plans, config.seed), overwrite=False, whole=True)
+    prepare_folders(plans, list_samples(plans), overwrite=False, whole=True)
     return plans
 
 
@@ -118,7 +123,7 @@ def test_the_files_of_a_sample(
 ) -> None:
     config = SynthesisConfig(**QUICK)
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
-    report = synthesize(pipe, list_samples([plan], 0), config)
+    report = synthesize(pipe, list_samples([plan]), config)
     assert (report.made, report.failed) == (2, ())
     folder = dataset_dir / "synthesized" / plan.entry.id
     found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -136,7 +141,7 @@ def test_the_files_of_a_sample(
     record = SampleRecord.read(folder / "samples" / "image_000001.json")
     assert record == SampleRecord(
         index=1,
-        seed=list_samples([plan], 0)[1].seed,
+        seed=list_samples([plan])[1].seed,
         status="synthesized",
         image_format="jpg",
         fingerprint=plan.record.fingerprint,
@@ -153,7 +158,7 @@ def test_a_new_image_takes_the_old_mask_away(
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
     plan.place.mask_path(0).parent.mkdir(parents=True)
     plan.place.mask_path(0).write_bytes(b"of another image")
-    synthesize(pipe, list_samples([plan], 0), config)
+    synthesize(pipe, list_samples([plan]), config)
     assert not plan.place.mask_path(0).exists()
 
 
@@ -165,7 +170,7 @@ def test_each_prompt_is_encoded_once_whatever_the_number_of_batches(
     plans = plans_for(dataset_dir, chosen, config)
     calls: list[int] = []
     pipe.text_encoder.register_forward_hook(lambda *_: calls.append(1))
-    synthesize(pipe, list_samples(plans, 0), config)
+    synthesize(pipe, list_samples(plans), config)
     assert len(calls) == 2 * len(plans), "the prompt and the empty one, for each entry"
 
 
@@ -179,7 +184,7 @@ def test_a_sample_depends_on_nothing_but_itself(
     def run(categories: tuple[str, ...], batch_size: int) -> dict[str, np.ndarray]:
         one = SynthesisConfig(**{**vars(config), "batch_size": batch_size})
         plans = plans_for(dataset_dir, chosen, one, categories)
-        synthesize(pipe, list_samples(plans, 0), one)
+        synthesize(pipe, list_samples(plans), one)
         return {
             f"{plan.entry.id}/{path.parent.name}/{path.name}": np.asarray(Image.open(path)).astype(
                 int
@@ -197,6 +202,32 @@ def test_a_sample_depends_on_nothing_but_itself(
     assert all(np.abs(large[name] - small[name]).max() <= 1 for name in large)
     alone = run(("albatross",), 2)
     assert all(np.abs(large[name] - alone[name]).max() <= 1 for name in alone)
+
+
+def test_a_sample_made_later_is_the_very_sample_of_its_batch(
+    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+) -> None:
+    """Byte for byte: it is drawn beside the same samples, and these are not written again."""
+    config = SynthesisConfig(**(QUICK | {"image_per_entry": 5, "batch_size": 4}))
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    samples = list_samples([plan])
+    synthesize(pipe, samples, config)
+
+    def files() -> dict[str, tuple[bytes, int]]:
+        paths = [path for path in plan.place.folder.glob("*/*") if path.is_file()]
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+    whole = files()
+    lost = [samples[index] for index in (1, 3, 4)]
+    for sample in lost:
+        discard_sample(plan.place, sample.index)
+    synthesize(pipe, lost, config)
+    again = files()
+    assert {name: data for name, (data, _) in again.items()} == {
+        name: data for name, (data, _) in whole.items()
+    }
+    kept = [name for name in whole if again[name][1] == whole[name][1]]
+    assert {Path(name).stem for name in kept} == {"image_000000", "image_000002"}
 
 
 def test_a_failing_sample_is_left_out_and_the_run_goes_on(
@@ -217,7 +248,7 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
         return output
 
     pipe.unet.register_forward_hook(spoil)
-    report = synthesize(pipe, list_samples([plan], 0), config)
+    report = synthesize(pipe, list_samples([plan]), config)
     assert report.made == 4 and [sample.index for sample in report.failed] == [3]
     assert plan.place.indices() == [0, 1, 2, 4]
     assert not plan.place.image_path(3, "jpg").exists()
@@ -226,7 +257,7 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
     assert capsys.readouterr().err.splitlines() == [
         f"failed: {plan.entry.id} image 3: {NO_NUMBERS}; noted in {noted}"
     ]
-    synthesize(pipe, list_samples([plan], 0)[3:4], config)
+    synthesize(pipe, list_samples([plan])[3:4], config)
     assert plan.place.indices() == [0, 1, 2, 3, 4]
     assert plan.place.failed_indices() == [], "it succeeded, so the failure is over"
 
@@ -251,14 +282,14 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
     monkeypatch.setattr(pipe.unet, "compile", lambda: None)
     small = SynthesisConfig(image_per_entry=5, num_inference_steps=2, batch_size=2, compile=compile)
     (plan,) = plans_for(dataset_dir, chosen, small, ("albatross",))
-    synthesize(pipe, list_samples([plan], 0), small)
+    synthesize(pipe, list_samples([plan]), small)
     wanted = files(plan)
     shutil.rmtree(plan.place.folder)
     plans_for(dataset_dir, chosen, small, ("albatross",))
     shapes: list[int] = []
     pipe.vae.decoder.register_forward_pre_hook(lambda _vae, args: shapes.append(len(args[0])))
     memory_for(pipe.unet, 2 * 2)  # with guidance the UNet sees each image twice
-    report = synthesize(pipe, list_samples([plan], 0), replace(small, batch_size=8))
+    report = synthesize(pipe, list_samples([plan]), replace(small, batch_size=8))
     assert (report.made, report.failed) == (5, ())
     assert files(plan) == wanted
     assert shapes == [2, 2, 2 if compile else 1], "no sample is drawn twice"
@@ -277,7 +308,7 @@ def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
     calls = itertools.count()
     # The first batch, then its first image alone; the second image's PNDM begins with call 2.
     memory_for(pipe.unet, lambda: 0 if next(calls) < 2 else 2)
-    report = synthesize(pipe, list_samples([plan], 0), config)
+    report = synthesize(pipe, list_samples([plan]), config)
     assert report.made == 2 and [sample.index for sample in report.failed] == [0]
     assert plan.place.indices() == [1, 2] and plan.place.failed_indices() == [0]
     assert "out of memory with this image alone" in plan.place.failure_path(0).read_text()
@@ -293,7 +324,7 @@ def test_an_error_that_is_no_lack_of_memory_ends_the_run(
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
     pipe.unet.register_forward_hook(burst)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        synthesize(pipe, list_samples([plan], 0), config)
+        synthesize(pipe, list_samples([plan]), config)
     assert plan.place.failed_indices() == []
 
 
@@ -314,8 +345,8 @@ def test_samples_are_written_whole_when_drawing_is_broken_off(
 
     pipe.unet.register_forward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        synthesize(pipe, list_samples([plan], 0), config)
-    samples = list_samples([plan], 0)
+        synthesize(pipe, list_samples([plan]), config)
+    samples = list_samples([plan])
     assert [sample.is_made for sample in samples] == [
         index < 2 * batch_size for index in range(len(samples))
     ]
@@ -331,8 +362,8 @@ def test_an_error_of_writing_ends_the_run(
     in_the_way = plan.place.heatmap_path(1)
     (in_the_way / "folder").mkdir(parents=True)
     with pytest.raises(OSError, match="image_000001"):
-        synthesize(pipe, list_samples([plan], 0), config)
-    assert list_samples([plan], 0)[0].is_made
+        synthesize(pipe, list_samples([plan]), config)
+    assert list_samples([plan])[0].is_made
     assert not plan.place.record_path(1).exists(), "the record comes last"
 
 
@@ -343,7 +374,7 @@ def test_another_scheduler_draws_other_images(
     for name in ("default", "dpm++"):
         config = SynthesisConfig(**QUICK, scheduler=name)  # type: ignore[arg-type]
         (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
-        synthesize(pipe, list_samples([plan], 0), config)
+        synthesize(pipe, list_samples([plan]), config)
         images.append(np.asarray(Image.open(plan.place.image_path(0, "jpg"))))
     assert not np.array_equal(*images) and pipe.scheduler is own
 
@@ -365,7 +396,7 @@ def test_compiling_fills_the_last_batch_and_changes_no_sample(
     def run(compile: bool) -> list[np.ndarray]:
         one = SynthesisConfig(**{**vars(config), "compile": compile})
         (plan,) = plans_for(dataset_dir, chosen, one, ("albatross",))
-        synthesize(pipe, list_samples([plan], 0), one)
+        synthesize(pipe, list_samples([plan]), one)
         return [np.asarray(Image.open(plan.place.image_path(i, "png"))) for i in range(3)]
 
     plain, filled = run(False), run(True)
