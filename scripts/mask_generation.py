@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import sheet_path
+from aligndiff.data.packing import ShardOptions
 from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.data.refinement_files import begin
+from aligndiff.data.refinement_files import begin, pack_refined
 from aligndiff.data.refinement_plan import (
     RefinementConfig,
     RefinementPlan,
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not missing:
             say("nothing to do: every image has its verdict")
         code = carry_out(work, missing, MODULE, argv, work.run, "segmenting")
+        size = config_from_args(ShardOptions, args).shard_size
+        if size is not None and not is_worker():  # what workers refined is packed by their parent
+            code = max(code, min(pack_refined(mine, size), 1))
         return max(code, _report(work, mine))
 
 
@@ -134,9 +138,11 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBa
         help="'tiny', or an SSP checkpoint (default: the one of dataset.json)",
     )
     add_config_options(parser, RefinementConfig, "masks")
+    add_config_options(parser, ShardOptions, "files")
     args = parser.parse_args(argv)
     # Built once more in `_plan`, with the prompt bank's defaults: what is typed is checked first.
     run, _ = config_from_args(RunOptions, args), config_from_args(RefinementConfig, args)
+    config_from_args(ShardOptions, args)
 
     quiet_libraries()
     return args, run, load_prompt_bank(run.dataset_dir, run.categories)
@@ -181,7 +187,9 @@ def _report(work: Refining, mine: Sequence[RefinementPlan]) -> int:
     cells = [(r.category, r.agreed, r.guessed, r.rejected, r.failed, r.mean_iou) for r in rows]
     table(process_title("masks"), columns, cells)
     for plan in mine:
-        say(f"masks of {plan.entry.id}: {plan.place.mask_path(0).parent}")
+        packed = plan.place.shard_index.exists()
+        folder = plan.place.shards if packed else plan.place.mask_path(0).parent
+        say(f"masks of {plan.entry.id}: {folder}")
     if not work.run.no_sheet and is_reporter():
         write_refinement_sheet(work.run.dataset_dir, work.units)
         say(f"contact sheet: {sheet_path(work.run.dataset_dir, '3_masks')}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import read_input, write_bytes
+from aligndiff.ground.files import Source, read_input, write_bytes
 
 Uint8 = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own check warns first, on lines of its
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 
 
-def read_image(path: str | Path) -> Uint8:
+def read_image(path: Source) -> Uint8:
     """Read any image as uint8 RGB (h, w, 3), upright (EXIF), transparency over white.
 
     InputError names the file when it is missing or broken.
@@ -42,13 +42,13 @@ def read_image(path: str | Path) -> Uint8:
     return np.array(_to_rgb(_upright(path)))
 
 
-def check_image(path: str | Path) -> tuple[int, int]:
+def check_image(path: Source) -> tuple[int, int]:
     """Decode the file as `read_image` does and return its upright (h, w)."""
     width, height = _upright(path).size
     return height, width
 
 
-def read_mask(path: str | Path) -> Uint8:
+def read_mask(path: Source) -> Uint8:
     """Read a mask of any usual kind as uint8 (h, w): 0 background, 1 object, 255 ignore.
 
     Palette (VOC): index 0 is background, 255 is ignore, the rest is object. All else: one grey
@@ -66,7 +66,7 @@ def read_mask(path: str | Path) -> Uint8:
     return np.asarray(mask & visible, dtype=np.uint8)
 
 
-def has_colour(path: str | Path) -> bool:
+def has_colour(path: Source) -> bool:
     """Whether the file shows colours; JPEG's slight tints in a grey picture do not count."""
     upright = _upright(path)
     if upright.mode in ("1", "L", "LA", "I", "F") or upright.mode.startswith("I;"):
@@ -76,14 +76,14 @@ def has_colour(path: str | Path) -> bool:
     return bool(np.mean(spread > _TINT) > _COLOURED)
 
 
-def count_colours(path: str | Path) -> int:
+def count_colours(path: Source) -> int:
     """How many different colours the file holds: few for a mask, thousands for a photo."""
     image = read_image(path).astype(np.uint32)
     packed = (image[..., 0] << 16) | (image[..., 1] << 8) | image[..., 2]
     return int(np.unique(packed).size)
 
 
-def read_grey(path: str | Path) -> Uint8:
+def read_grey(path: Source) -> Uint8:
     """Read a heatmap or written mask as uint8 (h, w)."""
     return np.array(_upright(path).convert("L"))
 
@@ -134,7 +134,7 @@ def text_coverage(text: str, height: int) -> Uint8:
     return np.array(canvas)
 
 
-def _upright(path: str | Path) -> Image.Image:
+def _upright(path: Source) -> Image.Image:
     """The picture of an image file, decoded whole so that a cut-off file shows here."""
     data = io.BytesIO(read_input(path, _MOST_BYTES))
     try:
@@ -149,7 +149,7 @@ def _upright(path: str | Path) -> Image.Image:
         raise InputError(f"{path}: not a readable image; replace or remove the file") from None
 
 
-def _check_header(path: str | Path, image: Image.Image) -> None:
+def _check_header(path: Source, image: Image.Image) -> None:
     """Refuse, before it is decoded, what would fill the memory or is no still picture."""
     if image.width * image.height > _MOST_PIXELS:
         most = f"at most {_MOST_PIXELS // 10**6} million pixels are read"

@@ -6,6 +6,7 @@
   <category>/learned_embeddings/bg_lambda_<value>/...      when several values are compared
   synthesized/<entry id>/entry.json, generated_images/, attention_masks/, aligndiff_masks/, samples/
   synthesized/<entry id>/failures/                         why samples could not be made
+  synthesized/<entry id>/shards/shard_000000.tar, index.jsonl      when its samples are packed
   sheets/1_inversion.png, 2_synthesis.png, 3_masks.png
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -55,7 +57,7 @@ class EntryFolder:
     root: Path
     entry: Entry
 
-    @property
+    @cached_property  # an id is a hash, and there may be a million samples
     def folder(self) -> Path:
         return self.root / "synthesized" / self.entry.id
 
@@ -83,10 +85,33 @@ class EntryFolder:
         """Why step 2 or 3 failed with a sample; only as long as it does."""
         return self.folder / "failures" / f"{_name(index)}.json"
 
+    @property
+    def shards(self) -> Path:
+        """The folder of the tar files and their index."""
+        return self.folder / "shards"
+
+    @property
+    def shard_index(self) -> Path:
+        """What the tar files hold; written last, so it marks the samples packed."""
+        return self.shards / "index.jsonl"
+
+    def shard_path(self, number: int) -> Path:
+        """One of the tar files that hold packed samples."""
+        return self.shards / shard_name(number)
+
+    def sample_name(self, index: int) -> str:
+        """Unique within the dataset folder, fit for a file name: "fish-1a2b3c4d_000007"."""
+        return f"{self.folder.name}_{index:06d}"
+
+    def sample_folders(self) -> list[Path]:
+        """The folders of loose samples."""
+        of_a_sample = [self.image_path(0, "jpg"), self.heatmap_path(0), self.mask_path(0)]
+        return [path.parent for path in (*of_a_sample, self.record_path(0))]
+
     def outputs(self) -> list[Path]:
         """One file of each folder that steps 2 and 3 write into."""
-        of_a_sample = [self.image_path(0, "jpg"), self.heatmap_path(0), self.mask_path(0)]
-        return [self.entry_json, *of_a_sample, self.record_path(0), self.failure_path(0)]
+        samples = [folder / _name(0) for folder in self.sample_folders()]
+        return [self.entry_json, *samples, self.failure_path(0), self.shard_index]
 
     def make(self) -> None:
         """Make the entry's folder. Raises AlignDiffError when the dataset folder is gone.
@@ -102,7 +127,7 @@ class EntryFolder:
             folder.mkdir(exist_ok=True)
 
     def indices(self) -> list[int]:
-        """The indices of all samples that have a record, in order."""
+        """The indices of all samples that have a record of their own (not packed), in order."""
         return _indices(self.folder / "samples")
 
     def failed_indices(self) -> list[int]:
@@ -115,6 +140,11 @@ def _indices(folder: Path) -> list[int]:
         return []
     matches = (_RECORD.fullmatch(path.name) for path in folder.iterdir())
     return sorted(int(match[1]) for match in matches if match)
+
+
+def shard_name(number: int) -> str:
+    """A tar file's name; there are six digits at least, so that names sort as numbers do."""
+    return f"shard_{number:06d}.tar"
 
 
 def _name(index: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,11 @@ from aligndiff.data.images import (
     resize_mask,
     write_mask,
 )
+from aligndiff.data.packing import pack, unpack
 from aligndiff.data.records import FailureRecord, MaskSource, SampleRecord
-from aligndiff.data.refinement_plan import RefinementPlan
+from aligndiff.data.refinement_plan import RefinementPlan, outcomes_on_disk
 from aligndiff.data.support import SupportPair, load_support
+from aligndiff.ground.console import progress, warn
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import write_json
 
@@ -80,8 +82,9 @@ def begin(plan: RefinementPlan) -> None:
     """Forget the entry's earlier masks and note the settings of the new ones.
 
     A record forgets its mask before the mask goes: a record never promises a mask that is not
-    there.
+    there. Packed samples become loose files first.
     """
+    unpack(plan.place)
     for sample in plan.samples:
         if sample.refinement is not None:
             _forgotten(sample).write(plan.place.record_path(sample.index))
@@ -116,6 +119,30 @@ def write_failure(plan: RefinementPlan, sample: SampleRecord, reason: str) -> Pa
     path = plan.place.failure_path(sample.index)
     FailureRecord(3, reason, sample.index).write(path)
     return path
+
+
+def pack_refined(plans: Sequence[RefinementPlan], shard_size: int) -> int:
+    """Pack every entry whose samples all have their verdict; returns how many entries failed.
+
+    The others stay as they are, which is told.
+    """
+    failed = 0
+    with progress("packing", sum(len(plan.samples) for plan in plans)) as advance:
+        for plan in plans:
+            found = outcomes_on_disk(plan)
+            records = [record for record in found if record is not None]
+            if missing := len(found) - len(records):
+                have = "has" if missing == 1 else "have"
+                warn(
+                    f"note: {plan.entry.id}: not packed, {missing} of its samples {have} no verdict"
+                )
+                continue
+            try:
+                pack(plan.place, records, shard_size, advance)
+            except InputError as error:
+                failed += 1
+                warn(f"failed: {plan.entry.id}: not packed: {'; '.join(error.problems)}")
+    return failed
 
 
 def _longest_side(plan: RefinementPlan) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import Entry, PromptBank
 from aligndiff.data.records import EntryRecord, SampleRecord, describe_changes
-from aligndiff.data.stored_samples import read_sample_record
+from aligndiff.data.stored_samples import read_sample, sample_indices
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import file_fingerprint, fingerprint, read_json
@@ -139,8 +139,8 @@ def plan_refinements(
 
 def _plan_entry(place: EntryFolder, settings: Mapping[str, Any]) -> RefinementPlan:
     record = EntryRecord.read_or_none(place.entry_json)
-    indices = [] if record is None else place.indices()
-    samples = [read_sample_record(place, index) for index in indices]
+    indices = [] if record is None else sample_indices(place)
+    samples = [read_sample(place, index).record for index in indices]
     made = [sample for sample in samples if record and sample.fingerprint == record.fingerprint]
     support = support_fingerprint(place.root / place.entry.support_dir)
     return RefinementPlan(
@@ -183,8 +183,9 @@ def count_outcomes(plans: Sequence[RefinementPlan]) -> list[RefinementCounts]:
     rows = []
     for category in categories:
         chosen = [plan for plan in plans if plan.entry.category == category]
-        rows.append(_count(category, [outcome for plan in chosen for outcome in _outcomes(plan)]))
-    everything = [outcome for plan in plans for outcome in _outcomes(plan)]
+        outcomes = [outcome for plan in chosen for outcome in outcomes_on_disk(plan)]
+        rows.append(_count(category, outcomes))
+    everything = [outcome for plan in plans for outcome in outcomes_on_disk(plan)]
     return rows if len(rows) == 1 else [*rows, _count("all", everything)]
 
 
@@ -201,10 +202,10 @@ def _count(category: str, outcomes: Sequence[SampleRecord | None]) -> Refinement
     )
 
 
-def _outcomes(plan: RefinementPlan) -> list[SampleRecord | None]:
+def outcomes_on_disk(plan: RefinementPlan) -> list[SampleRecord | None]:
     """The records of the plan's samples as they are now; None for one that is not refined."""
     wanted = plan.fingerprint
-    records = [SampleRecord.read(plan.place.record_path(s.index)) for s in plan.samples]
+    records = [read_sample(plan.place, s.index).record for s in plan.samples]
     return [record if record.refinement == wanted else None for record in records]
 
 

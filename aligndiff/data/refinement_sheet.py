@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from aligndiff.data.images import read_grey, read_image
 from aligndiff.data.layout import sheet_path
 from aligndiff.data.records import EntryRecord, SampleRecord
 from aligndiff.data.refinement_plan import RefinementPlan
 from aligndiff.data.sheet import Mark, SheetRow, SheetSample, step_sheet, write_sheet
+from aligndiff.data.stored_samples import StoredSample, read_sample
 from aligndiff.data.support import load_support
 from aligndiff.ground.errors import InputError
 
@@ -35,15 +35,15 @@ def write_refinement_sheet(root: Path, plans: Sequence[RefinementPlan]) -> Path:
 
 def _samples(plan: RefinementPlan) -> list[SheetSample]:
     """A few samples, the outcomes taken in turn so that each is seen, then sorted by index."""
-    records = [SampleRecord.read(plan.place.record_path(s.index)) for s in plan.samples]
-    kinds: dict[str, list[SampleRecord]] = {}
-    for record in records:
-        kinds.setdefault(record.mask_source or record.status, []).append(record)
+    kinds: dict[str, list[StoredSample]] = {}
+    for planned in plan.samples:
+        stored = read_sample(plan.place, planned.index)
+        kinds.setdefault(stored.record.mask_source or stored.record.status, []).append(stored)
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
     shown: list[tuple[int, SheetSample]] = []
-    for record in filter(None, in_turn):
+    for stored in filter(None, in_turn):
         try:
-            shown.append((record.index, _sample(plan, record)))
+            shown.append((stored.record.index, _sample(stored)))
         except InputError:
             continue  # told when it was refined
         if len(shown) == SAMPLES_SHOWN:
@@ -51,13 +51,12 @@ def _samples(plan: RefinementPlan) -> list[SheetSample]:
     return [sample for _, sample in sorted(shown, key=lambda pair: pair[0])]
 
 
-def _sample(plan: RefinementPlan, record: SampleRecord) -> SheetSample:
-    place, index = plan.place, record.index
-    note, mark = _note(record)
+def _sample(stored: StoredSample) -> SheetSample:
+    note, mark = _note(stored.record)
     return SheetSample(
-        image=read_image(place.image_path(index, record.image_format)),
-        heatmap=read_grey(place.heatmap_path(index)),
-        mask=read_grey(place.mask_path(index)) > 0 if record.status == "refined" else None,
+        image=stored.read_image(),
+        heatmap=stored.read_heatmap(),
+        mask=stored.read_mask() if stored.record.status == "refined" else None,
         note=note,
         mark=mark,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aligndiff.data.layout import EntryFolder
+from aligndiff.data.packing import remove_shards
 from aligndiff.data.prompt_bank import Entry
 from aligndiff.data.records import (
     IMAGE_FORMATS,
@@ -21,6 +22,8 @@ from aligndiff.data.records import (
     describe_changes,
     is_made,
 )
+from aligndiff.data.shards import packed_sample
+from aligndiff.data.stored_samples import sample_indices
 from aligndiff.ground.errors import InputError
 
 
@@ -59,6 +62,8 @@ class Sample:
     def is_made(self) -> bool:
         """Whether its files are there and its record says it was made as it is planned now."""
         place, image_format = self.plan.place, self.plan.record.settings["image_format"]
+        if packed := packed_sample(place, self.index):
+            return packed.record.fingerprint == self.plan.record.fingerprint
         return (
             is_made(self.record_path, self.plan.record.fingerprint)
             and place.image_path(self.index, image_format).is_file()
@@ -109,7 +114,9 @@ def check_settings(plans: Iterable[EntryPlan]) -> None:
     problems = []
     for plan in plans:
         old = EntryRecord.read_or_none(plan.place.entry_json)
-        if old is None or old.fingerprint == plan.record.fingerprint or not plan.place.indices():
+        if old is None or old.fingerprint == plan.record.fingerprint:
+            continue
+        if not sample_indices(plan.place):
             continue
         problems.append(
             f"{plan.place.folder}: its samples were made with other settings "
@@ -121,15 +128,18 @@ def check_settings(plans: Iterable[EntryPlan]) -> None:
 
 
 def prepare_folders(
-    plans: Iterable[EntryPlan], mine: Sequence[Sample], overwrite: bool, whole: bool
+    plans: Sequence[EntryPlan], mine: Sequence[Sample], overwrite: bool, whole: bool
 ) -> None:
     """Write every entry's record; with `overwrite` first remove the samples of `mine` on disk.
 
-    With `whole`, the process speaks for the whole run, and removes what lies beyond the asked count
-    too. Several processes may do this at once: all write the same entry records, and each removes
-    its own samples only.
+    With `overwrite` all that is packed goes too: each process has its part in the tar files. With
+    `whole`, the process speaks for the whole run, and removes what lies beyond the asked count too.
+    Several processes may do this at once: all write the same entry records, and each removes its
+    own samples only.
     """
     if overwrite:
+        for plan in plans:
+            remove_shards(plan.place)
         for sample in mine:
             discard_sample(sample.plan.place, sample.index)
     for plan in plans:

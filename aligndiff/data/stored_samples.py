@@ -1,4 +1,4 @@
-"""The samples of a dataset folder, as whoever uses them afterwards reads them."""
+"""The samples of a dataset folder, as whoever uses them afterwards reads them: loose or packed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from aligndiff.data.images import Uint8, read_grey, read_image
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import PromptBank
 from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.data.shards import PackedSample, load_index, packed_file, packed_sample
 from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import FilePart
 
 _HALF = 127  # grey level; a written mask holds 0 and 255 only
 
@@ -24,6 +26,7 @@ class StoredSample:
 
     place: EntryFolder
     record: SampleRecord
+    packed: PackedSample | None = None  # where it lies in a tar file; None for loose files
 
     @property
     def category(self) -> str:
@@ -32,23 +35,30 @@ class StoredSample:
     @property
     def name(self) -> str:
         """Unique within the dataset folder, fit for a file name: "fish-1a2b3c4d_000007"."""
-        return f"{self.place.entry.id}_{self.record.index:06d}"
+        return self.place.sample_name(self.record.index)
 
     @property
-    def image_path(self) -> Path:
-        return self.place.image_path(self.record.index, self.record.image_format)
+    def image_file(self) -> Path | FilePart:
+        """The image as it was written; `read_input` gives its bytes."""
+        image_format = self.record.image_format
+        loose = self.place.image_path(self.record.index, image_format)
+        return self._file(loose, f"image.{image_format}")
 
     def read_image(self) -> Uint8:
         """uint8 RGB (h, w, 3)."""
-        return read_image(self.image_path)
+        return read_image(self.image_file)
 
     def read_heatmap(self) -> Uint8:
         """uint8 (h, w): the soft coarse mask."""
-        return read_grey(self.place.heatmap_path(self.record.index))
+        return read_grey(self._file(self.place.heatmap_path(self.record.index), "heatmap.png"))
 
     def read_mask(self) -> NDArray[np.bool_]:
         """bool (h, w); only a sample whose status is "refined" has one."""
-        return read_grey(self.place.mask_path(self.record.index)) > _HALF
+        mask = self._file(self.place.mask_path(self.record.index), "mask.png")
+        return read_grey(mask) > _HALF
+
+    def _file(self, loose: Path, extension: str) -> Path | FilePart:
+        return packed_file(self.place, self.packed, extension) if self.packed else loose
 
 
 def stored_samples(bank: PromptBank) -> Iterator[StoredSample]:
@@ -62,14 +72,32 @@ def stored_samples(bank: PromptBank) -> Iterator[StoredSample]:
         made_with = EntryRecord.read_or_none(place.entry_json)
         if made_with is None:
             continue
-        for index in place.indices():
-            record = read_sample_record(place, index)
-            if record.fingerprint == made_with.fingerprint:
-                yield StoredSample(place, record)
+        for index in sample_indices(place):
+            sample = read_sample(place, index)
+            if sample.record.fingerprint == made_with.fingerprint:
+                yield sample
 
 
-def read_sample_record(place: EntryFolder, index: int) -> SampleRecord:
-    """The record of one sample. Raises InputError when it is broken, or another sample's."""
+def sample_indices(place: EntryFolder) -> list[int]:
+    """The indices of all samples of an entry, in order."""
+    packed = load_index(place)
+    return sorted({*place.indices(), *(packed.samples if packed else ())})
+
+
+def read_sample(place: EntryFolder, index: int) -> StoredSample:
+    """One sample. Raises InputError when its record is broken, or another sample's."""
+    packed = packed_sample(place, index)
+    if packed is None:
+        try:
+            return StoredSample(place, _loose_record(place, index))
+        except InputError:
+            packed = packed_sample(place, index)  # another process may just have packed it
+            if packed is None:
+                raise
+    return StoredSample(place, packed.record, packed)
+
+
+def _loose_record(place: EntryFolder, index: int) -> SampleRecord:
     path = place.record_path(index)
     record = SampleRecord.read(path)
     if record.index != index:

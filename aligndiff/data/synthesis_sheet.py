@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aligndiff.data.images import read_grey, read_image
 from aligndiff.data.layout import sheet_path
-from aligndiff.data.records import SampleRecord
 from aligndiff.data.sample_plan import EntryPlan
 from aligndiff.data.sheet import SheetRow, SheetSample, step_sheet, write_sheet
+from aligndiff.data.stored_samples import read_sample, sample_indices
 from aligndiff.data.support import load_support
 from aligndiff.ground.errors import InputError
 
@@ -26,7 +25,7 @@ def write_synthesis_sheet(root: Path, plans: Sequence[EntryPlan]) -> Path:
 
 
 def _row(root: Path, plan: EntryPlan) -> SheetRow:
-    made = (index for index in plan.place.indices() if index < plan.count)
+    made = (index for index in sample_indices(plan.place) if index < plan.count)
     return SheetRow(
         title=plan.entry.category,
         subtitle=plan.record.prompt,
@@ -45,6 +44,5 @@ def _readable(plan: EntryPlan, indices: Iterable[int]) -> Iterator[SheetSample]:
 
 
 def _sample(plan: EntryPlan, index: int) -> SheetSample:
-    record = SampleRecord.read(plan.place.record_path(index))
-    image = read_image(plan.place.image_path(index, record.image_format))
-    return SheetSample(image, read_grey(plan.place.heatmap_path(index)))
+    stored = read_sample(plan.place, index)
+    return SheetSample(stored.read_image(), stored.read_heatmap())

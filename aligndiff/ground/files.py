@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,30 @@ _MOST_JSON_BYTES = 16 * 2**20  # some 60,000 entries, or the losses of a million
 _LEFTOVER = re.compile(r"\..+\.\d+(\.[0-9a-f]{8})?\.tmp", re.DOTALL)  # what `atomic_path` makes
 _LEFTOVER_AGE = 60.0  # seconds; a file is written within one
 _FINGERPRINT_LENGTH = 16  # hex digits: 64 bits, no accidental collision among millions of files
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """Some bytes of a file, read like a file of its own: `size` of them, from `offset` on."""
+
+    path: Path
+    offset: int
+    size: int
+    name: str  # what it is, for messages
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.name})"
+
+    def read_bytes(self) -> bytes:
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        if len(data) < self.size:
+            raise InputError(f"{self}: the file ends before it; put a whole copy in its place")
+        return data
+
+
+Source = str | Path | FilePart  # what can be read
 
 
 @contextmanager
@@ -92,22 +117,24 @@ def write_json(path: str | Path, obj: object) -> None:
     write_text(path, text + "\n")
 
 
-def read_input(path: str | Path, most_bytes: int) -> bytes:
-    """The bytes of a file that somebody else made.
+def read_input(path: Source, most_bytes: int) -> bytes:
+    """The bytes of a file, or of a part of one, that somebody else made.
 
     InputError when it is missing, may not be read, is larger than `most_bytes`, or is no file at
     all: a pipe or a device could keep us waiting, or never end.
     """
+    whole = path.path if isinstance(path, FilePart) else Path(path)
     try:
-        status = os.stat(path)
+        status = os.stat(whole)
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{path}: is a folder, not a file; put the file in its place")
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: is a pipe or a device, not a file; put a file in its place")
-        if status.st_size > most_bytes:
-            size = f"{status.st_size / 2**20:.0f} MiB large, at most {most_bytes / 2**20:g}"
+        length = path.size if isinstance(path, FilePart) else status.st_size
+        if length > most_bytes:
+            size = f"{length / 2**20:.0f} MiB large, at most {most_bytes / 2**20:g}"
             raise InputError(f"{path}: is {size} MiB are read; make it smaller")
-        return Path(path).read_bytes()
+        return path.read_bytes() if isinstance(path, FilePart) else whole.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; put it there or correct the name") from None
     except PermissionError:
@@ -117,7 +144,7 @@ def read_input(path: str | Path, most_bytes: int) -> bytes:
         raise InputError(f"{path}: cannot be read: {reason}; replace the file") from None
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: Source) -> Any:
     """Read a JSON file; InputError names the file, and the line and column of a syntax error.
 
     A byte order mark is skipped. A key that is there twice, NaN and infinity are errors too.
