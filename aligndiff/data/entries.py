@@ -83,7 +83,7 @@ class _EntryKeys(_Model):
     def id(self) -> str:
         """The category and a hash of all keys; the entry's place in the file plays no part."""
         keys = json.dumps(self.model_dump(by_alias=True), sort_keys=True)
-        return f"{_slug(self.category)}-{hashlib.sha256(keys.encode()).hexdigest()[:_ID_LENGTH]}"
+        return f"{slug(self.category)}-{hashlib.sha256(keys.encode()).hexdigest()[:_ID_LENGTH]}"
 
 
 class TextEntry(_EntryKeys):
@@ -123,8 +123,7 @@ class Defaults(_Model):
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
-def _slug(words: str) -> str:
+def slug(words: str) -> str:
     """Lower-case ASCII letters and digits joined by dashes, safe in any file system."""
     plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_LENGTH].strip("-")
-    return slug or "entry"
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_LENGTH].strip("-") or "entry"

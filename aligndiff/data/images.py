@@ -92,14 +92,14 @@ def write_image(path: str | Path, image: Uint8) -> None:
     """Write uint8 RGB (h, w, 3) whole, as the suffix says: jpg (quality 95, 4:4:4) or png."""
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image has shape {image.shape}, not (h, w, 3)")
-    write_bytes(path, _encode(image, Path(path).suffix))
+    write_bytes(path, encode(image, Path(path).suffix))
 
 
 def write_grey(path: str | Path, grey: Uint8) -> None:
     """Write uint8 (h, w) whole, as the suffix says; png keeps every value."""
     if grey.ndim != 2:
         raise ValueError(f"grey image has shape {grey.shape}, not (h, w)")
-    write_bytes(path, _encode(grey, Path(path).suffix))
+    write_bytes(path, encode(grey, Path(path).suffix))
 
 
 def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:
@@ -107,6 +107,30 @@ def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:
     if mask.dtype != np.bool_:
         raise ValueError(f"mask is {mask.dtype}, not bool")
     write_grey(path, mask.astype(np.uint8) * np.uint8(255))
+
+
+def encode(array: Uint8, suffix: str) -> bytes:
+    """The file of uint8 RGB (h, w, 3) or grey (h, w): ".jpg" (quality 95, 4:4:4) or ".png"."""
+    if array.dtype != np.uint8:
+        raise ValueError(f"array is {array.dtype}, not uint8")
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(array))
+    if suffix.lower() in (".jpg", ".jpeg"):
+        image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=_JPEG_NO_SUBSAMPLING)
+    elif suffix.lower() == ".png":
+        image.save(buffer, "PNG")
+    else:
+        raise ValueError(f"{suffix or 'no suffix'}: images are written as .jpg or .png")
+    return buffer.getvalue()
+
+
+def encode_palette(indices: Uint8, palette: Uint8) -> bytes:
+    """A palette png of uint8 (h, w), whose values are rows of `palette`, uint8 RGB (256, 3)."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(indices))
+    image.putpalette(palette.tobytes())
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def resize_image(image: Uint8, size: tuple[int, int]) -> Uint8:
@@ -213,17 +237,3 @@ def _grey_and_visible(image: Image.Image) -> tuple[NDArray[np.generic], NDArray[
     if grey[alpha > 0].size == 0 or (alpha.min() < 128 <= alpha.max() and np.ptp(grey) == 0):
         return alpha, np.ones(alpha.shape, dtype=bool)
     return grey, visible
-
-
-def _encode(array: Uint8, suffix: str) -> bytes:
-    if array.dtype != np.uint8:
-        raise ValueError(f"array is {array.dtype}, not uint8")
-    buffer = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(array))
-    if suffix.lower() in (".jpg", ".jpeg"):
-        image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=_JPEG_NO_SUBSAMPLING)
-    elif suffix.lower() == ".png":
-        image.save(buffer, "PNG")
-    else:
-        raise ValueError(f"{suffix or 'no suffix'}: images are written as .jpg or .png")
-    return buffer.getvalue()

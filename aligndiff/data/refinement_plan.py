@@ -154,7 +154,7 @@ def check_settings(plans: Iterable[RefinementPlan]) -> None:
     for plan in plans:
         if not any(sample.refinement for sample in plan.samples):
             continue
-        old = settings_on_disk(plan)
+        old = settings_on_disk(plan.place)
         if old != plan.settings:
             problems.append(
                 f"{plan.place.folder}: its masks were made with other settings "
@@ -209,11 +209,12 @@ def outcomes_on_disk(plan: RefinementPlan) -> list[SampleRecord | None]:
     return [record if record.refinement == wanted else None for record in records]
 
 
-def settings_on_disk(plan: RefinementPlan) -> dict[str, Any]:
-    """What the masks of the entry were made with; empty when nothing tells."""
-    if not plan.settings_file.exists():
+def settings_on_disk(place: EntryFolder) -> dict[str, Any]:
+    """What the masks of an entry were made with; empty when nothing tells."""
+    path = place.folder / SETTINGS_FILE
+    if not path.exists():
         return {}
-    found = read_json(plan.settings_file)
+    found = read_json(path)
     settings = found.get("settings") if isinstance(found, dict) else None
     return settings if isinstance(settings, dict) else {}
 

@@ -48,6 +48,10 @@ class StoredSample:
         """uint8 RGB (h, w, 3)."""
         return read_image(self.image_file)
 
+    def read_image_bytes(self) -> bytes:
+        """The image file as it is; nothing is decoded, so nothing is checked."""
+        return self.image_file.read_bytes()
+
     def read_heatmap(self) -> Uint8:
         """uint8 (h, w): the soft coarse mask."""
         return read_grey(self._file(self.place.heatmap_path(self.record.index), "heatmap.png"))
