@@ -186,7 +186,7 @@ def _made(job: Job) -> str:
     ):
         if any(settings):
             table = markdown_table(["setting", "value"], _merged(settings))
-            parts.append(f"**{heading}**\n\n{table}")
+            parts.append(f"### {heading}\n\n{table}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,49 +15,39 @@ def polygons_of(mask: Uint8) -> list[Points]:
     """One closed polygon for each connected part of a mask, uint8 (h, w) of 0 and 1.
 
     A polygon runs through the outermost pixels of its part. A hole is joined to the outline by a
-    cut along their shortest distance, there and back, so that one line surrounds both. Filled with
-    its own line, as cv2.fillPoly does, it gives the part again, but for what a cut may take of a
-    hole that it passes.
+    cut through the object, there and back, so that one line surrounds both. Filled with its own
+    line, as cv2.fillPoly does, it gives the part again, pixel by pixel.
     """
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if hierarchy is None:
         return []
     points = [contour[:, 0].astype(np.int64) for contour in contours]
     holes: dict[int, list[Points]] = {}
-    for number, (_, _, _, parent) in enumerate(hierarchy[0]):
-        holes.setdefault(int(parent), []).append(points[number])
+    parents = [int(parent) for _, _, _, parent in hierarchy[0]]
+    for hole, parent in zip(points, parents, strict=True):
+        holes.setdefault(parent, []).append(hole)
     return [
-        _without_needless(_join(points[number], holes.get(number, [])))
-        for number, (_, _, _, parent) in enumerate(hierarchy[0])
+        _without_needless(_join(mask, points[number], holes.get(number, [])))
+        for number, parent in enumerate(parents)
         if parent == -1
     ]
 
 
-def _join(outline: Points, holes: list[Points]) -> Points:
-    """The outline with all holes cut open to it, the nearest hole first.
+def _join(mask: Uint8, outline: Points, holes: list[Points]) -> Points:
+    """The outline with all holes cut open to it.
 
-    In that order no cut can cross a hole that is still to come: it would have been nearer.
+    A cut goes left from a hole's leftmost pixel, through the object alone, to the next border. That
+    is the outline's, or a hole's that begins further left: joined already, in this order.
     """
-    waiting = [(hole, *_nearest(outline, hole)) for hole in holes]
-    while waiting:
-        waiting.sort(key=lambda found: found[2], reverse=True)
-        hole, (here, there), _ = waiting.pop()
-        at = int(np.argmax((outline == here).all(axis=1)))
-        start = int(np.argmax((hole == there).all(axis=1)))
+    for hole in sorted(holes, key=lambda hole: int(hole[:, 0].min())):
+        start = int(hole[:, 0].argmin())
+        x, y = hole[start]
+        gaps = np.flatnonzero(mask[y, :x] == 0)
+        end = (gaps[-1] + 1 if len(gaps) else 0, y)
+        at = int(np.argmax((outline == end).all(axis=1)))
         around = np.concatenate([hole[start:], hole[: start + 1]])
         outline = np.concatenate([outline[: at + 1], around, outline[at:]])
-        waiting = [
-            (other, *min((pair, distance), _nearest(hole, other), key=lambda found: found[1]))
-            for other, pair, distance in waiting
-        ]
     return outline
-
-
-def _nearest(first: Points, second: Points) -> tuple[tuple[Points, Points], int]:
-    """The nearest two points of two outlines, and the square of their distance."""
-    squares = ((first[:, None] - second[None]) ** 2).sum(axis=2)
-    here, there = np.unravel_index(int(squares.argmin()), squares.shape)
-    return (first[here], second[there]), int(squares[here, there])
 
 
 def _without_needless(outline: Points) -> Points:

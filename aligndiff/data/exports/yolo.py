@@ -1,7 +1,8 @@
 """YOLO segmentation: images/{train,val}/, labels/{train,val}/*.txt of polygons, and data.yaml.
 
 One line a connected part of the object. YOLO's polygons have no holes: a hole is joined to the
-outline by a cut of no width. A point is the middle of a pixel, divided by width and height.
+outline by a cut of no width, through the object. A point is the middle of a pixel, divided by width
+and height.
 """
 
 from __future__ import annotations
