@@ -37,13 +37,14 @@ def is_there(folder: Path, settings: Mapping[str, Any], samples: str, overwrite:
     Raises InputError when the folder is not ours to write: it holds something else (also with
     `overwrite`: it might be anything), or another export and no `overwrite`, or may not be written.
     """
-    check_writable([_beside(folder) / MARKER])
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        check_writable([_beside(folder) / MARKER])
         return False
     there = _read(folder) if folder.is_dir() else None
     if there is None:
         what = "holds other things than an export" if folder.is_dir() else "is no folder"
         raise InputError(f"{folder}: {what}, nothing there is touched; choose another --output_dir")
+    check_writable([_beside(folder) / MARKER])
     if overwrite:
         return False
     if there.settings != settings or there.samples != samples:

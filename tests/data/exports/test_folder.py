@@ -78,6 +78,11 @@ def test_a_folder_of_the_users_is_never_touched(
         is_there(tmp_path / content, SETTINGS, "hash", overwrite)
 
 
+def test_the_root_of_the_file_system_is_refused() -> None:
+    with pytest.raises(InputError, match="holds other things than an export"):
+        is_there(Path("/"), SETTINGS, "hash", overwrite=True)
+
+
 def test_new_and_empty_folders_are_free(tmp_path: Path) -> None:
     assert not is_there(tmp_path, SETTINGS, "hash", overwrite=False)
     assert not is_there(tmp_path / "a" / "b", SETTINGS, "hash", overwrite=False)
