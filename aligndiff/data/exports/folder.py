@@ -59,9 +59,8 @@ def is_there(folder: Path, settings: Mapping[str, Any], samples: str, overwrite:
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; it takes its place on success, vanishes on error."""
-    beside, old = _beside(target), target.with_name(f".{target.name}.old.tmp")
-    for left_over in (beside, old):  # of a run that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
+    beside, old = _beside(target), _old(target)
+    _tidy(target)  # after a run that was killed
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -69,12 +68,23 @@ def whole_folder(target: Path) -> Iterator[Path]:
             os.replace(target, old)
         os.replace(beside, target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _tidy(target)
+
+
+def _tidy(target: Path) -> None:
+    """Remove what lies beside `target`; an earlier export goes back where there is no new one."""
+    if _old(target).exists() and not target.exists():
+        os.replace(_old(target), target)
+    for left_over in (_beside(target), _old(target)):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.tmp")
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old.tmp")
 
 
 def _read(folder: Path) -> Marker | None:

@@ -1,7 +1,7 @@
 """FSS-1000: FSS-1000/<class>/1.jpg + 1.png, 2.jpg + 2.png ..., and lists in splits/.
 
-Numbers go from the surest to the least sure, those of the training split first: HSNet's reader draws
-support pairs from the first ten. Masks are grey, 0 and 255.
+Numbers go from the surest to the least sure, those of the training split first: HSNet's reader
+draws support pairs from the first ten. Masks are grey, 0 and 255.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,27 @@ def test_an_earlier_export_stays_until_the_new_one_is_whole(export_there: Path) 
     assert [path.name for path in export_there.parent.iterdir()] == ["coco"]
 
 
+def test_an_earlier_export_comes_back_when_its_place_could_not_be_taken(
+    export_there: Path, monkeypatch
+) -> None:
+    def fail_once(source: Path, target: Path) -> None:
+        if Path(source).name == ".coco.tmp":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", fail_once)
+    with pytest.raises(KeyboardInterrupt), whole_folder(export_there):
+        pass
+    assert (export_there / "image").exists()
+    assert [path.name for path in export_there.parent.iterdir()] == ["coco"]
+
+
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".coco.tmp").mkdir()
     (tmp_path / ".coco.tmp" / "half").touch()
     (tmp_path / ".coco.old.tmp").mkdir()
+    (tmp_path / "coco").mkdir()
     with whole_folder(tmp_path / "coco"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["coco"]
