@@ -116,11 +116,14 @@ def make_parser(module: str, description: str, epilog: str | None = None) -> One
     return parser
 
 
-def add_config_options(parser: argparse.ArgumentParser, config: type, group: str) -> None:
+def add_config_options(
+    parser: argparse.ArgumentParser, config: type, group: str, *, optional: bool = False
+) -> None:
     """Add one option per field of the dataclass `config` under the heading `group`.
 
     A field's own `metadata={"group": ...}` wins over `group`. No default enters the namespace:
-    an option that was not typed is absent, so that `config_from_args` can tell.
+    an option that was not typed is absent, so that `config_from_args` can tell. `optional`: not
+    even those without a default must be typed, as in a script of which `config` is one use.
     """
     hints = typing.get_type_hints(config)
     groups: dict[str, Any] = {}
@@ -134,7 +137,10 @@ def add_config_options(parser: argparse.ArgumentParser, config: type, group: str
             if rival not in exclusive:
                 exclusive[rival] = target.add_mutually_exclusive_group()
             target = exclusive[rival]
-        target.add_argument(f"--{item.name}", **_argument(item, hints[item.name]))
+        argument = _argument(item, hints[item.name])
+        if optional:
+            argument.pop("required", None)
+        target.add_argument(f"--{item.name}", **argument)
 
 
 def add_diffusion_model_option(parser: argparse.ArgumentParser) -> None:

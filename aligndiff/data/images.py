@@ -83,6 +83,18 @@ def count_colours(path: Source) -> int:
     return int(np.unique(packed).size)
 
 
+def read_labels(path: Source) -> Uint8:
+    """Read a map of class numbers, uint8 (h, w): palette indices or grey levels as they are.
+
+    InputError as for `read_image`, and for a file of another kind: its colours name no classes.
+    """
+    upright = _upright(path)
+    if upright.mode not in ("P", "L"):
+        what = f"{upright.mode} colours, not 8-bit class numbers"
+        raise InputError(f"{path}: holds {what}; save it as a palette or grey PNG")
+    return np.array(upright)
+
+
 def read_grey(path: Source) -> Uint8:
     """Read a heatmap or written mask as uint8 (h, w)."""
     return np.array(_upright(path).convert("L"))

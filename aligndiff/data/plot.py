@@ -1,4 +1,4 @@
-"""A small line plot, so that a training run can be judged at a glance."""
+"""Small line plots: a training run, or a score over a number of samples, at a glance."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ _TITLE, _NUMBER = 18, 13  # font sizes in px
 _FRACTION_BITS = 4  # cv2 draws at 1/16 px, which makes smooth curves
 _SMOOTHING = 0.04  # the smoothed line's window (standard deviation), as a part of the run
 _RAW_STRENGTH = 0.25  # of the raw curve behind the smoothed one
+_LEAST_SPAN = 0.05  # of the values of a count plot: chance must not look like a trend
+_BAND_STRENGTH = 0.18  # of the colour between a curve's bounds
 
 
 def loss_plot(curves: Mapping[str, Sequence[float]], title: str = "loss") -> Uint8:
@@ -55,12 +57,51 @@ def loss_plot(curves: Mapping[str, Sequence[float]], title: str = "loss") -> Uin
 
 
 @dataclass(frozen=True)
+class Band:
+    """Values of a curve and, unless they are empty, their lower and upper bounds."""
+
+    values: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def count_plot(
+    counts: Sequence[int], curves: Mapping[str, Band], title: str, counted: str
+) -> Uint8:
+    """Draw named curves, with bands around them, over `counts` of what is `counted`.
+
+    The counts ascend from 0 and lie apart by the logarithm of count + 1: what the first few
+    change shows beside what hundreds do. Returns uint8 RGB (380, 680, 3).
+    """
+    canvas = blank(_HEIGHT, _WIDTH)
+    where = np.log1p(np.asarray(counts, dtype=np.float64))
+    ends = [end for one in curves.values() for end in (*one.values, *one.low, *one.high)]
+    low, high = min(ends), max(ends)
+    spare = max(_LEAST_SPAN - (high - low), 0) / 2
+    ticks = _nice_ticks(low - spare, high + spare)
+    axes = _Axes(list(where), ticks, max(float(where[-1]), 1.0), [str(n) for n in counts], counted)
+    _draw_axes(canvas, axes)
+    colours = dict(zip(curves, cycle(PALETTE), strict=False))
+    for name, one in curves.items():
+        _draw_band(canvas, axes, where, one, colours[name])
+    for name, one in curves.items():
+        values = np.asarray(one.values, dtype=np.float64)
+        _draw_curve(canvas, axes, where, values, colours[name], 2)
+        for at, value in zip(where, values, strict=True):
+            paste_dot(canvas, axes.top(float(value)), axes.left(float(at)), 3, colours[name])
+    _draw_heading(canvas, title, colours)
+    return canvas
+
+
+@dataclass(frozen=True)
 class _Axes:
     """Where a step and a value lie on the canvas, in px from its upper left corner."""
 
     step_ticks: list[float]
     value_ticks: list[float]
     last_step: float
+    step_words: list[str]  # one for each of step_ticks
+    name: str  # of what the steps count
 
     def left(self, step: float) -> float:
         return _LEFT + step / self.last_step * (_WIDTH - _LEFT - _RIGHT)
@@ -88,7 +129,7 @@ def _axes(series: Sequence[Float], steps: int) -> _Axes:
         low, high = 0.0, 1.0
     last = float(max(steps, 1))
     inner = [tick for tick in _nice_ticks(0.0, last) if tick <= last]
-    return _Axes(inner, _nice_ticks(low, high), last)
+    return _Axes(inner, _nice_ticks(low, high), last, [f"{tick:g}" for tick in inner], "step")
 
 
 def _nice_ticks(low: float, high: float) -> list[float]:
@@ -120,17 +161,17 @@ def _draw_axes(canvas: Uint8, axes: _Axes) -> None:
         words = f"{value:.4g}"
         left = _LEFT - text_width(words, _NUMBER) - 8
         paste_text(canvas, words, row - _NUMBER + 4, left, _NUMBER, GREY)
-    for step in axes.step_ticks:
-        column = round(axes.left(step))
+    free = _WIDTH  # from here on the line of numbers is taken
+    for step, words in reversed(list(zip(axes.step_ticks, axes.step_words, strict=True))):
+        column, width = round(axes.left(step)), text_width(words, _NUMBER)
         canvas[bottom : bottom + 5, column] = GREY
-        words = f"{step:g}"
-        paste_text(
-            canvas, words, bottom + 6, column - text_width(words, _NUMBER) // 2, _NUMBER, GREY
-        )
+        left = column - width // 2
+        if left + width < free:
+            paste_text(canvas, words, bottom + 6, left, _NUMBER, GREY)
+            free = left - 4
     canvas[bottom, _LEFT : _WIDTH - _RIGHT] = GREY
-    words = "step"
-    left = _WIDTH - _RIGHT - text_width(words, _NUMBER)
-    paste_text(canvas, words, bottom + 26, left, _NUMBER, GREY)
+    left = _WIDTH - _RIGHT - text_width(axes.name, _NUMBER)
+    paste_text(canvas, axes.name, bottom + 26, left, _NUMBER, GREY)
 
 
 def _draw_curve(
@@ -143,14 +184,25 @@ def _draw_curve(
         paste_dot(canvas, axes.top(float(values[0])), axes.left(float(steps[0])), 2.5, colour)
     if len(values) < 2:
         return
-    scale = 1 << _FRACTION_BITS
-    # cv2 wants (across, down) pairs.
-    points = [
-        (axes.left(float(s)) * scale, axes.top(float(v)) * scale)
-        for s, v in zip(steps, values, strict=True)
-    ]
-    line = np.round(np.asarray(points)).astype(np.int32)[:, None]
+    line = _points(axes, steps, values)
     cv2.polylines(canvas, [line], False, colour, width, cv2.LINE_AA, _FRACTION_BITS)
+
+
+def _points(axes: _Axes, steps: Float, values: Float) -> NDArray[np.int32]:
+    """(n, 1, 2) of (across, down), as cv2 wants them, in parts of a pixel."""
+    points = [(axes.left(float(s)), axes.top(float(v))) for s, v in zip(steps, values, strict=True)]
+    return np.round(np.asarray(points) * (1 << _FRACTION_BITS)).astype(np.int32)[:, None]
+
+
+def _draw_band(canvas: Uint8, axes: _Axes, where: Float, band: Band, colour: Colour) -> None:
+    """Shade what lies between the bounds, in place."""
+    if not len(band.low):
+        return
+    low, high = (_points(axes, where, np.asarray(ends)) for ends in (band.low, band.high))
+    area = np.zeros(canvas.shape[:2], np.uint8)
+    cv2.fillPoly(area, [np.concatenate([low, high[::-1]])], 255, cv2.LINE_AA, _FRACTION_BITS)
+    strength = area[..., None] / 255 * _BAND_STRENGTH
+    canvas[:] = np.round(canvas * (1 - strength) + np.asarray(colour) * strength).astype(np.uint8)
 
 
 def _draw_heading(canvas: Uint8, title: str, colours: Mapping[str, Colour]) -> None:

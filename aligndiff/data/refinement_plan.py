@@ -77,6 +77,16 @@ class RefinementConfig:
         return {name: value for name, value in asdict(self).items() if name != "batch_size"}
 
 
+def prototype_weights(support: int, trusted: int, support_weight: float) -> list[float]:
+    """One weight per pair, support first: a few real pairs are not drowned by many trusted ones.
+
+    The real pairs share `support_weight`, the trusted ones, of which there is at least one, the
+    rest of 1.
+    """
+    real = [support_weight / support] * support
+    return real + [(1 - support_weight) / trusted] * trusted
+
+
 @dataclass(frozen=True)
 class RefinementPlan:
     """One entry to refine: all samples that step 2 has finished, and what decides their masks."""

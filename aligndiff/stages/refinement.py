@@ -26,7 +26,7 @@ from aligndiff.data.refinement_files import (
     write_mask_and_record,
     write_rejection,
 )
-from aligndiff.data.refinement_plan import RefinementConfig, RefinementPlan
+from aligndiff.data.refinement_plan import RefinementConfig, RefinementPlan, prototype_weights
 from aligndiff.data.support import SupportPair
 from aligndiff.ground.console import Advance, warn
 from aligndiff.ground.errors import InputError
@@ -82,15 +82,9 @@ def refine(
         yield verdict
 
     if trusted and uncertain:
-        weights = prototype_weights(len(real), len(trusted), config)
+        weights = prototype_weights(len(real), len(trusted), config.support_weight)
         segmenter.set_support([*real, *trusted], weights)
     yield from _second_pass(segmenter, uncertain, config)
-
-
-def prototype_weights(support: int, trusted: int, config: RefinementConfig) -> list[float]:
-    """One weight per pair, support first: a few real pairs are not drowned by many trusted ones."""
-    real = [config.support_weight / support] * support
-    return real + [(1 - config.support_weight) / trusted] * trusted
 
 
 def refine_entry(

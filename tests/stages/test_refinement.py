@@ -25,7 +25,7 @@ from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.errors import InputError
 from aligndiff.models.segmenter import Encoded, SSPSegmenter
 from aligndiff.models.ssp_checkpoint import load_ssp
-from aligndiff.stages.refinement import prototype_weights, refine, refine_entry
+from aligndiff.stages.refinement import refine, refine_entry
 from aligndiff.stages.refinement_verdicts import (
     Verdict,
     first_verdict,
@@ -122,9 +122,9 @@ def test_agreed_samples_join_the_support_and_the_others_are_segmented_again():
 
 
 def test_real_pairs_keep_half_of_the_weight():
-    weights = prototype_weights(3, 100, CONFIG)
+    weights = prototype_weights(3, 100, CONFIG.support_weight)
     assert sum(weights[:3]) == pytest.approx(0.5) and sum(weights[3:]) == pytest.approx(0.5)
-    weights = prototype_weights(1, 1, RefinementConfig(support_weight=0.8))
+    weights = prototype_weights(1, 1, support_weight=0.8)
     assert weights == pytest.approx([0.8, 0.2])
 
 

@@ -1,0 +1,71 @@
+"""Draw fresh scenes of the two example objects with exact masks, to test on by scripts.evaluate.
+
+No training scene, support pair or scene of the measurement is among them. The folder holds
+<object>/1.jpg, 1.png and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aligndiff.data.images import write_image, write_mask
+from aligndiff.ground.console import say
+from aligndiff.ground.errors import InputError, exit_with
+from aligndiff.ground.files import check_writable
+from scripts.options import OneLineParser, add_config_options, config_from_args
+from scripts.tiny_world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.scene import Scene, random_scene, render
+
+FIRST_SEED = 97_000_000  # far from all other scenes
+MOST_SCENES = 10_000  # of each object
+
+
+@dataclass(frozen=True)
+class TestSetConfig:
+    """The options of the script."""
+
+    output_dir: Path = field(metadata={"help": "folder that receives <object>/1.jpg, 1.png ..."})
+    scenes: int = field(default=100, metadata={"help": "test scenes of each object, 1 to 10000"})
+    crowded: bool = field(
+        default=False,
+        metadata={"help": "each object beside a thing of another kind and look, not alone"},
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scenes <= MOST_SCENES:
+            raise InputError(f"--scenes must be from 1 to {MOST_SCENES}, not {self.scenes}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, draw, report; returns the exit code."""
+    parser = OneLineParser(
+        prog="python -m scripts.tiny_world.make_tests", description=__doc__, allow_abbrev=False
+    )
+    add_config_options(parser, TestSetConfig, "scenes")
+    config = config_from_args(TestSetConfig, parser.parse_args(argv))
+    check_writable([config.output_dir / name / "1.png" for name in EXAMPLES])
+    for category in EXAMPLES:
+        for number, scene in enumerate(fresh_scenes(category, config.scenes, config.crowded), 1):
+            drawn = render(scene)
+            write_image(config.output_dir / category / f"{number}.jpg", drawn.image)
+            write_mask(config.output_dir / category / f"{number}.png", drawn.masks[0])
+    say(f"{config.scenes} scenes of each of {', '.join(EXAMPLES)}: {config.output_dir}")
+    return 0
+
+
+def fresh_scenes(category: str, count: int, crowded: bool) -> list[Scene]:
+    """The object is the first thing of each scene; nothing beside it wears an example's look."""
+    scenes: list[Scene] = []
+    seed = FIRST_SEED + 100_000 * list(EXAMPLES).index(category)
+    while len(scenes) < count:
+        scene = random_scene(seed, category, EXAMPLES[category], alone=not crowded)
+        seed += 1
+        if not any(resembles_an_example(thing.look) for thing in scene.things[1:]):
+            scenes.append(scene)
+    return scenes
+
+
+if __name__ == "__main__":
+    exit_with(main)
