@@ -58,7 +58,8 @@ def compare_masks(config: MasksConfig, run: EvaluationRun) -> None:
 
 def run_benchmark(config: BenchmarkConfig, run: EvaluationRun) -> None:
     """A segmenter on the episodes of a benchmark."""
-    name = f"{config.benchmark}_fold{config.fold}_{config.shot}shot"
+    fold = "" if config.benchmark == "fss" else f"_fold{config.fold}"
+    name = f"{config.benchmark}{fold}_{config.shot}shot"
     figures, sheet = run.output_dir / f"{name}.json", run.output_dir / f"{name}.png"
     check_writable([figures, sheet])
     chosen = resolve_checkpoint(run.fss_ckpt_path, None)

@@ -151,7 +151,7 @@ def _read_fss(item: Item) -> Uint8:
 
 def _check_folders(wanted: Mapping[Path, str]) -> None:
     problems = [
-        f"{folder}: no such folder; {what} belong there, below --data_dir (docs/EVALUATE.md)"
+        f"{folder}: no such folder; it holds {what}, docs/EVALUATE.md says where they come from"
         for folder, what in wanted.items()
         if not folder.is_dir()
     ]

@@ -105,7 +105,7 @@ class GainConfig:
         problems = _out_of_range(
             ("draws", self.draws, 1, MOST_REPEATS),
             ("resamples", self.resamples, 100, MOST_REPEATS),
-            *(("counts", count, 1, MOST_REPEATS) for count in self.counts),
+            *(("counts", count, 0, MOST_REPEATS) for count in self.counts),
         )
         if not 0 < self.support_weight < 1:
             problems.append(f"--support_weight must be between 0 and 1, not {self.support_weight}")

@@ -20,6 +20,7 @@ from aligndiff.data.refinement_plan import (
     check_settings,
     count_outcomes,
     plan_refinements,
+    prototype_weights,
 )
 from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.errors import InputError

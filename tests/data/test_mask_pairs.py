@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aligndiff.data.images import write_mask
+from aligndiff.data.layout import EntryFolder
+from aligndiff.data.mask_pairs import ONE_CLASS, find_mask_pairs
+from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.ground.errors import InputError
+
+MASK = np.eye(4, 6, dtype=bool)
+
+
+def test_masks_are_paired_by_path_and_the_first_folder_is_the_class(tmp_path: Path) -> None:
+    for name in ("1", "fish/2", "fish/b/1"):
+        write_mask(tmp_path / "truth" / f"{name}.png", MASK)
+    for name in ("1", "fish/2", "fish/b/1", "fish/more"):
+        write_mask(tmp_path / "said" / f"{name}.png", MASK)
+    (tmp_path / "truth" / ".hidden.png").touch()
+    (tmp_path / "truth" / "1.jpg").touch()
+    found = find_mask_pairs(tmp_path / "said", tmp_path / "truth")
+    assert [(pair.category, pair.name) for pair in found.pairs] == [
+        (ONE_CLASS, "1"),
+        ("fish", "fish/2"),
+        ("fish", "fish/b/1"),
+    ]
+    assert [pair.predicted for pair in found.pairs] == [
+        tmp_path / "said" / f"{pair.name}.png" for pair in found.pairs
+    ]
+    assert found.notes == ("1 masks without a true mask of the same name, left out",)
+
+
+def test_a_true_mask_without_a_prediction_is_an_error(tmp_path: Path) -> None:
+    write_mask(tmp_path / "truth" / "fish" / "2.png", MASK)
+    (tmp_path / "said").mkdir()
+    with pytest.raises(InputError, match=r"said/fish/2.png: no such file, but .*fish/2.png is its"):
+        find_mask_pairs(tmp_path / "said", tmp_path / "truth")
+    with pytest.raises(InputError, match="said: has no PNG files; --truth is a folder of true"):
+        find_mask_pairs(tmp_path / "truth", tmp_path / "said")
+    with pytest.raises(InputError, match="nowhere: no such folder; --predicted is a folder"):
+        find_mask_pairs(tmp_path / "nowhere", tmp_path / "truth")
+
+
+def test_samples_of_a_dataset_are_paired_by_name_and_rejected_ones_told(
+    dataset_dir: Path, tmp_path: Path
+) -> None:
+    entry = load_prompt_bank(dataset_dir).entries[0]
+    place = EntryFolder(dataset_dir, entry)
+    EntryRecord(entry.id, "text", "fish", "a", "fish", "m", {}, "f").write(place.entry_json)
+    refined = SampleRecord(0, 7, "refined", "png", "f", "consensus", 0.9, None, "r")
+    refined.write(place.record_path(0))
+    replace(refined, index=2).write(place.record_path(2))
+    replace(refined, index=1, status="rejected", mask_source=None).write(place.record_path(1))
+    for index in (0, 1):
+        write_mask(tmp_path / "truth" / f"{entry.id}_{index:06d}.png", MASK)
+    found = find_mask_pairs(dataset_dir, tmp_path / "truth")
+    assert [(pair.category, pair.predicted) for pair in found.pairs] == [
+        ("fish", place.mask_path(0))
+    ]
+    assert found.notes == (
+        "1 masks without a true mask of the same name, left out",
+        "1 true masks of samples without a mask (rejected), left out",
+    )
+    write_mask(tmp_path / "truth" / "other.png", MASK)
+    with pytest.raises(InputError, match="other.png: .* has no sample of this name; a true"):
+        find_mask_pairs(dataset_dir, tmp_path / "truth")

@@ -1,0 +1,125 @@
+"""scripts.evaluate as a user runs it: its three uses, what they leave, and mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aligndiff.data.images import read_image, write_mask
+from aligndiff.ground.errors import InputError
+from scripts import evaluate
+from tests.benchmark_data import draw_pascal
+from tests.refined_samples import add_refined_samples, draw_test_pairs
+from tests.scripts.conftest import command, told
+
+TINY = ("--fss_ckpt_path", "tiny")
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Runs main with an --output_dir of its own; returns what it says and the folder."""
+
+    def run(*argv: object) -> tuple[str, Path]:
+        output = tmp_path / "out"
+        assert evaluate.main([*map(str, argv), "--output_dir", str(output)]) == 0
+        return capsys.readouterr().out, output
+
+    return run
+
+
+def test_masks_against_truth(run, tmp_path: Path) -> None:
+    truth = np.zeros((4, 4), bool)
+    truth[:, :2] = True
+    for category, said in (("cat", truth), ("dog", truth | (np.arange(4) < 3))):
+        write_mask(tmp_path / "truth" / category / "1.png", truth)
+        write_mask(tmp_path / "said" / category / "1.png", said)
+    out, output = run("--predicted", tmp_path / "said", "--truth", tmp_path / "truth")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["cat", "1", "1.000"] in lines and ["dog", "1", "0.667"] in lines
+    assert ["mIoU", "2", "0.833"] in lines
+    assert ["FB-IoU", "2", f"{(12 / 16 + 16 / 20) / 2:.3f}"] in lines
+    assert "HSNet's protocol" in out and "255 (ignore) count nowhere" in out
+    found = json.loads((output / "masks.json").read_text())
+    assert found["miou"] == pytest.approx(5 / 6)
+    assert [image["name"] for image in found["images"]] == ["cat/1", "dog/1"]
+
+
+def test_a_benchmark_whole_and_again_with_another_batch(run, tmp_path: Path) -> None:
+    root = draw_pascal(tmp_path, with_list=False)
+    options = ("--benchmark", "pascal", "--data_dir", root, "--episodes", 6, "--shot", 2, *TINY)
+    out, output = run(*options, "--seed", 3)
+    assert "PASCAL-5i, fold 0, 2-shot, 6 episodes, images and truth squeezed to 400 x 400" in out
+    found = json.loads((output / "pascal_fold0_2shot.json").read_text())
+    assert found["settings"]["benchmark"] == "pascal" and found["settings"]["seed"] == 3
+    assert 0.3 < found["miou"] <= 1 and len(found["images"]) == 6
+    assert read_image(output / "pascal_fold0_2shot.png").shape[2] == 3
+    assert len((output / "splits" / "pascal" / "val" / "fold0.txt").read_text().split()) == 15
+
+    splits = ("--splits_dir", output / "splits", "--no_sheet")
+    _, output = run(*options, "--seed", 3, "--batch_size", 1, *splits)
+    again = json.loads((output / "pascal_fold0_2shot.json").read_text())
+    asked = [(image["name"], image["support"]) for image in found["images"]]
+    assert asked == [(image["name"], image["support"]) for image in again["images"]]
+    assert again["miou"] == pytest.approx(found["miou"], abs=1e-3)
+
+
+def test_what_synthetic_support_adds(run, dataset_dir: Path, tmp_path: Path) -> None:
+    add_refined_samples(dataset_dir, 3)
+    draw_test_pairs(tmp_path / "tests", ("fish", "albatross"), 4)
+    options = ("--synthetic", dataset_dir, "--test_dir", tmp_path / "tests", *TINY)
+    out, output = run(*options, "--counts", 0, 2, "--draws", 2, "--resamples", 100)
+    assert "Support is compared here, no network is trained" in out
+    rows = {words[0]: words for words in map(str.split, out.splitlines()) if words}
+    assert rows["fish"][1:4] == ["4", "3", "6"] and "  mIoU           8     6          9" in out
+    found = json.loads((output / "gain.json").read_text())
+    assert [point["samples"] for point in found["curve"]] == [0, 2, 6]
+    assert found["rows"][0]["with_all"] > 0.5
+    assert read_image(output / "gain.png").shape == (380, 680, 3)
+    assert (output / "gain_masks.png").exists()
+    first = (output / "gain.json").read_bytes()
+    run(*options, "--counts", 0, 2, "--draws", 2, "--resamples", 100)
+    assert (output / "gain.json").read_bytes() == first
+
+
+MISTAKES = [
+    ("", "give one of --predicted, --benchmark and --synthetic, not none of them"),
+    ("--predicted a --synthetic b", "not --predicted and --synthetic"),
+    ("--predicted a", "--predicted needs --truth: folder of true PNG masks"),
+    ("--synthetic a --test_dir b --fold 1", "--fold goes with --benchmark, not with --synthetic"),
+    ("--benchmark pascal --data_dir a --fold 4", "--fold must be from 0 to 3, not 4"),
+    ("--benchmark pascal --data_dir a --shot 0", "--shot must be from 1 to 100000, not 0"),
+    ("--benchmark pascal --data_dir a --episodes -1", "--episodes must be from 0 to 100000"),
+    ("--benchmark pascal --data_dir a --image_side 3", "--image_side must be 0 or from 16 to 8192"),
+    ("--benchmark pascal --data_dir a --seed -1", "--seed must be from 0 to"),
+    ("--benchmark pascal --data_dir a", "no segmenter checkpoint: give --fss_ckpt_path FILE"),
+    ("--benchmark voc --data_dir a", "choose from 'pascal', 'coco', 'fss'"),
+    ("--benchmark coco --data_dir a --fss_ckpt_path tiny", "COCO2014/val2014: no such folder; it"),
+    ("--predicted a --truth b --batch_size 0", "--batch_size must be from 1 to 1024, not 0"),
+    ("--predicted a --truth b", "a: no such folder; --predicted is a folder of PNG masks"),
+    ("--predicted a --trut b", "unknown argument --trut, did you mean --truth?"),
+    ("--synthetic a --test_dir b --draws 0", "--draws must be from 1 to 100000, not 0"),
+    ("--synthetic a --test_dir b --resamples 9", "--resamples must be from 100 to 100000, not 9"),
+    ("--synthetic a --test_dir b --support_weight 1", "--support_weight must be between 0 and 1"),
+    ("--synthetic a --test_dir b", "a: no such folder; --dataset_dir is the folder that holds"),
+]
+
+
+@pytest.mark.parametrize(("typed", "line"), MISTAKES)
+def test_a_mistake_gets_one_line(
+    typed: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        evaluate.main(typed.split())
+    assert any(line in problem for problem in error.value.problems), error.value.problems
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_and_help_do_not_wait_for_torch(tmp_path: Path) -> None:
+    done = command("evaluate", "--help")
+    assert done.returncode == 0 and "--synthetic" in done.stdout
+    done = command("evaluate", "--benchmark", "fss", "--data_dir", str(tmp_path), *TINY)
+    assert done.returncode == 2 and "FSS-1000: no such folder" in told(done.stderr)[0]
