@@ -68,14 +68,13 @@ def open_pascal(data_dir: Path, fold: int, splits_dir: Path | None = None) -> Fe
         }
     )
     labels = pascal_labels(fold)
-    listed = _find_list(splits_dir or data_dir / "splits", "pascal", fold, labels, splits_dir)
+    listed = _find_list(data_dir, splits_dir, f"pascal/val/fold{fold}", labels)
     made: list[Listed] = []
     if listed is None:
-        names = read_names(root / "ImageSets" / "Segmentation" / "val.txt")
+        path = root / "ImageSets" / "Segmentation" / "val.txt"
+        names = _read_wanted(path, "the names of VOC 2012's validation images")
         made = images_that_show(labels, [(name, masks / f"{name}.png") for name in names])
-    items = _items_by_class(
-        listed or made, labels, PASCAL_CLASSES, lambda name: (photos / f"{name}.jpg", masks / name)
-    )
+    items = _items_by_class(listed or made, labels, PASCAL_CLASSES, photos, masks)
     read = partial(_read_class, ignore=True)
     title = f"PASCAL-5i, fold {fold}"
     return FewShotTest(title, items, read, made_list=tuple(map(str, made)))
@@ -96,14 +95,12 @@ def open_coco(data_dir: Path, fold: int, splits_dir: Path | None = None) -> FewS
         }
     )
     labels = coco_labels(fold)
-    listed = _find_list(splits_dir or data_dir / "splits", "coco", fold, labels, splits_dir)
+    listed = _find_list(data_dir, splits_dir, f"coco/val/fold{fold}", labels)
     made: list[Listed] = []
     if listed is None:
         files = sorted((masks / "val2014").glob("*.png"))
         made = images_that_show(labels, [(f"val2014/{path.stem}", path) for path in files])
-    items = _items_by_class(
-        listed or made, labels, COCO_CLASSES, lambda name: (root / f"{name}.jpg", masks / name)
-    )
+    items = _items_by_class(listed or made, labels, COCO_CLASSES, root, masks)
     read = partial(_read_class, ignore=False)
     title = f"COCO-20i, fold {fold}"
     return FewShotTest(title, items, read, "by class", made_list=tuple(map(str, made)))
@@ -118,7 +115,8 @@ def open_fss(data_dir: Path, fold: int = 0, splits_dir: Path | None = None) -> F
         raise InputError(f"--fold {fold}: FSS-1000 has one test split and no folds; leave it out")
     root = data_dir / "FSS-1000"
     _check_folders({root: "a folder for each class (abacus/1.jpg, 1.png)"})
-    categories = sorted(read_names((splits_dir or data_dir / "splits") / "fss" / "test.txt"))
+    path = (splits_dir or data_dir / "splits") / "fss" / "test.txt"
+    categories = sorted(_read_wanted(path, "the names of the 240 test classes"))
     items: dict[str, tuple[Item, ...]] = {}
     problems: list[str] = []
     for category in categories:
@@ -159,37 +157,41 @@ def _check_folders(wanted: Mapping[Path, str]) -> None:
         raise InputError(problems)
 
 
+def _read_wanted(path: Path, what: str) -> list[str]:
+    if not path.exists():
+        said = "docs/EVALUATE.md says where they come from"
+        raise InputError(f"{path}: no such file; it holds {what}, {said}")
+    return read_names(path)
+
+
 def _find_list(
-    splits: Path, benchmark: str, fold: int, labels: Sequence[int], typed: Path | None
+    data_dir: Path, splits_dir: Path | None, name: str, labels: Sequence[int]
 ) -> list[Listed] | None:
     """The list of a fold's test images; None when there is none and none was promised."""
-    plain, pickled = (splits / benchmark / "val" / f"fold{fold}.{kind}" for kind in ("txt", "pkl"))
+    splits = splits_dir or data_dir / "splits"
+    plain, pickled = splits / f"{name}.txt", splits / f"{name}.pkl"
     if plain.exists():
         return read_list(plain, labels)
-    if pickled.exists() and benchmark == "coco":
+    if pickled.exists():
         return read_pickled_list(pickled, labels)
-    if typed is not None:
+    if splits_dir is not None:
         what = "no such list; --splits_dir is a folder like HSNet's data/splits"
         raise InputError(f"{plain}: {what}; without it a list is made from the masks")
     return None
 
 
 def _items_by_class(
-    listed: Sequence[Listed],
-    labels: Sequence[int],
-    names: Sequence[str],
-    files: Callable[[str], tuple[Path, Path]],
+    listed: Sequence[Listed], labels: Sequence[int], names: Sequence[str], photos: Path, masks: Path
 ) -> dict[str, tuple[Item, ...]]:
     """The items of each class. InputError names every file that is not there."""
     items: dict[str, list[Item]] = {names[label - 1]: [] for label in labels}
     missing: dict[Path, str] = {}
     for entry in dict.fromkeys(listed):  # a line that is there twice counts once
-        image, mask = files(entry.name)
-        mask = mask.with_name(f"{mask.name}.png")
-        for path in (image, mask):
+        item = Item(photos / f"{entry.name}.jpg", masks / f"{entry.name}.png", entry.label)
+        for path in (item.image, item.mask):
             if not path.is_file():
                 missing[path] = f"{path}: no such file, but the list of the fold names it; add it"
-        items[names[entry.label - 1]].append(Item(image, mask, entry.label))
+        items[names[entry.label - 1]].append(item)
     if missing:
         raise InputError(list(missing.values()))
     return {category: tuple(of_class) for category, of_class in items.items()}

@@ -107,7 +107,7 @@ def test_fss_tests_the_classes_of_its_list_every_image_once(tmp_path: Path) -> N
     with pytest.raises(InputError, match="--fold 1: FSS-1000 has one test split and no folds"):
         open_fss(tmp_path, 1)
     (tmp_path / "splits" / "fss" / "test.txt").unlink()
-    with pytest.raises(InputError, match=r"splits/fss/test.txt: no such file; put it there"):
+    with pytest.raises(InputError, match="fss/test.txt: no such file; it holds the names of"):
         open_fss(tmp_path)
 
 
