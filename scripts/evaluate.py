@@ -73,6 +73,12 @@ def _chosen_use(args: Namespace) -> str:
                 problems.append(f"--{name} needs --{item.name}: {item.metadata['help']}")
             if name != chosen[0] and typed:
                 problems.append(f"--{item.name} goes with --{name}, not with --{chosen[0]}")
+    if chosen == ["predicted"]:  # nothing is segmented
+        problems += [
+            f"--{item.name} is for a segmenter, and --predicted has none; leave it out"
+            for item in fields(EvaluationRun)
+            if hasattr(args, item.name) and item.name != "output_dir"
+        ]
     if problems:
         raise InputError(problems)
     return chosen[0]

@@ -82,7 +82,7 @@ def _of_a_dataset(root: Path, true: dict[str, Path]) -> MaskPairs:
     refined = sum(sample.record.status == "refined" for sample in samples.values())
     notes = _spare(refined - len(pairs))
     if unmasked:
-        notes += (f"{unmasked} true masks of samples without a mask (rejected), left out",)
+        notes += (f"{unmasked} true masks of samples that step 3 gave no mask, left out",)
     return MaskPairs(tuple(pairs), notes)
 
 

@@ -64,7 +64,7 @@ def test_samples_of_a_dataset_are_paired_by_name_and_rejected_ones_told(
     ]
     assert found.notes == (
         "1 masks without a true mask of the same name, left out",
-        "1 true masks of samples without a mask (rejected), left out",
+        "1 true masks of samples that step 3 gave no mask, left out",
     )
     write_mask(tmp_path / "truth" / "other.png", MASK)
     with pytest.raises(InputError, match="other.png: .* has no sample of this name; a true"):
