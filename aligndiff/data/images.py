@@ -22,6 +22,7 @@ Uint8 = NDArray[np.uint8]
 BACKGROUND, OBJECT, IGNORE = 0, 1, 255  # values of a support mask, as in VOC
 _JPEG_QUALITY = 95  # training data: artefacts must stay below the texture a segmenter learns
 _JPEG_NO_SUBSAMPLING = 0  # 4:4:4, colour edges stay on the mask's edge
+_PREVIEW_QUALITY = 85  # to be looked at, not trained on
 _TINT = 24  # difference between channels that JPEG alone does not make
 _COLOURED = 0.001  # part of the pixels that must have a colour
 
@@ -119,6 +120,25 @@ def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:
     if mask.dtype != np.bool_:
         raise ValueError(f"mask is {mask.dtype}, not bool")
     write_grey(path, mask.astype(np.uint8) * np.uint8(255))
+
+
+def write_preview(path: str | Path, image: Uint8) -> None:
+    """Write uint8 RGB (h, w, 3) whole as a jpg that is only looked at, a third of the size."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=_PREVIEW_QUALITY)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_layer(path: str | Path, indices: Uint8, palette: Uint8) -> None:
+    """Write a png to be laid over an image.
+
+    indices: uint8 (h, w), rows of the palette; palette: uint8 RGBA (n, 4).
+    """
+    layer = Image.fromarray(indices, "L")
+    layer.putpalette(palette[:, :3].tobytes())  # makes it a palette image
+    buffer = io.BytesIO()
+    layer.save(buffer, "PNG", transparency=palette[:, 3].tobytes())
+    write_bytes(path, buffer.getvalue())
 
 
 def encode(array: Uint8, suffix: str) -> bytes:

@@ -1,0 +1,81 @@
+"""Make a gallery of a dataset folder: a page to look through the samples and mark the bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aligndiff.data.gallery import Gallery, GalleryConfig, plan_gallery
+from aligndiff.data.gallery_blocks import draw_missing
+from aligndiff.data.gallery_page import check_output, output_files, write_page
+from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
+from aligndiff.ground.errors import exit_with
+from aligndiff.ground.files import check_writable
+from scripts.options import OneLineParser, add_config_options, config_from_args
+
+MODULE = "scripts.view_dataset"
+EPILOG = (
+    "The page opens from disk and needs no network. Running it again draws only what is new. "
+    "docs/VIEW.md says what the page can do."
+)
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Which dataset, and where the gallery goes."""
+
+    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
+    categories: tuple[str, ...] = field(
+        default=(), metadata={"help": "show these categories only (default: all of them)"}
+    )
+    output_dir: Path | None = field(
+        default=None, metadata={"help": "folder of the gallery (default: DATASET_DIR/gallery)"}
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, validate, draw what is missing, write the page, report; returns the exit code."""
+    parser = OneLineParser(
+        prog=f"python -m {MODULE}", description=__doc__, epilog=EPILOG, allow_abbrev=False
+    )
+    add_config_options(parser, ViewOptions, "gallery")
+    add_config_options(parser, GalleryConfig, "pictures")
+    args = parser.parse_args(argv)
+    options, config = config_from_args(ViewOptions, args), config_from_args(GalleryConfig, args)
+
+    quiet_libraries()
+    bank = load_prompt_bank(options.dataset_dir, options.categories)
+    output = options.output_dir or bank.root / "gallery"
+    check_output(output)
+    check_writable(output_files(output))
+    gallery = plan_gallery(bank, output, config)
+    blocks = list(gallery.blocks)
+    kept = sum(len(block.looks) for block in blocks)
+    with progress("drawing", kept + sum(len(block.missing) for block in blocks), kept) as advance:
+        draw_missing(blocks, advance)
+    problems = [problem for block in blocks for problem in block.problems]
+    for problem in problems:
+        warn(f"failed: {problem}")
+    index = write_page(gallery, bank.root.resolve().name)
+    _report(gallery)
+    say(f"gallery, open it in a browser: {index.resolve()}")
+    return 1 if problems else 0
+
+
+def _report(gallery: Gallery) -> None:
+    """Print what was drawn, class by class."""
+    rows = []
+    for category in dict.fromkeys(shelf.entry.category for shelf in gallery.entries):
+        shelves = [shelf for shelf in gallery.entries if shelf.entry.category == category]
+        blocks = [block for shelf in shelves for block in shelf.blocks]
+        failed = sum(len(block.problems) for block in blocks)
+        drawn = sum(len(block.missing) for block in blocks) - failed
+        shown = sum(len(block.looks) for block in blocks)
+        rows.append((category, shown, drawn, shown - drawn, failed))
+    table("samples", ("class", "shown", "drawn", "kept", "failed"), rows)
+
+
+if __name__ == "__main__":
+    exit_with(main)
