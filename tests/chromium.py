@@ -121,8 +121,14 @@ class Page:
         return self._browser.call(method, self._session, **parameters)
 
     def go(self, address: str) -> None:
+        self._load("Page.navigate", url=address)
+
+    def reload(self) -> None:
+        self._load("Page.reload")
+
+    def _load(self, method: str, **parameters: Any) -> None:
         since = len(self._browser.events(self._session))
-        self.call("Page.navigate", url=address)
+        self.call(method, **parameters)
         self._browser.wait_for(self._session, "Page.loadEventFired", since)
 
     def resize(self, width: int, height: int) -> None:
@@ -142,6 +148,18 @@ class Page:
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description"))
         return answer["result"].get("value")
+
+    def wait(self, condition: str) -> None:
+        """Until an expression is true; what is asked of a page that still loads is false."""
+        until = time.monotonic() + _TIMEOUT
+        while time.monotonic() < until:
+            try:
+                if self.js(f"Boolean({condition})"):
+                    return
+            except RuntimeError:
+                pass
+            time.sleep(0.02)
+        raise RuntimeError(f"never came true: {condition}")
 
     def settle(self) -> None:
         """Two frames on: what a scroll, a key or a new size asked for is drawn."""

@@ -410,6 +410,7 @@ function setCurrent(place) {
   state.current = place;
   byId(`cell-${place}`)?.classList.add("current");
   byId("samples").setAttribute("aria-activedescendant", `cell-${place}`);
+  showReference();
 }
 
 /** Make a sample the current one, and scroll just so far that it is in view. */
@@ -435,11 +436,13 @@ function rowAway(way) {
   return Math.min(found.from + column, found.to - 1);
 }
 
-/** The real pairs of the class at the top of the view. */
+/** The real pairs of the current sample's class; of the one at the top when it is out of view. */
 function showReference() {
-  const row = grid.rows[rowAt(byId("samples").scrollTop + GROUP)];
-  const entry = row && state.shown[row.from ?? row.group.from]?.entry;
-  const bar = byId("reference");
+  const view = byId("samples"), bar = byId("reference");
+  const top = grid.tops[rowOf(state.current)] - view.scrollTop;
+  const inView = top > -grid.side && top < view.clientHeight;
+  const row = grid.rows[rowAt(view.scrollTop + GROUP)];
+  const entry = state.shown[inView ? state.current : row?.group.from]?.entry;
   bar.hidden = !entry || state.tab !== "samples";
   if (!entry || (bar.shows === entry.support && bar.category === entry.category)) return;
   Object.assign(bar, { shows: entry.support, category: entry.category });
@@ -779,7 +782,7 @@ function pageKey(event) {
     "?": () => byId("help").showModal(),
     Escape: () => showFilters(false),
   };
-  if (event.target === byId("samples")) {
+  if (state.tab === "samples") {
     const page = Math.max(1, Math.floor(byId("samples").clientHeight / (grid.side + LINE + GAP)) - 1) * grid.columns;
     Object.assign(keys, {
       ArrowRight: () => goTo(state.current + 1),
@@ -790,9 +793,9 @@ function pageKey(event) {
       PageUp: () => goTo(state.current - page),
       Home: () => goTo(0),
       End: () => goTo(state.shown.length - 1),
-      Enter: () => recordDialog.open(state.shown, state.current),
     });
   }
+  if (event.target === byId("samples")) keys.Enter = () => recordDialog.open(state.shown, state.current);
   return keys[event.key];
 }
 
