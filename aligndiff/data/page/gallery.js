@@ -704,7 +704,7 @@ function sampleFields(sample) {
   const { pairs } = entry.support;
   return [
     fieldList([
-      ["class", entry.category], ["prompt", entry.prompt], ["outcome", outcome], ["score (IoU)", sample.iou?.toFixed(4)],
+      ["class", entry.category], ["prompt", entry.prompt], ["status", outcome], ["score (IoU)", sample.iou?.toFixed(4)],
       ["rejected", sample.rejected_because], ...lookFields(sample),
     ]),
     more, settings,
