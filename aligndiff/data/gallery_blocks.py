@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,9 +86,8 @@ def draw_missing(blocks: Sequence[Block], advance: Callable[[], object]) -> None
     A block is written as soon as it is complete, so that a broken run loses little. Pieces whose
     files cannot be read get no look, and a line in `problems`.
     """
-    work = ((block, piece) for block in blocks for piece in block.missing)
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    for block, piece, look in mapped_ahead(_draw, work, 4 * threads, threads):
+    for block, piece, look in mapped_ahead(_draw, _work(blocks), 4 * threads, threads):
         if isinstance(look, Look):
             block.looks[piece.number] = look
         else:
@@ -96,6 +95,15 @@ def draw_missing(blocks: Sequence[Block], advance: Callable[[], object]) -> None
         advance()
         if piece is block.missing[-1]:
             block.write()
+
+
+def _work(blocks: Iterable[Block]) -> Iterator[tuple[Block, Piece]]:
+    for block in blocks:
+        if block.missing:
+            # Broken off half-way, a block has pictures of two kinds: none of them counts.
+            block.path.unlink(missing_ok=True)
+        for piece in block.missing:
+            yield block, piece
 
 
 def _draw(work: tuple[Block, Piece]) -> tuple[Block, Piece, Look | InputError]:

@@ -93,7 +93,7 @@ def _entry(shelf: EntryShelf, support: int) -> dict[str, Any]:
         "model": shelf.made_with.model,
         "settings": shelf.made_with.settings,
         "samples": [
-            [piece.name, *vars(records[piece.number]).values(), *vars(look).values()]
+            [piece.name, *records[piece.number].to_json().values(), *vars(look).values()]
             for piece, look in _drawn(shelf)
         ],
     }

@@ -163,17 +163,18 @@ function sorted(samples) {
 /** Marked samples by name, kept in this browser; a sample that was made anew is not marked. */
 const marks = {
   found: new Map(),
+  elsewhere: [], // of samples that this page leaves out, as a page of some classes does
   place: `aligndiff-marks:${location.pathname}`,
   load() {
+    let kept = [];
     try {
-      this.found = new Map(JSON.parse(localStorage.getItem(this.place)) ?? []);
+      kept = [...new Map(JSON.parse(localStorage.getItem(this.place)) ?? [])];
     } catch {
-      this.found = new Map(); // nothing may be kept here, or it is not ours
+      // nothing may be kept here, or it is not ours
     }
     const made = new Map(all.samples.map((sample) => [sample.name, sample.fingerprint]));
-    for (const [name, fingerprint] of this.found) {
-      if (made.get(name) !== fingerprint) this.found.delete(name);
-    }
+    this.found = new Map(kept.filter(([name, fingerprint]) => made.get(name) === fingerprint));
+    this.elsewhere = kept.filter(([name]) => !made.has(name));
   },
   has(sample) {
     return this.found.has(sample.name);
@@ -184,7 +185,7 @@ const marks = {
       else this.found.delete(sample.name);
     }
     try {
-      localStorage.setItem(this.place, JSON.stringify([...this.found]));
+      localStorage.setItem(this.place, JSON.stringify([...this.found, ...this.elsewhere]));
     } catch {
       say("marks cannot be kept in this browser: download the list");
     }
@@ -295,6 +296,7 @@ function pairButton(pair, pairs) {
 
 const grid = {
   columns: 1,
+  side: 0, // px, of a cell's picture
   rows: [], // {group} or {from, to}, places in `shown`
   tops: [], // px, of each row and of the end
   drawn: new Map(), // the rows that are in the page, by number
