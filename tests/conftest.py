@@ -244,3 +244,32 @@ def _vae():  # type: ignore[no-untyped-def]
         norm_num_groups=8,
         sample_size=64,
     ).eval()
+
+
+@pytest.fixture
+def refined_dir(dataset_dir: Path) -> Path:
+    """The dataset after step 3: four samples of each entry, ellipses as in the real pairs.
+
+    Samples 0 and 1 are agreed, 2 is guessed, 3 is rejected.
+    """
+    from aligndiff.data.images import write_grey, write_image, write_mask
+    from aligndiff.data.layout import EntryFolder
+    from aligndiff.data.prompt_bank import load_prompt_bank
+    from aligndiff.data.records import EntryRecord, SampleRecord
+
+    rng = np.random.default_rng(1)
+    for entry in load_prompt_bank(dataset_dir).entries:
+        place = EntryFolder(dataset_dir, entry)
+        EntryRecord(entry.id, "text", entry.category, "a", "fish", "m", {}, "f").write(
+            place.entry_json
+        )
+        for index in range(4):
+            image, mask = _render(rng, (64, 64), (230, 120, 20))
+            write_image(place.image_path(index, "png"), image)
+            write_grey(place.heatmap_path(index), mask)
+            write_mask(place.mask_path(index), mask > 0)
+            verdict = ("consensus", "consensus", "pseudo_label", None)[index]
+            status = "refined" if verdict else "rejected"
+            record = SampleRecord(index, 7, status, "png", "f", verdict, 0.9, None, "r")
+            record.write(place.record_path(index))
+    return dataset_dir

@@ -45,12 +45,20 @@ def load_ssp(path: Path) -> SSPCheckpoint:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; --fss_ckpt_path wants an SSP checkpoint")
+    state, input_side = read_tensors(path)
+    return SSPCheckpoint(build_network(state, str(path)), input_side)
+
+
+def read_tensors(path: Path) -> tuple[Mapping[str, Tensor], int | None]:
+    """The tensors of a `.safetensors` or PyTorch file by their names, and the input side if told.
+
+    Raises InputError, in one line, for a file that cannot be read or holds anything but tensors.
+    """
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
     else:
         state, metadata = _read_pickle(path), {}
-    network = build_network(state, str(path))
-    return SSPCheckpoint(network, _input_side(metadata, path))
+    return _without_parallel_prefix(state), _input_side(metadata, path)
 
 
 def save_ssp(
@@ -74,7 +82,6 @@ def build_network(state: Mapping[str, Tensor], source: str) -> SSP:
 
     `source` names the checkpoint in the InputError for tensors that are not exactly SSP's.
     """
-    state = _without_parallel_prefix(state)
     config = infer_config(state, source)
     with torch.device("meta"):  # the structure without memory or random weights
         network = SSP(config)

@@ -28,7 +28,6 @@ TINY = "tiny"
 DEFAULT_DIFFUSION_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "pretrained_weights"
 OFFER_TINY_MODEL = "to try things out without it: --diffusion_model tiny"
-OFFER_TINY_CHECKPOINT = "to try things out without it: --fss_ckpt_path tiny"
 PIPELINE_CLASS = "StableDiffusionPipeline"
 READ_AT_MOST = 64 * 2**20  # bytes of a weight file that its fingerprint reads
 SPECIAL_TOKENS = 3  # start, end, padding: CLIP has no others
@@ -74,20 +73,24 @@ def resolve_diffusion_model(flag: str | None, default: str | None) -> Chosen:
     )
 
 
-def resolve_checkpoint(flag: str | None, default: str | None) -> Chosen:
+def resolve_checkpoint(
+    flag: str | None, default: str | None, option: str = "--fss_ckpt_path"
+) -> Chosen:
     """The segmenter's checkpoint file: the flag, else `default` of dataset.json.
 
-    Raises MissingWeightsError when nobody names one or the file is not there.
+    Raises MissingWeightsError when nobody names one or the file is not there. `option` is how the
+    flag is called.
     """
+    offer_tiny = f"to try things out without it: {option} tiny"
     name, said_by = _who_says(flag, default)
     if name is None:
         raise MissingWeightsError(
-            "no segmenter checkpoint: give --fss_ckpt_path FILE (docs/PREPARE.md says where to get "
-            f"one); {OFFER_TINY_CHECKPOINT}"
+            f"no segmenter checkpoint: give {option} FILE (docs/PREPARE.md says where to get one); "
+            f"{offer_tiny}"
         )
     path = WEIGHTS_DIR / "tiny_ssp.safetensors" if name == TINY else _path(name)
     if not os.path.isfile(path):
-        offer = "restore it from the repository" if name == TINY else OFFER_TINY_CHECKPOINT
+        offer = "restore it from the repository" if name == TINY else offer_tiny
         raise MissingWeightsError(
             f"segmenter checkpoint {name} ({said_by}): no file {path}; docs/PREPARE.md says where "
             f"to get one; {offer}"

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aligndiff.models.learning_rate import cosine_rate
 from scripts.tiny_world.gain_pairs import Pairs
 from scripts.tiny_world.scene import SIDE
-from scripts.tiny_world.training import choose_device, cosine_rate, mixed_precision, to_signed
+from scripts.tiny_world.training import choose_device, mixed_precision, to_signed
 
 INPUT_SIDE = SIDE // 2  # px: what the network sees
 TESTED_AT_ONCE = 50  # scenes

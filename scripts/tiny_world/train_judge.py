@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aligndiff.models.learning_rate import cosine_rate
 from scripts.tiny_world.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,
@@ -29,7 +30,6 @@ from scripts.tiny_world.training import (
     Ema,
     Run,
     choose_device,
-    cosine_rate,
     draw_all,
     mixed_precision,
     to_signed,

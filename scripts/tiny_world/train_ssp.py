@@ -1,4 +1,4 @@
-"""Train the tiny SSP segmenter by episodes on the base categories.
+"""Train the tiny SSP segmenter on the base categories: what it sees; how it learns is the method's.
 
 An episode: support pairs and a query of one base category, in half of the episodes of one look too.
 The example objects' categories and looks never occur, so that they are novel to the segmenter.
@@ -6,28 +6,28 @@ The example objects' categories and looks never occur, so that they are novel to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from aligndiff.models.ssp import (
-    SSP,
-    SSPConfig,
-    foreground_probability,
-    image_tensor,
-    masked_average_pooling,
-    ssp_logits,
-)
-from aligndiff.models.ssp_checkpoint import load_ssp, save_ssp
+from aligndiff.data.images import resize_image
+from aligndiff.data.training_episodes import Episode
+from aligndiff.data.training_pairs import Pair, Trial
+from aligndiff.ground.console import progress
+from aligndiff.models.ssp import SSPConfig
+from aligndiff.models.ssp_checkpoint import save_ssp
+from aligndiff.models.ssp_start import load_start, random_start
+from aligndiff.stages.segmenter_recipe import SCRATCH
+from aligndiff.stages.segmenter_training import Training, train
+from aligndiff.stages.segmenter_validation import validate
 from scripts.tiny_world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.looks import Look
-from scripts.tiny_world.scene import SIDE, Scene, random_look, random_scene, render
-from scripts.tiny_world.training import Run, choose_device, cosine_rate, draw_all, mixed_precision
+from scripts.tiny_world.scene import Scene, random_look, random_scene, render
+from scripts.tiny_world.training import Run, bfloat16_pays, choose_device, draw_all
 
 CONFIG = SSPConfig(width=16, blocks=(2, 2, 3))
 INPUT_SIDE = 256  # px: scenes are enlarged to twice their size, so that masks get finer cells
@@ -35,7 +35,7 @@ SHOTS = 2  # support pairs of a training episode
 VIEWS = 4  # scenes of each identity (a category in a look)
 SAME_LOOK = 0.5  # share of episodes whose query wears the support's look
 RECOLOURED = 0.6  # share of episodes in other colours than the world's
-FIRST_ROUND_WEIGHT = 0.4  # of the loss on the logits before the second round
+FRESH = 1 / 15  # identities to validate on, for each one to learn from
 
 
 @dataclass(frozen=True)
@@ -98,77 +98,43 @@ def recoloured(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """A batch of episodes: supports (b * SHOTS, ...) in order, one query each (b, ...)."""
+class SceneEpisodes:
+    """Episodes of rendered scenes, each drawn from its own random numbers: an `EpisodeSource`."""
 
-    support_images: np.ndarray
-    support_masks: np.ndarray
-    query_images: np.ndarray
-    query_masks: np.ndarray
+    views: Views
 
-
-def draw_episodes(views: Views, count: int, rng: np.random.Generator) -> Episodes:
-    images, masks = [], []
-    for support in rng.integers(len(views.categories), size=count):
-        query = support
-        if rng.random() >= SAME_LOOK:
-            query = rng.choice(np.flatnonzero(views.categories == views.categories[support]))
-        order = rng.permutation(VIEWS)
-        chosen = [*((support, view) for view in order[:SHOTS]), (query, order[SHOTS])]
-        seen = np.stack([worn_out(views.images[at], rng) for at in chosen])
-        images.append(recoloured(seen, rng) if rng.random() < RECOLOURED else seen)
-        masks.append(np.stack([views.masks[at] for at in chosen]))
-    return Episodes(
-        np.concatenate([episode[:SHOTS] for episode in images]),
-        np.concatenate([episode[:SHOTS] for episode in masks]),
-        np.stack([episode[SHOTS] for episode in images]),
-        np.stack([episode[SHOTS] for episode in masks]),
-    )
+    def episode(self, step: int, slot: int) -> Episode:
+        """Images of INPUT_SIDE, masks of the scenes' own size."""
+        _, drawn = draw_episode(self.views, np.random.default_rng((step, slot, 3)))
+        enlarged = [resize_image(image, (INPUT_SIDE, INPUT_SIDE)) for image in drawn.images]
+        return Episode(np.stack(enlarged), drawn.masks)
 
 
-def episode_logits(network: SSP, episodes: Episodes, device: torch.device) -> tuple[Tensor, Tensor]:
-    """``out1``, ``out2`` of the queries, float (b, 2, h', w')."""
-    count = len(episodes.query_images)
-    images = np.concatenate([episodes.support_images, episodes.query_images])
-    inputs = F.interpolate(
-        image_tensor(images), size=(INPUT_SIDE, INPUT_SIDE), mode="bicubic", align_corners=False
-    ).to(device, memory_format=torch.channels_last)
-    with mixed_precision(device):
-        features = network.backbone(inputs)
-    features = features.float()
-    support, query = features[:-count], features[-count:]
-    masks = torch.from_numpy(episodes.support_masks).to(device)
-    prototypes = [
-        masked_average_pooling(support, region).unflatten(0, (count, SHOTS)).mean(dim=1)
-        for region in (masks, ~masks)
-    ]
-    return ssp_logits(query, *prototypes)
+def draw_episode(views: Views, rng: np.random.Generator) -> tuple[str, Episode]:
+    """A category and SHOTS support scenes with a query, at their own size."""
+    support = query = rng.integers(len(views.categories))
+    if rng.random() >= SAME_LOOK:
+        query = rng.choice(np.flatnonzero(views.categories == views.categories[support]))
+    order = rng.permutation(VIEWS)
+    chosen = [*((support, view) for view in order[:SHOTS]), (query, order[SHOTS])]
+    images = np.stack([worn_out(views.images[at], rng) for at in chosen])
+    if rng.random() < RECOLOURED:
+        images = recoloured(images, rng)
+    masks = np.stack([views.masks[at] for at in chosen]).astype(np.uint8)
+    return str(views.categories[support]), Episode(images, masks)
 
 
-def episode_loss(network: SSP, episodes: Episodes, device: torch.device) -> Tensor:
-    target = torch.from_numpy(episodes.query_masks).long().to(device)
-    losses = [
-        F.cross_entropy(
-            F.interpolate(logits, size=(SIDE, SIDE), mode="bilinear", align_corners=True), target
+def fixed_trials(views: Views) -> list[Trial]:
+    """Episodes to validate on, as many as there are identities, the same in every run."""
+    rng, trials = np.random.default_rng(74), []
+    for number in range(len(views.categories)):
+        category, drawn = draw_episode(views, rng)
+        *support, query = (
+            Pair(category, f"{number}_{place}", lambda pair=pair: pair)
+            for place, pair in enumerate(zip(drawn.images, drawn.masks, strict=True))
         )
-        for logits in episode_logits(network, episodes, device)
-    ]
-    return FIRST_ROUND_WEIGHT * losses[0] + losses[1]
-
-
-@torch.no_grad()
-def mean_iou(network: SSP, views: Views, device: torch.device, episodes: int = 64) -> float:
-    """Mean foreground IoU of the queries of ``episodes`` fixed episodes."""
-    network.eval()
-    rng, ious = np.random.default_rng(74), []
-    for _ in range(episodes // 8):
-        batch = draw_episodes(views, 8, rng)
-        _, logits = episode_logits(network, batch, device)
-        found = (foreground_probability(logits, (SIDE, SIDE)) > 0.5).cpu().numpy()
-        common = (found & batch.query_masks).sum((1, 2))
-        ious.append(common / (found | batch.query_masks).sum((1, 2)))
-    network.train()
-    return float(np.concatenate(ious).mean())
+        trials.append(Trial(query, tuple(support)))
+    return trials
 
 
 def train_ssp(
@@ -182,35 +148,24 @@ def train_ssp(
 ) -> None:
     """``start``: a checkpoint to start from, instead of from nothing."""
     device = choose_device(device_name)
-    torch.manual_seed(0)
-    network = (
-        (load_ssp(start).network if start else SSP(CONFIG))
-        .to(device, memory_format=torch.channels_last)
-        .train()
+    network = (load_start(start) if start else random_start(CONFIG, seed=0)).network
+    reduced = device.type != "cpu" or bfloat16_pays()
+    dtype = torch.bfloat16 if reduced else torch.float32
+    fresh = draw_identities(10_000_000, max(1, round(FRESH * identities)), workers)
+    source = SceneEpisodes(draw_identities(0, identities, workers))
+    training = Training(
+        run.folder,
+        replace(SCRATCH, rate=rate),
+        run.steps,
+        batch_size,
+        run.save_every,
+        INPUT_SIDE,
+        device,
+        dtype,
     )
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
-    step = 0
-    if state := run.load():
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-    views = draw_identities(0, identities, workers)
-    fresh = draw_identities(10_000_000, 100, workers)
-    while step < run.steps and not run.out_of_time():
-        rng = np.random.default_rng((step, 3))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * cosine_rate(step, run.steps, 100)
-        loss = episode_loss(network, draw_episodes(views, batch_size, rng), device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if run.due(step, run.log_every):
-            run.log(step, loss=loss.item())
-        if run.due(step, run.save_every) or run.out_of_time():
-            run.save(
-                {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-            )
-            run.log(step, fresh_mean_iou=mean_iou(network, fresh, device))
-            save_ssp(network, run.folder / "tiny_ssp.safetensors", INPUT_SIDE, torch.float16)
+    test = partial(
+        validate, trials=fixed_trials(fresh), input_side=INPUT_SIDE, device=device, dtype=dtype
+    )
+    with progress("training", run.steps) as advance:
+        train(network, source, training, test, advance, run.out_of_time)
+    save_ssp(network, run.folder / "tiny_ssp.safetensors", INPUT_SIDE, torch.float16)

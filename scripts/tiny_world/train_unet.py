@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aligndiff.ground.files import atomic_path, file_fingerprint
+from aligndiff.models.learning_rate import cosine_rate
 from scripts.tiny_world.captions import caption, new_tokenizer
 from scripts.tiny_world.scene import random_scene, render
 from scripts.tiny_world.text_to_latents import (
@@ -35,7 +36,6 @@ from scripts.tiny_world.training import (
     Ema,
     Run,
     choose_device,
-    cosine_rate,
     mixed_precision,
     render_images,
     to_signed,

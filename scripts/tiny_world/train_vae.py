@@ -14,11 +14,11 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
+from aligndiff.models.learning_rate import cosine_rate
 from scripts.tiny_world.training import (
     Ema,
     Run,
     choose_device,
-    cosine_rate,
     mixed_precision,
     render_images,
     to_signed,

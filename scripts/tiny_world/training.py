@@ -146,11 +146,3 @@ class Run:
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(line, flush=True)
-
-
-def cosine_rate(step: int, steps: int, warmup: int) -> float:
-    """Factor of the learning rate: linear warm-up, then a cosine to 2 % of the peak."""
-    if step < warmup:
-        return (step + 1) / warmup
-    share = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * share)))

@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel
 
 from aligndiff.ground.errors import InputError
+from aligndiff.models.learning_rate import cosine_rate
 from aligndiff.models.ssp_checkpoint import load_ssp
 from scripts.tiny_world.captions import new_tokenizer
 from scripts.tiny_world.example import EXAMPLES, resembles_an_example
@@ -28,7 +29,6 @@ from scripts.tiny_world.text_to_latents import (
 from scripts.tiny_world.train import main
 from scripts.tiny_world.train_ssp import INPUT_SIDE, base_scene, draw_identity, recoloured
 from scripts.tiny_world.train_unet import DOTTED_WEIGHT, sample_weights, scene_shares
-from scripts.tiny_world.training import cosine_rate
 
 SEEN = ("running_mean", "running_var", "num_batches_tracked")
 
