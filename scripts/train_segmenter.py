@@ -140,7 +140,13 @@ def _choose_start(run: TrainOptions, banks: Sequence[PromptBank]) -> Chosen:
         return Chosen(RANDOM, RANDOM, "command line")
     defaults = (bank.defaults.fss_ckpt_path for bank in banks)
     default = next((name for name in defaults if name is not None), None)
-    return resolve_checkpoint(run.start_from, default, "--start_from")
+    chosen = resolve_checkpoint(run.start_from, default, "--start_from")
+    if Path(chosen.location).resolve().parent == run.output_dir.resolve():
+        raise InputError(
+            f"--start_from {chosen.name}: lies in --output_dir, where it will be written over; give "
+            "another --output_dir"
+        )
+    return chosen
 
 
 def _identity(chosen: Chosen, run: TrainOptions) -> str:

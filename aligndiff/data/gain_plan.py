@@ -84,5 +84,5 @@ def _plan(
             problems.append(f"{pair.image}: is support as well ({twin}); test on images held out")
     if problems:
         raise InputError(problems)
-    side = max(check_image(samples[0].image_path))
+    side = max(check_image(samples[0].image_file))
     return GainTask(category, tuple(real), tuple(samples), tuple(find_pairs(tests)), side)

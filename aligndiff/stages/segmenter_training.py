@@ -105,12 +105,7 @@ def train(
     accelerator = Accelerator(cpu=run.device.type == "cpu", mixed_precision="no")
     share = _share_of(accelerator, run.batch_size)
     accelerator.wait_for_everyone()  # the first process has cleared the folder
-    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learning = prepare_to_learn(network, run.recipe)
-    optimizer = run.recipe.optimizer(learning, lr=run.recipe.rate)
-    half = run.dtype == torch.float16
-    trainee = Trainee(network, optimizer, torch.amp.GradScaler(run.device.type, enabled=half))
-    trainee.load(run.folder)
+    trainee = _new_trainee(network, run)
     model = accelerator.prepare_model(network, device_placement=False)
     slots = share.of(range(run.batch_size))
 
@@ -124,21 +119,32 @@ def train(
         for episodes in mapped_ahead(read, range(trainee.step, run.steps), LOADERS, LOADERS):
             losses.append(_learn(trainee, model, episodes, run))
             trainee.step += 1
-            stopped = stop()
-            due = stopped or trainee.step % run.save_every == 0 or trainee.step == run.steps
-            status = ""
-            if due or trainee.step % LOG_EVERY == 0:
+            stopped, status = stop(), ""
+            planned = trainee.step % run.save_every == 0 or trainee.step == run.steps
+            if stopped or planned or trainee.step % LOG_EVERY == 0:
                 loss = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
                 losses.clear()
                 _check_finite(loss, trainee.step)
-                journal.write(trainee.step, loss=loss, lr=optimizer.param_groups[0]["lr"])
+                rate = trainee.optimizer.param_groups[0]["lr"]
+                journal.write(trainee.step, loss=loss, lr=rate)
                 status = f"loss {loss:.4f}"
-            if due and share.is_main:
-                _take_stock(trainee, run, validate, journal)
+            if (stopped or planned) and share.is_main:
+                _take_stock(trainee, run, validate if planned else None, journal)
             advance(1, status=status)
             if stopped:
                 break
     accelerator.wait_for_everyone()
+
+
+def _new_trainee(network: SSP, run: Training) -> Trainee:
+    """The network on its device with its optimizer, as the last checkpoint has them."""
+    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learning = prepare_to_learn(network, run.recipe)
+    optimizer = run.recipe.optimizer(learning, lr=run.recipe.rate)
+    half = run.dtype == torch.float16
+    trainee = Trainee(network, optimizer, torch.amp.GradScaler(run.device.type, enabled=half))
+    trainee.load(run.folder)
+    return trainee
 
 
 def _learn(

@@ -115,6 +115,16 @@ def test_a_start_that_is_not_there(refined_dir: Path) -> None:
         main(["--dataset_dir", str(refined_dir), "--start_from", "no.pth"])
 
 
+def test_a_start_in_the_output_folder_is_not_written_over(
+    refined_dir: Path, tmp_path: Path
+) -> None:
+    assert train(refined_dir, tmp_path / "out", 1) == 0
+    last = str(tmp_path / "out" / "last.safetensors")
+    places = ["--dataset_dir", str(refined_dir), "--output_dir", str(tmp_path / "out")]
+    with pytest.raises(InputError, match="lies in --output_dir, where it will be written over"):
+        main([*places, "--start_from", last, "--overwrite"])
+
+
 def test_one_real_pair_cannot_validate(refined_dir: Path, tmp_path: Path) -> None:
     for path in refined_dir.glob("*/[23].*"):
         path.unlink()
