@@ -143,7 +143,7 @@ def _choose_start(run: TrainOptions, banks: Sequence[PromptBank]) -> Chosen:
     chosen = resolve_checkpoint(run.start_from, default, "--start_from")
     if Path(chosen.location).resolve().parent == run.output_dir.resolve():
         raise InputError(
-            f"--start_from {chosen.name}: lies in --output_dir, where it will be written over; give "
+            f"--start_from {chosen.name}: lies in --output_dir, where it would be lost; give "
             "another --output_dir"
         )
     return chosen

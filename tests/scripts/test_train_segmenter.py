@@ -121,7 +121,7 @@ def test_a_start_in_the_output_folder_is_not_written_over(
     assert train(refined_dir, tmp_path / "out", 1) == 0
     last = str(tmp_path / "out" / "last.safetensors")
     places = ["--dataset_dir", str(refined_dir), "--output_dir", str(tmp_path / "out")]
-    with pytest.raises(InputError, match="lies in --output_dir, where it will be written over"):
+    with pytest.raises(InputError, match="lies in --output_dir, where it would be lost"):
         main([*places, "--start_from", last, "--overwrite"])
 
 
