@@ -39,7 +39,11 @@ _REMEDIES = {
     errno.ENFILE: "close programs that keep many files open",
     errno.ENOMEM: _MAKE_ROOM,
 }
-_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED")
+# The last is all that a convolution on a CPU says when it finds no room for its own scratch pad.
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|_ALLOC_FAILED|"
+    r"could not create a (primitive|memory)"
+)
 _FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
 _BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
 _CONTINUE = "then run the same command again, without --overwrite, to continue"
