@@ -38,6 +38,7 @@ def photo(seed: int, label: int, border: bool) -> tuple[np.ndarray, np.ndarray]:
 def draw_pascal(root: Path, with_list: bool = True) -> Path:
     """Fold 0's five classes, PER_CLASS photos each; returns `root`, the data_dir."""
     voc, lines = root / "VOC2012", []
+    voc.mkdir(parents=True)
     palette = [level for colour in range(256) for level in (colour, 255 - colour, colour // 2)]
     for label in range(1, 6):
         for number in range(PER_CLASS):
@@ -58,6 +59,7 @@ def draw_pascal(root: Path, with_list: bool = True) -> Path:
 def draw_coco(root: Path, pickled: bool = True) -> Path:
     """Fold 1's twenty classes (2, 6, 10, ...), two photos each, masks grey with a bit of 255."""
     coco, table = root / "COCO2014", dict[int, list[str]]()
+    (coco / "annotations").mkdir(parents=True)
     for label in range(2, 81, 4):
         for number in range(2):
             name = f"val2014/COCO_val2014_{100 * label + number:012d}"
@@ -75,6 +77,7 @@ def draw_coco(root: Path, pickled: bool = True) -> Path:
 def draw_fss(root: Path) -> Path:
     """Three classes of four photos, two of them for testing; masks are black and white RGB."""
     for label, category in enumerate(("abacus", "zebra", "kite")):
+        (root / "FSS-1000" / category).mkdir(parents=True)
         for number in range(1, 5):
             image, labels = photo(1000 * (label + 1) + number, 1, border=False)
             folder = root / "FSS-1000" / category

@@ -260,6 +260,7 @@ def refined_dir(dataset_dir: Path) -> Path:
     rng = np.random.default_rng(1)
     for entry in load_prompt_bank(dataset_dir).entries:
         place = EntryFolder(dataset_dir, entry)
+        place.make()
         EntryRecord(entry.id, "text", entry.category, "a", "fish", "m", {}, "f").write(
             place.entry_json
         )

@@ -29,6 +29,7 @@ def make_samples(root: Path, count: int = 6) -> list[SampleRecord]:
     made = []
     for number, entry in enumerate(bank.entries):
         place = EntryFolder(bank.root, entry)
+        place.make()
         settings = {"num_inference_steps": 20, "scheduler": "default"}
         EntryRecord(
             entry.id,

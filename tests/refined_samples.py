@@ -21,6 +21,7 @@ def add_refined_samples(root: Path, count: int) -> None:
     bank = load_prompt_bank(root)
     for number, entry in enumerate(bank.entries):
         place = EntryFolder(root, entry)
+        place.make()
         EntryRecord(entry.id, entry.type, entry.category, "", "", "", {}, "made").write(
             place.entry_json
         )
@@ -40,6 +41,7 @@ def add_refined_samples(root: Path, count: int) -> None:
 def draw_test_pairs(folder: Path, categories: tuple[str, ...], count: int) -> None:
     """<folder>/<category>/1.jpg, 1.png and so on."""
     for category in categories:
+        (folder / category).mkdir(parents=True)
         for number in range(1, count + 1):
             image, mask = _scene(category, seed=9000 + number)
             write_image(folder / category / f"{number}.jpg", image)

@@ -100,6 +100,7 @@ def draw_missing(blocks: Sequence[Block], advance: Callable[[], object]) -> None
 def _work(blocks: Iterable[Block]) -> Iterator[tuple[Block, Piece]]:
     for block in blocks:
         if block.missing:
+            block.path.parent.mkdir(parents=True, exist_ok=True)
             # Broken off half-way, a block has pictures of two kinds: none of them counts.
             block.path.unlink(missing_ok=True)
         for piece in block.missing:

@@ -184,6 +184,7 @@ def _remove_loose(place: EntryFolder, index: ShardIndex) -> None:
         for path in _loose_files(place, sample.record).values():
             path.unlink(missing_ok=True)
     for folder in folders:
+        _remove_unfinished(folder)
         with suppress(OSError):  # not empty, or not there
             folder.rmdir()
 
@@ -191,9 +192,16 @@ def _remove_loose(place: EntryFolder, index: ShardIndex) -> None:
 def _remove_strays(place: EntryFolder, keep: int) -> None:
     """Remove tar files from number `keep` on, and what was being written when a run was killed."""
     wanted = {place.shard_path(number) for number in range(keep)}
-    for path in [*place.shards.glob("shard_*.tar"), *place.shards.glob(".*.tmp")]:
+    for path in place.shards.glob("shard_*.tar"):
         if path not in wanted:
             path.unlink(missing_ok=True)
+    _remove_unfinished(place.shards)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs left: `atomic_path` names it so."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -39,7 +39,7 @@ class StoredSample:
 
     @property
     def image_file(self) -> Path | FilePart:
-        """The image as it was written; `read_input` gives its bytes."""
+        """Where the image lies: a file, or a part of a tar file."""
         image_format = self.record.image_format
         loose = self.place.image_path(self.record.index, image_format)
         return self._file(loose, f"image.{image_format}")

@@ -177,6 +177,7 @@ def begin(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
         for name in (CHECKPOINT, LAST, BEST, LOG, SETTINGS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SETTINGS, settings)
 
 

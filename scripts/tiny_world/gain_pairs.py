@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from aligndiff.data.entries import EmbeddingEntry
-from aligndiff.data.images import OBJECT, read_image, read_mask, resize_image, resize_mask
+from aligndiff.data.images import OBJECT, resize_image, resize_mask
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import SampleRecord
+from aligndiff.data.stored_samples import read_sample, sample_indices
 from aligndiff.data.support import load_support
 from aligndiff.ground.errors import InputError
 from scripts.tiny_world.example import EXAMPLES, resembles_an_example
@@ -51,26 +51,18 @@ def load_synthetic_pairs(dataset_dir: Path, category: str, count: int, seed: int
     follows from the seed, and with the same seed a smaller choice is part of a larger one.
     """
     found = [
-        (place, record)
+        sample
         for entry in load_prompt_bank(dataset_dir, (category,)).entries
         if isinstance(entry, EmbeddingEntry)
         for place in [EntryFolder(dataset_dir, entry)]
-        for record in (SampleRecord.read(place.record_path(at)) for at in place.indices())
-        if record.status == "refined"
+        for sample in (read_sample(place, at) for at in sample_indices(place))
+        if sample.record.status == "refined"
     ]
     if not found:
         problem = f"{dataset_dir}: no {category} has a mask from a learned word"
         raise InputError(f"{problem}; run the three steps on an NM_embedding entry of it")
     chosen = [found[at] for at in _some(len(found), count, seed)]
-    return _stack(
-        [
-            (
-                read_image(place.image_path(record.index, record.image_format)),
-                read_mask(place.mask_path(record.index)) == OBJECT,
-            )
-            for place, record in chosen
-        ]
-    )
+    return _stack([(sample.read_image(), sample.read_mask()) for sample in chosen])
 
 
 def crowded_scenes(category: str, count: int) -> Pairs:

@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_from_args(TestSetConfig, parser.parse_args(argv))
     check_writable([config.output_dir / name / "1.png" for name in EXAMPLES])
     for category in EXAMPLES:
+        (config.output_dir / category).mkdir(parents=True, exist_ok=True)
         for number, scene in enumerate(fresh_scenes(category, config.scenes, config.crowded), 1):
             drawn = render(scene)
             write_image(config.output_dir / category / f"{number}.jpg", drawn.image)

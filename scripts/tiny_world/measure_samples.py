@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aligndiff.data.images import read_grey, read_image
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import MaskSource, SampleRecord
+from aligndiff.data.records import MaskSource
+from aligndiff.data.stored_samples import read_sample, sample_indices
 from scripts.tiny_world.example import EXAMPLES
 from scripts.tiny_world.judge import Judge, Verdict, judge_images
 
@@ -77,32 +77,25 @@ def judge_dataset(
 
 
 def _judge_entry(judge: Judge, place: EntryFolder, count: int) -> list[JudgedSample]:
-    indices = [index for index in place.indices() if index < count]
-    if not indices:
+    samples = [read_sample(place, index) for index in sample_indices(place) if index < count]
+    if not samples:
         return []
-    records = [SampleRecord.read(place.record_path(index)) for index in indices]
-    images = [read_image(place.image_path(r.index, r.image_format)) for r in records]
+    images = [sample.read_image() for sample in samples]
     category = place.entry.category
     verdicts = judge_images(judge, np.stack(images), category)
     return [
         JudgedSample(
             category=category,
             folder=place.entry.support_dir,
-            index=record.index,
+            index=sample.record.index,
             image=image,
-            heatmap=read_grey(place.heatmap_path(record.index)),
-            mask=_read_mask(place, record),
-            source=record.mask_source,
+            heatmap=sample.read_heatmap(),
+            mask=sample.read_mask() if sample.record.status == "refined" else None,
+            source=sample.record.mask_source,
             verdict=verdict,
         )
-        for record, image, verdict in zip(records, images, verdicts, strict=True)
+        for sample, image, verdict in zip(samples, images, verdicts, strict=True)
     ]
-
-
-def _read_mask(place: EntryFolder, record: SampleRecord) -> np.ndarray | None:
-    if record.status != "refined":
-        return None
-    return read_grey(place.mask_path(record.index)) > 0
 
 
 def mean(values: Iterable[float]) -> float | None:

@@ -51,6 +51,7 @@ def test_samples_of_a_dataset_are_paired_by_name_and_rejected_ones_told(
 ) -> None:
     entry = load_prompt_bank(dataset_dir).entries[0]
     place = EntryFolder(dataset_dir, entry)
+    place.make()
     EntryRecord(entry.id, "text", "fish", "a", "fish", "m", {}, "f").write(place.entry_json)
     refined = SampleRecord(0, 7, "refined", "png", "f", "consensus", 0.9, None, "r")
     refined.write(place.record_path(0))

@@ -22,7 +22,6 @@ from aligndiff.data.packing import pack, remove_shards, unpack
 from aligndiff.data.records import SampleRecord
 from aligndiff.data.stored_samples import StoredSample, read_sample, sample_indices
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import read_input
 
 ENTRY = TextEntry(type="text", category="Sea fish", D_good_dir="fish", text="a sea fish")
 INDICES = (0, 1, 4, 7, 1234567)
@@ -89,7 +88,7 @@ def contents(place: EntryFolder) -> list[tuple[Any, ...]]:
     return [
         (
             sample.record,
-            read_input(sample.image_file, 10**6),
+            sample.read_image_bytes(),
             sample.read_heatmap().tobytes(),
             sample.read_mask().tobytes() if sample.record.status == "refined" else None,
         )
@@ -177,7 +176,7 @@ def test_a_sample_is_read_without_the_rest_of_its_tar(place: EntryFolder) -> Non
     for part in kept:
         blank[part] = whole[part]
     place.shard_path(0).write_bytes(blank)
-    assert read_input(wanted.image_file, 10**6) == seen[3][1]
+    assert wanted.read_image_bytes() == seen[3][1]
     assert wanted.read_mask().tobytes() == seen[3][3]
 
 
@@ -284,6 +283,7 @@ def test_whatever_is_killed_nothing_is_lost_and_the_next_run_ends_alike(
         then(victim)
         assert tree(victim) == tree(aim), f"after {changes} changes"
         assert contents(victim) == seen
+        assert then is unpack or not list(victim.folder.rglob(".*.tmp"))
     assert changes > 20, "every change had its turn"
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import (
+    FilePart,
     atomic_path,
     check_writable,
     file_fingerprint,
@@ -223,6 +224,22 @@ def test_only_files_are_read(tmp_path: Path) -> None:
             read_input(tmp_path / name, most_bytes=4)
         assert problem in str(error.value)
     assert read_input(tmp_path / "file", most_bytes=5) == b"12345"
+
+
+def test_a_part_of_a_file_is_read_like_a_file(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.tar"
+    whole.write_bytes(b'padding{"a": 1}padding')
+    part = FilePart(whole, 7, 8, "a.json")
+    assert part.read_bytes() == b'{"a": 1}' and read_json(part) == {"a": 1}
+    with pytest.raises(InputError, match=r"whole\.tar \(a\.json\): is 0 MiB large, at most"):
+        read_input(part, 7)
+    with pytest.raises(InputError, match=r"\(a\.json\): not valid JSON at line 1"):
+        read_json(FilePart(whole, 8, 7, "a.json"))
+    with pytest.raises(InputError, match=r"\(a\.json\): the file ends before it; put a whole"):
+        read_input(FilePart(whole, 20, 8, "a.json"), 100)
+    whole.unlink()
+    with pytest.raises(InputError, match=r"whole\.tar \(a\.json\): no such file"):
+        read_input(part, 100)
 
 
 def test_where_nothing_can_be_written_is_told_beforehand(tmp_path: Path) -> None:

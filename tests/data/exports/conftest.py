@@ -54,6 +54,7 @@ def make_dataset(root: Path, image_format: str = "jpg") -> Made:
     root.joinpath("dataset.json").write_text(json.dumps({"prompt_dataset": entries}))
     for number, entry in enumerate(load_prompt_bank(root).entries):
         place = EntryFolder(root, entry)
+        place.make()
         prompt = entry.prompt()
         record = EntryRecord(entry.id, "text", entry.category, prompt, "pairs", "m|n", {}, "f")
         record.write(place.entry_json)
