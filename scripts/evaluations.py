@@ -52,6 +52,7 @@ def compare_masks(config: MasksConfig, run: EvaluationRun) -> None:
         warn(f"note: {note}")
     with progress("comparing masks", len(found.pairs)) as advance:
         evaluated = evaluate_masks(found.pairs, advance)
+    run.output_dir.mkdir(parents=True, exist_ok=True)
     write_json(figures, scores_json(evaluated, _settings(config)))
     _tell(f"{config.predicted} against {config.truth}", evaluated, figures)
 
@@ -66,6 +67,7 @@ def run_benchmark(config: BenchmarkConfig, run: EvaluationRun) -> None:
     test = BENCHMARKS[config.benchmark](config.data_dir, config.fold, config.splits_dir)
     if test.made_list:
         made = run.output_dir / f"splits/{config.benchmark}/val/fold{config.fold}.txt"
+        made.parent.mkdir(parents=True, exist_ok=True)
         write_text(made, "\n".join(test.made_list) + "\n")
         warn(f"note: no list of the fold's images; made {made} from the masks")
     episodes = sample_episodes(test, config.shot, config.episodes or test.usual_episodes, run.seed)
@@ -74,6 +76,7 @@ def run_benchmark(config: BenchmarkConfig, run: EvaluationRun) -> None:
         evaluated, shown = evaluate_episodes(
             segmenter, test, episodes, config.image_side, run.batch_size, advance
         )
+    run.output_dir.mkdir(parents=True, exist_ok=True)
     write_json(figures, scores_json(evaluated, _settings(config, run, chosen)))
     title = f"{test.title}, {config.shot}-shot, {len(episodes)} episodes"
     if not run.no_sheet:
@@ -100,6 +103,7 @@ def compare_support(config: GainConfig, run: EvaluationRun) -> None:
     with _memory_told(), progress("test images", total) as advance:
         classes = measure_gain(segmenter, tasks, config, run.seed, run.batch_size, advance)
     rows, curve = gain_rows(classes, config.resamples, run.seed), gain_curve(classes)
+    run.output_dir.mkdir(parents=True, exist_ok=True)
     write_json(figures, gain_json(classes, rows, curve, _settings(config, run, chosen)))
     write_sheet(plot, gain_plot(curve))
     if not run.no_sheet:

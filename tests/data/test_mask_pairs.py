@@ -36,6 +36,7 @@ def test_masks_are_paired_by_path_and_the_first_folder_is_the_class(tmp_path: Pa
 
 
 def test_a_true_mask_without_a_prediction_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "truth" / "fish").mkdir(parents=True)
     write_mask(tmp_path / "truth" / "fish" / "2.png", MASK)
     (tmp_path / "said").mkdir()
     with pytest.raises(InputError, match=r"said/fish/2.png: no such file, but .*fish/2.png is its"):

@@ -97,6 +97,7 @@ def test_step_1_is_told_as_long_as_its_embedding_is_the_one_used(dataset_dir, ke
     bank = load_prompt_bank(dataset_dir)
     entry = bank.entries[1]
     place, embedding = EntryFolder(bank.root, entry), embedding_file(bank.root, entry)
+    place.make()
     InversionRecord({"bg_lambda": 0.25}, "cpu", (1.0,)).write(embedding.parent)
     embedding.write_bytes(b"rows")
     settings = {"embedding": file_fingerprint(embedding)}
