@@ -18,6 +18,7 @@ from aligndiff.data.images import resize_image
 from aligndiff.data.training_episodes import Episode
 from aligndiff.data.training_pairs import Pair, Trial
 from aligndiff.ground.console import progress
+from aligndiff.models.device import bfloat16_pays
 from aligndiff.models.ssp import SSPConfig
 from aligndiff.models.ssp_checkpoint import save_ssp
 from aligndiff.models.ssp_start import load_start, random_start
@@ -27,7 +28,7 @@ from aligndiff.stages.segmenter_validation import validate
 from scripts.tiny_world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.looks import Look
 from scripts.tiny_world.scene import Scene, random_look, random_scene, render
-from scripts.tiny_world.training import Run, bfloat16_pays, choose_device, draw_all
+from scripts.tiny_world.training import Run, choose_device, draw_all
 
 CONFIG = SSPConfig(width=16, blocks=(2, 2, 3))
 INPUT_SIDE = 256  # px: scenes are enlarged to twice their size, so that masks get finer cells

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aligndiff.models.device import bfloat16_pays
 from scripts.tiny_world.scene import random_scene, render
 
 Drawn = TypeVar("Drawn")
@@ -36,28 +36,6 @@ def mixed_precision(device: torch.device) -> Iterator[None]:
     enabled = device.type != "cpu" or bfloat16_pays()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
         yield
-
-
-@cache
-def bfloat16_pays() -> bool:
-    """Whether this CPU convolves faster in bfloat16, by trying.
-
-    AVX-512 BF16 alone does not tell: a CPU that has it, without AMX, is half as fast with it.
-    """
-
-    def seconds(dtype: torch.dtype) -> float:
-        layer = nn.Conv2d(128, 128, 3, padding=1).to(dtype, memory_format=torch.channels_last)
-        cells = torch.randn(8, 128, 16, 16, dtype=dtype).to(memory_format=torch.channels_last)
-        runs = []
-        for _ in range(8):
-            begun = time.perf_counter()
-            layer(cells)
-            runs.append(time.perf_counter() - begun)
-        return min(runs)
-
-    # The random numbers of a training go on as if nobody had asked.
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return seconds(torch.bfloat16) < seconds(torch.float32)
 
 
 def to_signed(images: np.ndarray) -> Tensor:
