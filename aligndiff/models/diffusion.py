@@ -160,14 +160,18 @@ def _from_pretrained(chosen: Chosen, dtype: torch.dtype) -> StableDiffusionPipel
     from diffusers import StableDiffusionPipeline
 
     def load(local_only: bool) -> StableDiffusionPipeline:
-        pipe = StableDiffusionPipeline.from_pretrained(
-            chosen.location,
-            dtype=dtype,
-            safety_checker=None,
-            feature_extractor=None,  # only the safety checker reads it
-            requires_safety_checker=False,
-            local_files_only=local_only,
-        )
+        usual = torch.get_default_dtype()
+        try:
+            pipe = StableDiffusionPipeline.from_pretrained(
+                chosen.location,
+                dtype=dtype,
+                safety_checker=None,
+                feature_extractor=None,  # only the safety checker reads it
+                requires_safety_checker=False,
+                local_files_only=local_only,
+            )
+        finally:  # where it fails, diffusers leaves `dtype` as that of all new tensors
+            torch.set_default_dtype(usual)
         check_vocabulary(pipe.tokenizer)
         return pipe
 

@@ -139,6 +139,8 @@ def test_workers_end_with_a_parent_that_is_killed(folder: Path) -> None:
 
 
 PARENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 from aligndiff.ground.errors import exit_with
 from aligndiff.ground.launch import run_workers
 exit_with(lambda: run_workers("toy_worker", [{folder!r}, {end!r}, {end!r}], [None, None], [[], []]))

@@ -51,6 +51,16 @@ def test_precision_reaches_every_network(tiny_pipeline_dir: Path) -> None:
     assert {pipe.unet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {torch.bfloat16}
 
 
+def test_a_model_that_cannot_be_loaded_leaves_the_number_format_as_it_was(
+    tiny_pipeline_dir: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_pipeline_dir, tmp_path / "model"))
+    (folder / "unet" / "config.json").write_text("[]")
+    with pytest.raises(MissingWeightsError):
+        load_pipeline(Chosen("broken", folder, "command line"), CPU, torch.bfloat16)
+    assert torch.get_default_dtype() == torch.float32
+
+
 def test_weights_that_are_not_there_are_one_line_that_offers_tiny(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError) as caught:
         load_pipeline(Chosen("no/model", "no/model", "dataset.json"), CPU, torch.float32)

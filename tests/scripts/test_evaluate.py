@@ -34,6 +34,8 @@ def test_masks_against_truth(run, tmp_path: Path) -> None:
     truth = np.zeros((4, 4), bool)
     truth[:, :2] = True
     for category, said in (("cat", truth), ("dog", truth | (np.arange(4) < 3))):
+        for folder in ("truth", "said"):
+            (tmp_path / folder / category).mkdir(parents=True)
         write_mask(tmp_path / "truth" / category / "1.png", truth)
         write_mask(tmp_path / "said" / category / "1.png", said)
     out, output = run("--predicted", tmp_path / "said", "--truth", tmp_path / "truth")

@@ -24,6 +24,7 @@ def refined(dataset_dir: Path) -> Path:
     bank = load_prompt_bank(dataset_dir)
     for number, entry in enumerate(bank.entries):
         place = EntryFolder(bank.root, entry)
+        place.make()
         prompt = entry.prompt()
         made_with = EntryRecord(entry.id, entry.type, entry.category, prompt, "", "m", {}, "f")
         made_with.write(place.entry_json)

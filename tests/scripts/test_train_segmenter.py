@@ -143,6 +143,7 @@ def test_two_processes_end_where_one_does(refined_dir: Path, tmp_path: Path) -> 
     assert train(refined_dir, tmp_path / "start", 1) == 0
     start = ["--start_from", str(tmp_path / "start" / "last.safetensors")]
     places = ["--dataset_dir", str(refined_dir), *start, "--steps", "3", "--lr", "0.02", *SHORT]
+    places += ["--precision", "float32"]
     assert main([*places, "--output_dir", str(tmp_path / "one")]) == 0
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     words = ["scripts.train_segmenter", *places, "--output_dir", str(tmp_path / "two")]

@@ -61,6 +61,8 @@ def palette_png(path: Path, mask: np.ndarray) -> Path:
 
 def mask_pair(folder: Path, category: str, said: np.ndarray, truth: np.ndarray) -> MaskPair:
     name = f"{category}/{len(list(folder.rglob('*.png')))}"
+    for side in ("said", "truth"):
+        (folder / side / name).parent.mkdir(parents=True, exist_ok=True)
     write_grey(folder / "said" / f"{name}.png", said * np.uint8(255))
     return MaskPair(
         category,

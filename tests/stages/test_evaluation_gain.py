@@ -41,6 +41,7 @@ def half(red: int) -> np.ndarray:
 def task(root: Path, category: str, samples: list[int], tests: list[int]) -> GainTask:
     """Real pairs of red 100; samples and tests of the given reds, objects on the left half."""
     for folder, reds in (("real", [100, 100]), ("test", tests)):
+        (root / category / folder).mkdir(parents=True)
         for number, red in enumerate(reds):
             exact = root / category / folder / f"{number}i.png"  # a JPEG would blur the reds
             write_image(exact, half(red))
