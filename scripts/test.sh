@@ -8,4 +8,5 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-pytest -q "$@"
+# A file of tests goes to one process: its tests share what they made.
+pytest -q -n auto --maxprocesses 8 --dist loadfile "$@"
