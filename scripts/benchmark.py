@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 
 from aligndiff.ground.console import quiet_libraries, say
-from aligndiff.ground.errors import InputError, exit_with
+from aligndiff.ground.errors import exit_with
 from scripts.benchmarks.config import PARTS, BenchmarkConfig, Part
 from scripts.options import OneLineParser, add_config_options, config_from_args
+from scripts.reporting import make_work_folder
 
 MODULE = "scripts.benchmark"
 EPILOG = (
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_config_options(parser, BenchmarkConfig, "benchmark")
     config = config_from_args(BenchmarkConfig, parser.parse_args(argv))
-    _make_folder(config)
+    make_work_folder(config.output_dir, config.work_dir)
     quiet_libraries()
 
     import torch
@@ -72,19 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     shutil.rmtree(config.work_dir, ignore_errors=True)
     say(f"all of it: {config.output_dir / 'benchmark.md'} and benchmark.json beside it")
     return 0
-
-
-def _make_folder(config: BenchmarkConfig) -> None:
-    """Raise InputError now when nothing can be written there, not after minutes of measuring."""
-    probe = config.work_dir / "probe"
-    try:
-        config.work_dir.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"--output_dir {config.output_dir}: {error.strerror}; choose another folder"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from aligndiff.ground.errors import InputError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 # How the scripts tell an error, a sample that failed, and a bug.
@@ -31,6 +33,19 @@ class Target:
         if value is None:
             return False
         return value >= self.bound if self.kind == "at least" else value <= self.bound
+
+
+def make_work_folder(output_dir: Path, work_dir: Path) -> None:
+    """Raise InputError now when nothing can be written there, not after minutes of measuring."""
+    probe = work_dir / "probe"
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"--output_dir {output_dir}: {error.strerror}; choose another folder"
+        ) from error
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -23,7 +23,6 @@ from aligndiff.models.weights import resolve_checkpoint, resolve_diffusion_model
 from aligndiff.stages.refinement import refine_entry
 from aligndiff.stages.synthesis import synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
-from scripts.benchmarks.commands import copy_example
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.drawing import ENTRY, GUIDANCE
 from scripts.benchmarks.growth import Point, bend, price_of_memory
@@ -39,6 +38,7 @@ from scripts.benchmarks.networks import (
 )
 from scripts.benchmarks.scenes import scene, scene_pair
 from scripts.benchmarks.timing import alternate, clock
+from scripts.example import copy_example
 
 # Sizes of which the largest two are far from noise: from here on growth is judged.
 JUDGED_FROM = 1000

@@ -9,19 +9,11 @@ from functools import partial
 import torch
 
 from aligndiff.ground.errors import AlignDiffError, InputError
-from scripts.benchmarks.commands import (
-    INVERSION,
-    REFINEMENT,
-    SYNTHESIS,
-    copy_example,
-    log,
-    run,
-    script_words,
-    start,
-)
+from scripts.benchmarks.commands import log, run, script_words, start
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.lines import Line, at_most, line
 from scripts.benchmarks.timing import alternate
+from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
 
 SCRIPTS = {1: INVERSION, 2: SYNTHESIS, 3: REFINEMENT}
 MISTAKES = {

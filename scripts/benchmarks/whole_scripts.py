@@ -11,16 +11,10 @@ import torch
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.ground.files import read_json
 from aligndiff.stages.inversion import InversionConfig
-from scripts.benchmarks.commands import (
-    INVERSION,
-    REFINEMENT,
-    SYNTHESIS,
-    copy_example,
-    run,
-    script_words,
-)
+from scripts.benchmarks.commands import run, script_words
 from scripts.benchmarks.config import BenchmarkConfig
 from scripts.benchmarks.lines import Line, Unit, line
+from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
 
 WATCH = "scripts.benchmarks.shares"
 

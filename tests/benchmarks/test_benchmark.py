@@ -15,11 +15,12 @@ import torch
 from aligndiff.ground.errors import AlignDiffError, InputError
 from scripts.benchmark import MEASURES, main
 from scripts.benchmarks import whole_scripts
-from scripts.benchmarks.commands import SYNTHESIS, copy_example, run
+from scripts.benchmarks.commands import run
 from scripts.benchmarks.config import PARTS, BenchmarkConfig
 from scripts.benchmarks.growing import grow, grow_refinement, grow_synthesis
 from scripts.benchmarks.shares import main as watch
 from scripts.benchmarks.whole_scripts import WATCH
+from scripts.example import SYNTHESIS, copy_example
 
 CPU = torch.device("cpu")
 
