@@ -19,7 +19,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CLI_DOC = ROOT / "docs" / "CLI.md"
 STEPS = ("image_mask_inversion", "diffuse_img_attention", "mask_generation")
-SCRIPTS = (*STEPS, "view_dataset", "export_dataset", "evaluate", "train_segmenter", "benchmark")
+SCRIPTS = (
+    *(*STEPS, "view_dataset", "export_dataset", "evaluate", "train_segmenter", "benchmark"),
+    "drill",
+)
 CLI_INTRO = """# Options
 
 What `--help` prints, kept true by a test. Options that several scripts share mean the same in each.

@@ -1,0 +1,1 @@
+"""What `scripts.drill` does to the three scripts, a module for each kind of fault."""

@@ -1,0 +1,75 @@
+"""The same files, byte for byte, whoever does the work; the same images for any batch size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from scripts.drills.ground import Ground
+from scripts.drills.lines import Line, line, skipped
+from scripts.drills.processes import run
+from scripts.drills.ray_nodes import RAY_WORDS, has_ray, two_nodes
+from scripts.drills.trees import differences, largest_difference, made_by_steps, tree
+from scripts.reporting import Target
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+# Grey levels: sums of floats are added in another order, and a level may round the other way.
+CLOSE = Target(1, "at most")
+
+Launch = Callable[[Sequence[str]], list[str]]
+
+
+def drill(ground: Ground) -> Iterator[Line]:
+    workers: Launch = lambda words: [*words, "--workers", "2"]  # noqa: E731
+    torchrun: Launch = lambda words: [*TORCHRUN, *words]  # noqa: E731
+    for step in ground.config.steps:
+        yield _line(ground, step, "--workers 2", workers)
+        yield _line(ground, step, "torchrun with 2 processes", torchrun)
+    if not ground.config.quick:
+        yield from _on_ray(ground)
+    yield from _batches(ground)
+
+
+def _on_ray(ground: Ground) -> Iterator[Line]:
+    what = "Ray with 2 nodes"
+    if not has_ray():
+        yield skipped("launchers", what, "Ray is not installed")
+        return
+    with two_nodes() as (address, _, _):
+        ray: Launch = lambda words: [*words, *RAY_WORDS, address]  # noqa: E731
+        for step in ground.config.steps:
+            yield _line(ground, step, what, ray)
+
+
+def _line(ground: Ground, step: int, what: str, launch: Launch) -> Line:
+    started = time.monotonic()
+    wanted = made_by_steps(ground.tree_after(step))
+    dataset = ground.fresh(step)
+    problems = run(launch(ground.words(step, dataset))).problems()
+    problems += differences(wanted, made_by_steps(tree(dataset)))
+    fine = f"the same {len(wanted)} files as of one process, byte for byte"
+    return line("launchers", f"step {step}: {what}", 1, fine, problems, started)
+
+
+def _batches(ground: Ground) -> Iterator[Line]:
+    """Steps 2 and 3 with batches of 1 and 4; the images without JPEG's own rounding."""
+    started = time.monotonic()
+    drawn = {size: ground.fresh(2) for size in (1, 4)}
+    problems = [
+        problem
+        for size, dataset in drawn.items()
+        for problem in _with_batch(ground, 2, dataset, size, "--image_format", "png")
+    ]
+    found = {
+        name: largest_difference(drawn[1], drawn[4], folder)
+        for name, folder in (("images", "generated_images"), ("heatmaps", "attention_masks"))
+    }
+    told = ", ".join(f"{name} {levels} of 255" for name, levels in found.items())
+    problems += [f"too far apart: {told}"] * (not all(map(CLOSE.holds, found.values())))
+    what = "step 2: --batch_size 1 and 4, the largest difference in grey levels"
+    yield line("launchers", what, 1, told, problems, started)
+
+
+def _with_batch(ground: Ground, step: int, dataset: Path, size: int, *more: str) -> list[str]:
+    return run(ground.words(step, dataset, "--batch_size", str(size), *more)).problems()
