@@ -200,6 +200,11 @@ def check_writable(files: Iterable[Path]) -> None:
             problems.append(f"{path}: is a folder where a file is to be written; move it away")
         elif not folder.is_dir():
             problems.append(f"{folder}: is no folder, but files are to be written in it; move it")
+        elif os.statvfs(folder).f_flag & os.ST_RDONLY:  # one line for all that lies there
+            above = folder.absolute()
+            disk = next(place for place in (above, *above.parents) if os.path.ismount(place))
+            what = "this disk is mounted for reading only; mount it for writing"
+            problems.append(f"{disk}: {what}, or copy the dataset elsewhere")
         elif not os.access(folder, os.W_OK | os.X_OK):
             what = "may not be written to; change its permissions, or copy the dataset elsewhere"
             problems.append(f"{folder}: {what}")

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -257,6 +258,18 @@ def test_where_nothing_can_be_written_is_told_beforehand(tmp_path: Path) -> None
         f"{tmp_path}/link: is no folder, but files are to be written in it; move it",
     )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "link"]
+
+
+def test_a_disk_for_reading_only_is_one_line_however_many_folders_it_has(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small_disk / "a").mkdir()
+    monkeypatch.chdir(small_disk)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(InputError) as error:
+        check_writable([Path("x"), Path("a", "x"), small_disk / "a" / "x"])
+    (problem,) = error.value.problems
+    assert problem.startswith(f"{small_disk}: this disk is mounted for reading only; mount it for")
 
 
 def test_a_stray_byte_of_a_file_name_survives_json(tmp_path: Path) -> None:
