@@ -74,8 +74,8 @@ def _lines(scenario: Scenario, ground: Ground) -> Iterator[Line]:
     started = time.monotonic()
     try:
         yield from importlib.import_module(f"scripts.drills.{MODULES[scenario]}").drill(ground)
-    except AlignDiffError as error:
-        yield line(scenario, "the rest of it", 1, "", error.problems, started)
+    except (AlignDiffError, OSError, ValueError) as error:
+        yield line(scenario, "the rest of it", 1, "", [str(error)], started)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,13 @@ def drill(ground: Ground) -> Iterator[Line]:
         started, tally = time.monotonic(), Tally()
         of_kind = [kill for kill in kills if kill.kind == kind]
         for chain in chains(of_kind):
-            _chain(ground, chain, tally)
+            kill_in_a_row(ground, chain, tally)
         if tally.hits < len(of_kind):
             tally.problems.append(f"only {tally.hits} of {len(of_kind)} kills hit a running run")
         yield line("kills", str(kind), tally.hits, tally.fine, tally.problems, started)
 
 
-def _chain(ground: Ground, chain: Sequence[Kill], tally: Tally) -> None:
+def kill_in_a_row(ground: Ground, chain: Sequence[Kill], tally: Tally) -> None:
     """Kills of a run and of those that continue it, then one that is left in peace."""
     kind = chain[0].kind
     dataset = ground.fresh(kind.step, kind.overwrite)

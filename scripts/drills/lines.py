@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from scripts.drills.config import Scenario
 
 COLUMNS = ("scenario", "what", "times", "what came out", "passed", "seconds")
-_MOST_PROBLEMS = 3  # told in the table; drill.json has all of them
+_MOST_PROBLEMS = 3  # told in the table; drill.json has all of them, whole
+_LONGEST_PROBLEM = 150  # characters of each
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ def line(
 ) -> Line:
     """The line of what was begun at `started` (time.monotonic); it passed without problems."""
     more = len(problems) - _MOST_PROBLEMS
-    told = "; ".join(problems[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+    told = "; ".join(problem[:_LONGEST_PROBLEM] for problem in problems[:_MOST_PROBLEMS]) + (
+        f"; and {more} more" if more > 0 else ""
+    )
     seconds = time.monotonic() - started
     return Line(
         scenario, what, times, told or fine, not problems, round(seconds, 1), tuple(problems)

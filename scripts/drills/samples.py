@@ -10,7 +10,7 @@ from aligndiff.ground.files import read_json
 from scripts.drills.ground import Ground
 from scripts.drills.lines import Line, line
 from scripts.drills.processes import run
-from scripts.drills.trees import differences, tree
+from scripts.drills.trees import differences, made_by_steps, tree
 
 
 def drill(ground: Ground) -> Iterator[Line]:
@@ -58,14 +58,14 @@ def _huge_embedding(ground: Ground) -> list[str]:
     problems = run(ground.words(2, dataset)).problems(1)
     wanted = ground.tree_after(2)
     # All samples of that one entry are lost; those of the others are as ever.
-    (lost,) = {path.parents[1].name for path in dataset.glob("synthesized/*/failures/*.json")}
+    lost = {path.parents[1].name for path in dataset.glob("synthesized/*/failures/*.json")}
     others = {
         name: found
-        for name, found in wanted.items()
-        if name not in before and lost not in name and not name.startswith("sheets/")
+        for name, found in made_by_steps(wanted).items()
+        if name not in before and lost.isdisjoint(name.split("/"))
     }
-    found = {name: bytes_ for name, bytes_ in tree(dataset).items() if name in others}
-    problems += differences(others, found)
+    found = tree(dataset)
+    problems += differences(others, {name: found[name] for name in others if name in found})
     return problems + _wrong_reasons(dataset, {f"image_{n:06d}" for n in range(4)}, 4)
 
 

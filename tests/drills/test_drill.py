@@ -17,7 +17,8 @@ from PIL import Image
 from aligndiff.ground.errors import InputError
 from scripts.drill import main
 from scripts.drills.config import DrillConfig
-from scripts.drills.ground import one_error
+from scripts.drills.ground import Ground, one_error
+from scripts.drills.kills import Tally, kill_in_a_row
 from scripts.drills.lines import Line, cells, line, skipped
 from scripts.drills.moments import VICTIMS, Kind, chains, choose_kills, kinds
 from scripts.drills.processes import Ended, children_of
@@ -181,11 +182,19 @@ def test_quick_is_step_2_and_few_kills() -> None:
 
 
 def test_two_real_kills(tmp_path: Path) -> None:
-    """SIGKILL of a run by itself and of a parent of two, continued: the same bytes."""
-    typed = ["--quick", "--scenarios", "kills", "--kills", "2", "--output_dir", str(tmp_path)]
-    assert main(typed) == 0
-    told = json.loads((tmp_path / "drill.json").read_text())
-    assert [found["times"] for found in told["lines"]] == [1, 1]
-    assert all(found["passed"] for found in told["lines"])
-    assert (tmp_path / "drill.md").read_text().count("| yes |") == 2
-    assert not (tmp_path / "drill_work").exists()
+    """SIGKILL of step 1 and of the run that continues it; then the same bytes as without."""
+    ground = Ground(DrillConfig(output_dir=tmp_path))
+    tally = Tally()
+    kill_in_a_row(ground, choose_kills([Kind(1, "alone")], 2, seed=0), tally)
+    assert (tally.hits, tally.problems) == (2, [])
+    assert "fish/learned_embeddings/learned_embeds.safetensors" in ground.tree_after(1)
+
+
+def test_the_report_of_a_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = line("hostile", "a flag", 1, "one line", ["exit code 0 instead of 2"], time.monotonic())
+    monkeypatch.setattr("scripts.drills.hostile.drill", lambda ground: iter([found]))
+    assert main(["--scenarios", "hostile", "--output_dir", str(tmp_path)]) == 1
+    (told,) = json.loads((tmp_path / "drill.json").read_text())["lines"]
+    assert told["problems"] == ["exit code 0 instead of 2"] and told["passed"] is False
+    assert (tmp_path / "drill.md").read_text().count("| NO |") == 1
+    assert (tmp_path / "drill_work").is_dir(), "to look at what did not pass"
