@@ -57,7 +57,8 @@ def drill(ground: Ground) -> Iterator[Line]:
             except CannotMountError as error:
                 yield skipped("full_disk", what, error.problems[0])
                 continue
-            fine = "one line, exit code 1; with space again the same bytes"
+            lines = "one line" if workers == 1 else "a line for each worker"
+            fine = f"{lines}, exit code 1; with space again the same bytes"
             yield line("full_disk", what, 1, fine, problems, started)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from scripts.drills.ground import Ground, await_that, await_work
 from scripts.drills.lines import Line, line
 from scripts.drills.moments import Kill, Kind, chains, choose_kills, kinds
-from scripts.drills.processes import Command, Ended, run_when_free
+from scripts.drills.processes import MOST_REFUSALS, Command, Ended, run_when_free
 from scripts.drills.trees import broken_files
 
 _TRIES = 5  # of a kill that comes too late
@@ -70,7 +70,7 @@ def _finish(ground: Ground, kind: Kind, dataset: Path, tally: Tally) -> None:
     """
     more = [word for word in kind.words if word != "--overwrite"]
     ended, refused = run_when_free(ground.words(kind.step, dataset, *more))
-    if kind.overwrite and ended.code == 2 and "--overwrite to replace" in ended.said:
+    if kind.overwrite and ended.code == 2 and "--overwrite to" in ended.said:
         ended, _ = run_when_free(ground.words(kind.step, dataset, *kind.words))
     tally.refused += refused
     tally.problems += ended.problems() + ground.compare(kind.step, dataset)
@@ -79,10 +79,11 @@ def _finish(ground: Ground, kind: Kind, dataset: Path, tally: Tally) -> None:
 def _strike(ground: Ground, kill: Kill, dataset: Path, tally: Tally) -> tuple[bool, Ended]:
     """Start the command and kill at the moment; whether it was in time, and how the run ended."""
     kind = kill.kind
-    hit, ended = _start_and_kill(ground, kill, dataset)
-    while ended.was_refused:  # workers of the last one were still ending
-        tally.refused += 1
+    for _ in range(MOST_REFUSALS):
         hit, ended = _start_and_kill(ground, kill, dataset)
+        if not ended.was_refused:
+            break
+        tally.refused += 1  # workers of the last one were still ending
     if hit and kind.victim == "worker":  # its parent starts another one
         tally.problems += ended.problems()
         if "was killed by SIGKILL; started again" not in ended.said:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from scripts.drills.ground import Ground
 from scripts.drills.lines import Line, line, skipped
@@ -17,18 +16,14 @@ TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-
 # Grey levels: sums of floats are added in another order, and a level may round the other way.
 CLOSE = Target(1, "at most")
 
-Launch = Callable[[Sequence[str]], list[str]]
-
 
 def drill(ground: Ground) -> Iterator[Line]:
-    workers: Launch = lambda words: [*words, "--workers", "2"]  # noqa: E731
-    torchrun: Launch = lambda words: [*TORCHRUN, *words]  # noqa: E731
     for step in ground.config.steps:
-        yield _line(ground, step, "--workers 2", workers)
-        yield _line(ground, step, "torchrun with 2 processes", torchrun)
+        yield _line(ground, step, "--workers 2", after=("--workers", "2"))
+        yield _line(ground, step, "torchrun with 2 processes", before=TORCHRUN)
     if not ground.config.quick:
         yield from _on_ray(ground)
-    yield from _batches(ground)
+    yield _batches(ground)
 
 
 def _on_ray(ground: Ground) -> Iterator[Line]:
@@ -37,30 +32,31 @@ def _on_ray(ground: Ground) -> Iterator[Line]:
         yield skipped("launchers", what, "Ray is not installed")
         return
     with two_nodes() as (address, _, _):
-        ray: Launch = lambda words: [*words, *RAY_WORDS, address]  # noqa: E731
         for step in ground.config.steps:
-            yield _line(ground, step, what, ray)
+            yield _line(ground, step, what, after=(*RAY_WORDS, address))
 
 
-def _line(ground: Ground, step: int, what: str, launch: Launch) -> Line:
+def _line(
+    ground: Ground, step: int, what: str, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> Line:
+    """A step with words before and after its usual ones."""
     started = time.monotonic()
     wanted = made_by_steps(ground.tree_after(step))
     dataset = ground.fresh(step)
-    problems = run(launch(ground.words(step, dataset))).problems()
+    problems = run([*before, *ground.words(step, dataset, *after)]).problems()
     problems += differences(wanted, made_by_steps(tree(dataset)))
     fine = f"the same {len(wanted)} files as of one process, byte for byte"
     return line("launchers", f"step {step}: {what}", 1, fine, problems, started)
 
 
-def _batches(ground: Ground) -> Iterator[Line]:
-    """Steps 2 and 3 with batches of 1 and 4; the images without JPEG's own rounding."""
+def _batches(ground: Ground) -> Line:
+    """Step 2 with batches of 1 and 4; the images without JPEG's own rounding."""
     started = time.monotonic()
     drawn = {size: ground.fresh(2) for size in (1, 4)}
-    problems = [
-        problem
-        for size, dataset in drawn.items()
-        for problem in _with_batch(ground, 2, dataset, size, "--image_format", "png")
-    ]
+    problems = list[str]()
+    for size, dataset in drawn.items():
+        options = ("--batch_size", str(size), "--image_format", "png")
+        problems += run(ground.words(2, dataset, *options)).problems()
     found = {
         name: largest_difference(drawn[1], drawn[4], folder)
         for name, folder in (("images", "generated_images"), ("heatmaps", "attention_masks"))
@@ -68,8 +64,4 @@ def _batches(ground: Ground) -> Iterator[Line]:
     told = ", ".join(f"{name} {levels} of 255" for name, levels in found.items())
     problems += [f"too far apart: {told}"] * (not all(map(CLOSE.holds, found.values())))
     what = "step 2: --batch_size 1 and 4, the largest difference in grey levels"
-    yield line("launchers", what, 1, told, problems, started)
-
-
-def _with_batch(ground: Ground, step: int, dataset: Path, size: int, *more: str) -> list[str]:
-    return run(ground.words(step, dataset, "--batch_size", str(size), *more)).problems()
+    return line("launchers", what, 1, told, problems, started)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +20,7 @@ from aligndiff.ground.errors import AlignDiffError
 from scripts.reporting import REPOSITORY
 
 LONGEST = 300.0  # seconds; a command of a drill that takes longer hangs
+MOST_REFUSALS = 10  # of a command, while the workers of a killed run end
 POLL = 0.03  # seconds between two looks at a running command
 
 
@@ -55,10 +59,12 @@ class Ended:
 class Command:
     """A running `python -m <words>`, in a process group of its own; none of it outlives the with.
 
-    What it says goes to files, which a worker that outlives its parent cannot block.
+    What it says goes to files, which a worker that outlives its parent cannot block. It gets no
+    more address space than `most_memory` bytes (as by `ulimit -v`), if that is given.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], most_memory: int = resource.RLIM_INFINITY) -> None:
+        limits = most_memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         self.started = time.monotonic()
         self._stderr = tempfile.TemporaryFile("w+b")
         self.process = subprocess.Popen(
@@ -69,6 +75,7 @@ class Command:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             start_new_session=True,
+            preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, limits),
         )
 
     def __enter__(self) -> Command:
@@ -92,6 +99,15 @@ class Command:
     @property
     def age(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes of address space that it has needed at most; 0 after its end (Linux)."""
+        try:
+            said = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0
+        return 1024 * max(map(int, re.findall(r"VmPeak:\s*(\d+) kB", said)), default=0)
 
     def children(self) -> list[int]:
         """Process ids of its workers."""
@@ -126,7 +142,7 @@ def run(words: Sequence[str]) -> Ended:
 def run_when_free(words: Sequence[str]) -> tuple[Ended, int]:
     """The same; while another run still ends in the dataset, again. Also how often that was."""
     refused = 0
-    while (ended := run(words)).was_refused and refused < 10:
+    while (ended := run(words)).was_refused and refused < MOST_REFUSALS:
         refused += 1
     return ended, refused
 
