@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shutil.rmtree(config.work_dir)  # what an earlier drill left
     config.work_dir.mkdir()
     quiet_libraries()
+    # A shell that starts us in the background has it ignored, and the commands would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     where = circumstances(shlex.join(["python", "-m", MODULE, *argv]))
     say(where)
