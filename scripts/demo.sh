@@ -24,7 +24,7 @@ copy_example() {
   cp example_dataset/dataset.json "$output/"
   for folder in example_dataset/*/; do
     case $(basename "$folder") in
-      photos | synthesized | sheets) continue ;;
+      photos | synthesized | sheets | gallery | exports) continue ;;
     esac
     mkdir -p "$output/$(basename "$folder")"
     find "$folder" -maxdepth 1 -type f -exec cp {} "$output/$(basename "$folder")/" \;

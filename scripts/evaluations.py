@@ -97,7 +97,7 @@ def compare_support(config: GainConfig, run: EvaluationRun) -> None:
     check_writable([figures, plot, sheet])
     bank = load_prompt_bank(config.synthetic, config.categories)
     chosen = resolve_checkpoint(run.fss_ckpt_path, bank.defaults.fss_ckpt_path)
-    tasks = plan_gain(bank, config.test_dir, config.sources, config.entry_types)
+    tasks = plan_gain(bank, config.test_dir, config.sources, config.entry_types, config.exclude)
     segmenter = _load_segmenter(chosen, run)
     total = sum(len(task.tests) for task in tasks)
     with _memory_told(), progress("test images", total) as advance:

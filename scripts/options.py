@@ -25,6 +25,7 @@ from aligndiff.data.layout import DATASET_FILE
 from aligndiff.data.prompt_bank import rooted_defaults
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import read_json
+from aligndiff.models.device import PRECISION_HELP
 
 Config = TypeVar("Config")
 MOST_WORKERS = 64  # processes on one machine; none has more GPUs
@@ -45,10 +46,7 @@ class RunOptions:
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = field(
         default="auto",
-        metadata={
-            "help": "number format of the network; auto is 16 bits on a GPU, and on a CPU that is "
-            "faster with it, else float32"
-        },
+        metadata={"help": PRECISION_HELP},
     )
     workers: int = field(
         default=0,

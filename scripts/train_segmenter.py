@@ -21,12 +21,12 @@ from aligndiff.data.training_plan import (
     check_settings,
     plan_training,
 )
-from aligndiff.ground.console import progress, quiet_libraries, say, table
+from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import InputError, exit_with
 from aligndiff.ground.files import check_writable, file_fingerprint
 from aligndiff.ground.interrupt import interrupt_later
 from aligndiff.ground.share import launched_share
-from aligndiff.models.device import known_precision
+from aligndiff.models.device import PRECISION_HELP, known_precision
 from aligndiff.models.weights import Chosen, resolve_checkpoint
 from scripts.options import OneLineParser, add_config_options, config_from_args
 
@@ -55,8 +55,7 @@ class TrainOptions:
         default="auto", metadata={"help": "where to compute; auto takes a GPU if there is one"}
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = field(
-        default="auto",
-        metadata={"help": "number format of the passes; auto is 16 bits on a GPU, else float32"},
+        default="auto", metadata={"help": PRECISION_HELP}
     )
     overwrite: bool = field(
         default=False, metadata={"help": "train again from the start; leave it out to continue"}
@@ -125,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_writable([run.output_dir / SETTINGS])
     for one in plan.classes:
         say(f"{one.category}: {len(one.real)} real, {len(one.synthetic)} synthetic pairs")
+    bare = [one.category for one in plan.classes if not one.synthetic]
+    if bare and set(config.sources) != {"real"}:
+        warn(f"note: no synthetic pairs of {', '.join(bare)}; run the three steps to have some")
     say(f"validation: {len(plan.trials)} episodes")
 
     if not run.overwrite and trained_steps(run.output_dir) >= config.steps:

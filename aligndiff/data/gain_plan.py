@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aligndiff.data.excluded import excluded_samples
 from aligndiff.data.images import check_image
 from aligndiff.data.prompt_bank import PromptBank
 from aligndiff.data.refinement_files import reduce_pair
@@ -35,23 +36,29 @@ class GainTask:
 
 
 def plan_gain(
-    bank: PromptBank, test_dir: Path, sources: Collection[str], entry_types: Collection[str]
+    bank: PromptBank,
+    test_dir: Path,
+    sources: Collection[str],
+    entry_types: Collection[str],
+    exclude: Path | None = None,
 ) -> list[GainTask]:
     """The classes of `bank`, each with the test pairs in the folder of its name in `test_dir`.
 
     Synthetic are the refined samples whose `mask_source` is one of `sources` and whose entry's type
-    is one of `entry_types`. InputError holds every problem: a class without any, without a test
-    folder, a test image that is a support image, too.
+    is one of `entry_types`, without those on the list `exclude`. InputError holds every problem: a
+    class without any, without a test folder, a test image that is a support image, too.
     """
     if not test_dir.is_dir():
         wanted = "--test_dir holds a folder of test pairs (1.jpg + 1.png) for each class"
         raise InputError(f"{test_dir}: no such folder; {wanted}")
+    excluded = excluded_samples(exclude, [bank.root])
     samples = [
         sample
         for sample in stored_samples(bank)
         if sample.record.status == "refined"
         and sample.record.mask_source in sources
         and sample.place.entry.type in entry_types
+        and sample.name not in excluded
     ]
     tasks, problems = list[GainTask](), list[str]()
     for category in bank.categories:

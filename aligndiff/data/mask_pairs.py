@@ -9,6 +9,7 @@ from aligndiff.data.layout import DATASET_FILE
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.stored_samples import stored_samples
 from aligndiff.ground.errors import InputError
+from aligndiff.ground.files import FilePart
 
 ONE_CLASS = "object"  # what masks that lie in no sub-folder are masks of
 
@@ -19,7 +20,7 @@ class MaskPair:
 
     category: str
     name: str
-    predicted: Path
+    predicted: Path | FilePart  # of a packed sample: a part of a tar file
     truth: Path
 
 
@@ -73,8 +74,7 @@ def _of_a_dataset(root: Path, true: dict[str, Path]) -> MaskPairs:
         elif sample.record.status != "refined":
             unmasked += 1
         else:
-            mask = sample.place.mask_path(sample.record.index)
-            pairs.append(MaskPair(sample.category, name, mask, path))
+            pairs.append(MaskPair(sample.category, name, sample.mask_file, path))
     if not problems and not pairs:
         problems = [f"{root}: none of the samples with a true mask has a mask; run step 3 first"]
     if problems:

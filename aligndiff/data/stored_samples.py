@@ -56,10 +56,14 @@ class StoredSample:
         """uint8 (h, w): the soft coarse mask."""
         return read_grey(self._file(self.place.heatmap_path(self.record.index), "heatmap.png"))
 
+    @property
+    def mask_file(self) -> Path | FilePart:
+        """The mask as it was written; only a sample whose status is "refined" has one."""
+        return self._file(self.place.mask_path(self.record.index), "mask.png")
+
     def read_mask(self) -> NDArray[np.bool_]:
         """bool (h, w); only a sample whose status is "refined" has one."""
-        mask = self._file(self.place.mask_path(self.record.index), "mask.png")
-        return read_grey(mask) > _HALF
+        return read_grey(self.mask_file) > _HALF
 
     def _file(self, loose: Path, extension: str) -> Path | FilePart:
         return packed_file(self.place, self.packed, extension) if self.packed else loose

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from aligndiff.data.excluded import excluded_samples
 from aligndiff.data.images import Uint8
 from aligndiff.data.prompt_bank import PromptBank
 from aligndiff.data.stored_samples import StoredSample, stored_samples
@@ -59,13 +60,15 @@ class Trial:
 
 
 def collect_pairs(
-    banks: Sequence[PromptBank], sources: Sequence[Source]
+    banks: Sequence[PromptBank], sources: Sequence[Source], exclude: Path | None = None
 ) -> tuple[list[ClassPairs], dict[str, str]]:
     """The pairs of every category, and what to remember of them: how many, and a hash.
 
-    Synthetic ones are the samples with a mask (status "refined") of the wanted sources. Real pairs
-    are collected whatever `sources` says: they are what the validation is made of.
+    Synthetic ones are the samples with a mask (status "refined") of the wanted sources, without
+    those on the list `exclude`. Real pairs are collected whatever `sources` says: they are what the
+    validation is made of.
     """
+    excluded = excluded_samples(exclude, (bank.root for bank in banks))
     folders = {
         (entry.category, (bank.root / entry.support_dir).resolve())
         for bank in banks
@@ -76,6 +79,7 @@ def collect_pairs(
         for bank in banks
         for sample in stored_samples(bank)
         if sample.record.status == "refined" and sample.record.mask_source in sources
+        if sample.name not in excluded
     ]
     categories = list(dict.fromkeys(name for bank in banks for name in bank.categories))
     classes = [

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aligndiff.data.excluded import EXCLUDE_HELP
 from aligndiff.data.prompt_bank import PromptBank
 from aligndiff.data.records import describe_changes
 from aligndiff.data.training_pairs import (
@@ -65,6 +66,7 @@ class TrainingConfig:
         default=("real", "consensus", "pseudo_label"),
         metadata={"help": "which pairs to learn from: real ones, and synthetic ones by their mask"},
     )
+    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
     real_fraction: float = field(
         default=0.5,
         metadata={"help": "probability that a pair of an episode is a real one, 0 to 1"},
@@ -128,7 +130,7 @@ def plan_training(
 
     Raises InputError when a class has too few pairs for an episode, or none to validate on.
     """
-    classes, known = collect_pairs(banks, config.sources)
+    classes, known = collect_pairs(banks, config.sources, config.exclude)
     if config.val_dir is not None:
         validation, known["val_dir"] = read_validation_folder(config.val_dir)
         held = {one.category: one.real for one in validation if len(one.real) > 1}

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from aligndiff.data.benchmarks import FOLDS, Benchmark
+from aligndiff.data.excluded import EXCLUDE_HELP
 from aligndiff.data.records import MaskSource
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.limits import MOST_IN_A_BATCH
+from aligndiff.models.device import PRECISION_HELP
 
 MOST_SIDE = 8192  # px
 MOST_REPEATS = 100_000  # episodes, shots, draws, resamples, samples of a count
@@ -88,6 +90,7 @@ class GainConfig:
     entry_types: tuple[Literal["text", "NM_embedding"], ...] = field(
         default=("text", "NM_embedding"), metadata={"help": "which samples, by their prompt's type"}
     )
+    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
     support_weight: float = field(
         default=0.5,
         metadata={"help": "weight of the real pairs in the support, the synthetic have the rest"},
@@ -125,8 +128,7 @@ class EvaluationRun:
         default="auto", metadata={"help": "where to compute; auto takes a GPU if there is one"}
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = field(
-        default="auto",
-        metadata={"help": "number format of the network; auto is 16 bits on a GPU, else float32"},
+        default="auto", metadata={"help": PRECISION_HELP}
     )
     batch_size: int = field(
         default=8, metadata={"help": "images segmented at once; changes speed and memory only"}

@@ -25,6 +25,10 @@ def test_a_class_has_its_real_pairs_its_refined_samples_and_its_test_pairs(
         ("albatross", 3, 2, 3),
     ]
     assert fish.side == 64
+    bad = tmp_path / "bad.txt"
+    bad.write_text(f"{fish.samples[0].name}\n")
+    fewer, _ = plan_gain(bank, tmp_path / "tests", BOTH, TYPES, bad)
+    assert fewer.samples == fish.samples[1:]
     pair = fish.load(fish.real[1])  # 64 x 80 px
     assert pair.image.shape == (51, 64, 3) and pair.mask.shape == (51, 64)
 

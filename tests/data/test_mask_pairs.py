@@ -6,12 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aligndiff.data.images import write_mask
+from aligndiff.data.images import read_mask, write_mask
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.mask_pairs import ONE_CLASS, find_mask_pairs
+from aligndiff.data.packing import pack
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.data.stored_samples import (
+    StoredSample,
+    read_sample,
+    sample_indices,
+    stored_samples,
+)
 from aligndiff.ground.errors import InputError
+from tests.refined_samples import add_refined_samples
 
 MASK = np.eye(4, 6, dtype=bool)
 
@@ -71,3 +79,25 @@ def test_samples_of_a_dataset_are_paired_by_name_and_rejected_ones_told(
     write_mask(tmp_path / "truth" / "other.png", MASK)
     with pytest.raises(InputError, match="other.png: .* has no sample of this name; a true"):
         find_mask_pairs(dataset_dir, tmp_path / "truth")
+
+
+def test_masks_of_packed_samples_are_found_in_their_tar_file(
+    dataset_dir: Path, tmp_path: Path
+) -> None:
+    add_refined_samples(dataset_dir, 2)
+    bank = load_prompt_bank(dataset_dir)
+    loose = {sample.name: sample.read_mask() for sample in stored_samples(bank) if has_mask(sample)}
+    (tmp_path / "truth").mkdir()
+    for name, mask in loose.items():
+        write_mask(tmp_path / "truth" / f"{name}.png", mask)
+    place = EntryFolder(dataset_dir, bank.entries[0])
+    records = [read_sample(place, index).record for index in sample_indices(place)]
+    pack(place, records, 2, lambda count=1, *, status="": None)
+    found = find_mask_pairs(dataset_dir, tmp_path / "truth")
+    assert len(found.pairs) == len(loose) == 6
+    for pair in found.pairs:
+        assert np.array_equal(read_mask(pair.predicted), loose[pair.name])
+
+
+def has_mask(sample: StoredSample) -> bool:
+    return sample.record.status == "refined"

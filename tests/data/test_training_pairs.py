@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.data.stored_samples import stored_samples
 from aligndiff.data.training_pairs import (
     ClassPairs,
     Pair,
@@ -35,6 +36,22 @@ def test_every_category_has_its_real_pairs_once_and_its_wanted_samples(refined_d
     assert known_agreed["synthetic_pairs"] != known["synthetic_pairs"]
     image, mask = classes[0].synthetic[0].read()
     assert image.shape == (64, 64, 3) and set(np.unique(mask)) == {0, 1}
+
+
+def test_samples_on_the_list_are_left_out_and_unknown_names_told(
+    refined_dir: Path, tmp_path: Path
+) -> None:
+    bank = load_prompt_bank(refined_dir)
+    name = next(s.name for s in stored_samples(bank) if s.record.status == "refined")
+    path = tmp_path / "bad.txt"
+    path.write_text(f"# looked at them\n{name}\n")
+    everything, known = collect_pairs([bank], ("consensus", "pseudo_label"))
+    kept, known_kept = collect_pairs([bank], ("consensus", "pseudo_label"), path)
+    assert sum(len(one.synthetic) for one in everything + kept) == 9 + 8
+    assert known_kept["synthetic_pairs"] != known["synthetic_pairs"]
+    path.write_text(f"{name}\nfish-00000000_000001\n")
+    with pytest.raises(InputError, match="line 2: fish-00000000_000001: no such sample"):
+        collect_pairs([bank], ("consensus",), path)
 
 
 def test_one_category_of_several_folders_is_one_class(refined_dir: Path, tmp_path: Path) -> None:

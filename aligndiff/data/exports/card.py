@@ -88,9 +88,7 @@ def card(job: Job) -> str:
     title = f"Synthetic segmentation data: {shown}"
     real = any(item.source == SUPPORT for item in job.written)
     photos = "They are **in this dataset**" if real else "They are not in this dataset"
-    photos += (
-        ", and words for the look of objects were learned from them." if _learned(job) else "."
-    )
+    photos += ", and words for the look of objects were learned from them" if _learned(job) else ""
     sections = [
         _front_matter(job, title),
         f"# {markdown_text(title)}\n",

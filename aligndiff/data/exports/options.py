@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from aligndiff.data.excluded import EXCLUDE_HELP
 from aligndiff.data.records import MaskSource
 from aligndiff.ground.errors import InputError
 
@@ -44,9 +45,7 @@ class SelectionConfig:
             "iou (default: all)"
         },
     )
-    exclude: Path | None = field(
-        default=None, metadata={"help": "a text file: one name of a sample to leave out a line"}
-    )
+    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
     include_support: bool = field(
         default=False, metadata={"help": "take the real pairs too; they go to the training split"}
     )

@@ -6,19 +6,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from aligndiff.data.excluded import read_names, unknown_names
 from aligndiff.data.exports.items import ExportItem, Split, item_of_pair, item_of_sample
 from aligndiff.data.exports.options import SelectionConfig
 from aligndiff.data.prompt_bank import PromptBank
 from aligndiff.data.stored_samples import StoredSample, stored_samples
 from aligndiff.data.support import find_pairs
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import read_input
 from aligndiff.ground.threads import mapped_ahead
 
 THREADS = 4  # decoding and encoding release Python's lock; more of them wait for the disk
-_MOST_LIST_BYTES = 64 * 2**20  # a million names
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def select(bank: PromptBank, config: SelectionConfig) -> Selection:
     """
     wanted = bank.select(config.categories)
     categories, left_out = set(wanted.categories), Counter[str]()
-    excluded = _read_names(config.exclude) if config.exclude else {}
+    excluded = read_names(config.exclude) if config.exclude else {}
     support = _support_items(wanted) if config.include_support else []
 
     kept: list[ExportItem] = []
@@ -69,7 +67,7 @@ def select(bank: PromptBank, config: SelectionConfig) -> Selection:
                 kept.append(item_of_sample(sample))
     fit = [item for item in support if excluded.pop(item.name, None) is None]
     if excluded:
-        raise InputError(_unknown_names(config.exclude, excluded))
+        raise InputError(unknown_names(config.exclude, excluded))
     if (config.min_area, config.max_area) != (0, 1):
         kept = _of_fitting_area(kept, config, left_out)
     if config.max_per_class is not None:
@@ -137,20 +135,6 @@ def _surest(items: Sequence[ExportItem], most: int, left_out: Counter[str]) -> l
     if len(names) < len(items):
         left_out["--max_per_class"] += len(items) - len(names)
     return [item for item in items if item.name in names]
-
-
-def _read_names(path: Path) -> dict[str, int]:
-    """The names of a list, with their line numbers; empty lines and # comments say nothing."""
-    text = read_input(path, _MOST_LIST_BYTES).decode("utf-8-sig", "backslashreplace")
-    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
-    return {name: number for number, name in lines if name and not name.startswith("#")}
-
-
-def _unknown_names(path: Path | None, names: dict[str, int]) -> list[str]:
-    return [
-        f"{path}: line {number}: {name}: no such sample in this dataset; remove the line"
-        for name, number in names.items()
-    ]
 
 
 def _check(selection: Selection, samples: Sequence[ExportItem]) -> None:

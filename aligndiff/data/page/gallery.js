@@ -815,7 +815,8 @@ function connect() {
   let width = byId("samples").clientWidth;
   new ResizeObserver(() => {
     const now = byId("samples").clientWidth;
-    if (now && now !== width) layOut(firstInView());
+    // At the very top it stays there: the first row stands below a heading.
+    if (now && now !== width) layOut(byId("samples").scrollTop > 0 ? firstInView() : -1);
     else drawRows();
     width = now || width;
   }).observe(byId("samples"));
