@@ -21,7 +21,7 @@ from pathlib import Path
 
 from aligndiff.ground.console import warn
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.share import is_worker
+from aligndiff.ground.share import is_worker, launched_share
 
 LOCK_FILE = ".aligndiff.lock"
 
@@ -124,7 +124,9 @@ def _release(path: Path, file: int) -> None:
 
 def _run_id() -> str:
     """What the processes of this launch have in common, and no other run."""
-    for names in _LAUNCH_VARIABLES:
+    # One that stands alone is a run of its own, whatever shell of a batch system it was typed in.
+    alone = launched_share() is None
+    for names in () if alone else _LAUNCH_VARIABLES:
         if all(name in os.environ for name in names):
             return " ".join(f"{name}={os.environ[name]}" for name in names)
     return uuid.uuid4().hex

@@ -69,7 +69,13 @@ def test_the_second_run_is_told_who_works_there(tmp_path: Path) -> None:
 
 
 def test_processes_of_one_launch_hold_it_together(tmp_path: Path) -> None:
-    torchrun = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "a"}
+    torchrun = {
+        "RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "node1",
+        "MASTER_PORT": "29500",
+        "TORCHELASTIC_RUN_ID": "a",
+    }
     first, second = start(tmp_path, **torchrun), start(tmp_path, **torchrun)
     other = start(tmp_path, **torchrun | {"TORCHELASTIC_RUN_ID": "b"})
     assert end(other) == [2]
@@ -78,6 +84,13 @@ def test_processes_of_one_launch_hold_it_together(tmp_path: Path) -> None:
     assert end(start(tmp_path)) == [2]
     assert end(second) == [0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_typed_in_one_slurm_step_are_runs_of_their_own(tmp_path: Path) -> None:
+    step = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
+    first = start(tmp_path, **step)
+    assert end(start(tmp_path, **step)) == [2]
+    assert end(first) == [0]
 
 
 def test_many_that_come_at_once_get_it_one_at_a_time(tmp_path: Path) -> None:
