@@ -134,6 +134,7 @@ class Office:
         self.losses: Counter[int] = Counter()  # of actors, by the unit they had
         self.hired = 0
         self.dropped = 0  # actors that raised; they are not replaced
+        self.lost_at_start = 0  # actors in a row that died before they had a unit
         self.undone = 0  # units that nobody gets any more
         self.code = AlignDiffError.exit_code  # of the run, when something is left undone
 
@@ -180,8 +181,14 @@ class Office:
 
     def _settle(self, reference: Any) -> None:
         actor = self.starting.pop(reference)
+        dropped = self.dropped
         if self._result(reference) is not None:
+            self.lost_at_start = 0
             self._give(actor)
+        elif self.dropped == dropped:  # it died, and did not raise
+            self.lost_at_start += 1
+            # Where actors cannot begin, no one takes their place for ever.
+            self.dropped += self.lost_at_start > self.retries
 
     def _give(self, actor: Any) -> None:
         """The next unit to an actor that is free; without one it goes home."""

@@ -24,6 +24,8 @@ from aligndiff.ground.errors import AlignDiffError, InputError
 class Work:
     def __init__(self, folder, mood):
         self.folder, self.mood, self.units = Path(folder), mood, [f"unit_{n}" for n in range(8)]
+        if mood == "dies at once":
+            os._exit(9)
         if mood == "cannot begin":
             raise InputError("nothing here; put something there")
     def do(self, units):
@@ -126,6 +128,13 @@ def test_what_no_actor_can_begin_is_bad_input(
     assert done(folder) == []
     said = set(capfd.readouterr().err.splitlines())
     assert said == {"error: an actor ended: nothing here; put something there"}
+
+
+def test_actors_that_die_before_they_begin_are_not_replaced_for_ever(
+    cluster: Any, folder: Path
+) -> None:
+    assert work(cluster, folder, "dies at once", retries=1) == 1
+    assert done(folder) == []
 
 
 def test_a_node_that_is_taken_away_loses_nothing(
