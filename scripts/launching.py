@@ -64,6 +64,7 @@ def carry_out(
     if not missing:
         return 0
     words = [word for word in argv if word != "--overwrite"]
+    words += ["--precision", run.precision]  # what "auto" came to here counts everywhere
     asked = set(map(id, missing))
     numbers = [number for number, unit in enumerate(work.units) if id(unit) in asked]
     weights = [work.weight(work.units[number]) for number in numbers]

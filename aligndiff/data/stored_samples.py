@@ -89,7 +89,9 @@ def stored_samples(bank: PromptBank) -> Iterator[StoredSample]:
 def sample_indices(place: EntryFolder) -> list[int]:
     """The indices of all samples of an entry, in order."""
     packed = load_index(place)
-    return sorted({*place.indices(), *(packed.samples if packed else ())})
+    loose = place.indices()
+    packed = packed or load_index(place)  # another process may have packed them meanwhile
+    return sorted({*loose, *(packed.samples if packed else ())})
 
 
 def read_sample(place: EntryFolder, index: int) -> StoredSample:
