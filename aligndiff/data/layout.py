@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from aligndiff.data.entries import EmbeddingEntry, Entry
-from aligndiff.ground.errors import AlignDiffError
+from aligndiff.ground.errors import AlignDiffError, how_to_continue
 
 Step = Literal["1_inversion", "2_synthesis", "3_masks"]
 
@@ -31,6 +31,7 @@ EMBEDDING = "learned_embeds.safetensors"
 INVERSION_RECORD = "inversion.json"
 LOSS_PLOT = "loss.png"
 FAILURE = "failure.json"
+OUTDATED = "outdated.txt"
 
 _RECORD = re.compile(r"image_(\d{6,})\.json")
 
@@ -121,7 +122,7 @@ class EntryFolder:
         if not (self.root / DATASET_FILE).is_file():
             raise AlignDiffError(
                 f"{self.root / DATASET_FILE}: was here and is gone: bring it back, or mount its "
-                "disk again; then run the same command again, without --overwrite, to continue"
+                f"disk again; then {how_to_continue()}"
             )
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(exist_ok=True)

@@ -24,6 +24,7 @@ from aligndiff.data.images import (
 from aligndiff.data.packing import pack, unpack
 from aligndiff.data.records import FailureRecord, MaskSource, SampleRecord
 from aligndiff.data.refinement_plan import RefinementPlan, outcomes_on_disk
+from aligndiff.data.stored_samples import read_sample
 from aligndiff.data.support import SupportPair, load_support
 from aligndiff.ground.console import progress, warn
 from aligndiff.ground.errors import InputError
@@ -86,7 +87,8 @@ def begin(plan: RefinementPlan) -> None:
     """
     unpack(plan.place)
     for sample in plan.samples:
-        if sample.refinement is not None:
+        # Not the plan's copy: another process may have had this entry in hand since, and is gone.
+        if read_sample(plan.place, sample.index).record.refinement is not None:
             _forgotten(sample).write(plan.place.record_path(sample.index))
         plan.place.mask_path(sample.index).unlink(missing_ok=True)
     write_json(plan.settings_file, {"settings": dict(plan.settings)})

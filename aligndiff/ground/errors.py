@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NoReturn
 
 from aligndiff.ground.text import one_line
 
@@ -46,7 +46,13 @@ _NO_MEMORY = re.compile(
 )
 _FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
 _BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
-_CONTINUE = "then run the same command again, without --overwrite, to continue"
+
+
+def how_to_continue() -> str:
+    """What to do after a stop, as the end of a message."""
+    # A run that was to overwrite something and had not begun to is told to ask for it again.
+    hint = ", without --overwrite unless it is asked for," if "--overwrite" in sys.argv else ""
+    return f"run the same command again{hint} to continue"
 
 
 class AlignDiffError(Exception):
@@ -59,8 +65,8 @@ class AlignDiffError(Exception):
         self.problems = tuple(one_line(line) for line in lines)
         super().__init__("\n".join(self.problems))
 
-    def __reduce__(self) -> tuple[type[AlignDiffError], tuple[tuple[str, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type[AlignDiffError], tuple[tuple[str, ...]], dict[str, Any]]:
+        return type(self), (self.problems,), self.__dict__  # notes are among these
 
 
 class InputError(AlignDiffError):
@@ -73,10 +79,6 @@ class MissingWeightsError(InputError):
     """Model weights are not where they were looked for, or the hub cannot be reached."""
 
 
-class Stopped(KeyboardInterrupt):
-    """SIGTERM came: batch systems end jobs that way. Unwinds the program as Ctrl-C does."""
-
-
 def exit_with(main: Callable[[], int]) -> NoReturn:
     """Run `main` and exit with the code it returns: 0 all done, 1 some samples failed, 2 bad input.
 
@@ -85,37 +87,52 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     their traceback and end with 70.
     """
     _show_any_name()
-    _heed_sigterm()
+    was_terminated = _heed_sigterm()
     try:
         code = main()
-    except AlignDiffError as error:
-        code = _report(error.problems, error.exit_code)
-    except KeyboardInterrupt as stop:
-        print(
-            "stopped; run the same command again, without --overwrite, to continue", file=sys.stderr
-        )
-        code = 128 + (signal.SIGTERM if isinstance(stop, Stopped) else signal.SIGINT)
+    except KeyboardInterrupt:
+        print(f"stopped; {how_to_continue()}", file=sys.stderr)
+        code = 128 + (signal.SIGTERM if was_terminated() else signal.SIGINT)
     except BrokenPipeError:  # nobody reads our output any more, as after `| head`
         sys.stdout = open(os.devnull, "w")
         code = AlignDiffError.exit_code
     except Exception as error:
-        problem = _fault_of_the_machine(error)
+        problem = as_problem(error)
         if problem is None:
             traceback.print_exc()
-        code = BUG if problem is None else _report([problem], AlignDiffError.exit_code)
+        code = BUG if problem is None else _report(problem)
     sys.exit(code)
 
 
-def _heed_sigterm() -> None:
-    """Let SIGTERM raise `Stopped`, once: a second one ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        return
+def worst_code(codes: Container[int]) -> int:
+    """The exit code of a run some of whose processes did not end well, from theirs."""
+    return next((code for code in (InputError.exit_code, BUG) if code in codes), 1)
+
+
+def as_problem(error: BaseException) -> AlignDiffError | None:
+    """The error as `exit_with` tells it; None for a bug."""
+    if isinstance(error, AlignDiffError):
+        return error
+    fault = _fault_of_the_machine(error)
+    return None if fault is None else AlignDiffError(fault)
+
+
+def _heed_sigterm() -> Callable[[], bool]:
+    """Let SIGTERM, by which batch systems end jobs, unwind the program as Ctrl-C does, once.
+
+    A second one ends the process at once. Returns what tells whether there was one.
+    """
+    came = False
 
     def stop(number: int, frame: object) -> None:
+        nonlocal came
+        came = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Stopped
+        raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+    return lambda: came
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -130,7 +147,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError)
 
 
-def _fault_of_the_machine(error: Exception) -> str | None:
+def _fault_of_the_machine(error: BaseException) -> str | None:
     """What to tell of an error that no change of the program would prevent; None for a bug.
 
     A file that is missing in a folder that is there is a bug. Where the folder itself is missing,
@@ -138,16 +155,16 @@ def _fault_of_the_machine(error: Exception) -> str | None:
     """
     if is_out_of_memory(error):
         reason = f" ({error})" if str(error) else ""
-        return f"out of memory{reason}: {_MAKE_ROOM}; {_CONTINUE}"
+        return f"out of memory{reason}: {_MAKE_ROOM}; then {how_to_continue()}"
     if not isinstance(error, OSError):
         return None
     if error.errno in _FOLDER_GONE and isinstance(error.filename, str):
         gone = _missing_folder(error.filename)
-        return None if gone is None else f"{gone}: {_BRING_BACK}; {_CONTINUE}"
+        return None if gone is None else f"{gone}: {_BRING_BACK}; then {how_to_continue()}"
     if error.errno not in _REMEDIES:
         return None
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}; {_CONTINUE}"
+    return f"{where}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}; then {how_to_continue()}"
 
 
 def _missing_folder(path: str) -> str | None:
@@ -158,12 +175,13 @@ def _missing_folder(path: str) -> str | None:
     return missing
 
 
-def _report(problems: Sequence[str], code: int) -> int:
+def _report(error: AlignDiffError) -> int:
+    problems = error.problems
     for problem in problems[:_MOST_PROBLEMS]:
         print(f"error: {one_line(problem)}", file=sys.stderr)
     if len(problems) > _MOST_PROBLEMS:
         print(f"error: and {len(problems) - _MOST_PROBLEMS} more problems", file=sys.stderr)
-    return code
+    return error.exit_code
 
 
 def _show_any_name() -> None:

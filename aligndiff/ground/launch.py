@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aligndiff.ground import console
-from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.errors import AlignDiffError, InputError, worst_code
 from aligndiff.ground.share import PARENT, PROGRESS_FILE, RANK, UNITS, WORLD_SIZE, Share
 
 _POLL = 0.5  # seconds between two looks at the workers
 _GRACE = 10.0  # seconds a worker gets to end by itself after SIGTERM
-_TAIL = 40  # lines of a failed worker's stderr that are passed through
+_MOST_SAID = 2**20  # bytes of a worker's stderr that are passed on at once
 
 _GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
 
@@ -55,12 +55,13 @@ def run_workers(
 
     A device is an entry for CUDA_VISIBLE_DEVICES, or None to leave that variable alone (CPU).
     `units` are the numbers of the units of work that each worker does, which finds them by
-    `worker.told_units`. One that dies is named on stderr, with its last
-    words, and started again up to `retries` times; the others live on. The bar of the parent moves
-    by what the workers tell (`worker.note_progress`), out of `total`. Whatever exception comes
-    through here, Ctrl-C and SIGTERM among them, stops the workers first.
+    `worker.told_units`. What they write on stderr is passed on with their number. One that dies is
+    named, with its last words, and started again up to `retries` times; the others live on. The bar
+    of the parent moves by what the workers tell (`worker.note_progress`), out of `total`. Whatever
+    exception comes through here, Ctrl-C and SIGTERM among them, stops the workers first.
 
-    The code is 0 when all workers ended well, 2 when one found bad input, else 1.
+    The code is 0 when all workers ended well, 2 when one found bad input, 70 when one met a bug,
+    else 1.
     """
     with tempfile.TemporaryDirectory(prefix="aligndiff-") as folder:
         workers: list[_Worker] = []
@@ -89,6 +90,8 @@ class _Worker:
         self.name += "" if device is None else f" on device {device}"
         self.progress_file = where.with_suffix(".progress")
         self.stderr = where.with_suffix(".txt").open("w+b")
+        self.heard = 0  # bytes of it that were passed on
+        self.last_words = ""
         self.env = os.environ | {
             RANK: str(share.rank),
             WORLD_SIZE: str(share.world_size),
@@ -124,34 +127,38 @@ class _Worker:
     def is_over(self) -> bool:
         """Whether the worker has ended for good; says how one ended that did not end well."""
         code = self.process.poll()
+        self._pass_on(to_the_end=code is not None)
         if code is None:
             return False
         if code == 0:
             return True
-        died = code not in (1, InputError.exit_code)  # these codes would come again
+        died = code not in (AlignDiffError.exit_code, InputError.exit_code)  # would come again
         again = died and self.retries > 0
-        self._complain("; started again" if again else "")
+        last = f": {self.last_words}" if self.last_words else ""
+        what_follows = "; started again" if again else ""
+        console.warn(f"error: {self.name} {_ending(code)}{last}{what_follows}")
         if again:
+            self.last_words = ""
             self.retries -= 1
             self.process = self._start()
         return not again
 
-    def _complain(self, what_follows: str) -> None:
-        """Say how this worker ended, after passing its last words on."""
-        self.stderr.seek(0)
-        lines = self.stderr.read().decode("utf-8", "replace").split("\n")
-        self.stderr.seek(0)
-        self.stderr.truncate()
-        words = [line.rstrip() for line in lines if line.strip()]
-        for line in words[-_TAIL:]:
-            console.warn(f"[worker {self.rank}] {line}")
-        last = f": {words[-1]}" if words else ""
-        console.warn(f"error: {self.name} {_ending(self.process.returncode)}{last}{what_follows}")
+    def _pass_on(self, to_the_end: bool) -> None:
+        """Say what the worker wrote on stderr since the last time, up to its last whole line."""
+        # The worker writes at the file's position, which must not be moved.
+        while written := os.pread(self.stderr.fileno(), _MOST_SAID, self.heard):
+            if not to_the_end and len(written) < _MOST_SAID:
+                written = written[: written.rfind(b"\n") + 1]
+            self.heard += len(written)
+            for line in written.decode("utf-8", "replace").splitlines():
+                if line.strip():
+                    self.last_words = line.rstrip()
+                    console.warn(f"[worker {self.rank}] {self.last_words}")
+            if not to_the_end:
+                break
 
 
 def _ending(code: int) -> str:
-    if code == 1:
-        return "had samples that failed (exit code 1)"
     if code < 0:
         try:
             return f"was killed by {signal.Signals(-code).name}"
@@ -175,7 +182,7 @@ def _watch(workers: Sequence[_Worker], total: int, description: str) -> int:
     codes = {worker.process.returncode for worker in workers}
     if codes == {0}:
         return 0
-    return InputError.exit_code if InputError.exit_code in codes else AlignDiffError.exit_code
+    return worst_code(codes)
 
 
 def _wait_a_little(workers: Sequence[_Worker]) -> None:

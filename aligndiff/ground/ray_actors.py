@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -23,12 +24,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aligndiff.ground import console
-from aligndiff.ground.errors import AlignDiffError, InputError
+from aligndiff.ground.errors import BUG, InputError, as_problem, worst_code
 from aligndiff.ground.share import RANK, WORLD_SIZE
 
 _POLL = 1.0  # seconds between two looks at the cluster
 _KNOCK = 5.0  # seconds to wait for an answer at the cluster's address
 _PATIENCE = 30.0  # seconds without any actor, after which a line says what is waited for
+_GPU = "GPU"  # Ray's name of the resource
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -41,7 +43,8 @@ class Work(Protocol):
     @property
     def units(self) -> Sequence[Any]: ...
 
-    def do(self, units: Sequence[Any]) -> None: ...
+    def do(self, units: Sequence[Any]) -> None:
+        """Load what is needed, once, and do these units."""
 
 
 @contextmanager
@@ -59,6 +62,7 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    heeds_sigterm = signal.getsignal(signal.SIGTERM)
     paths = [str(_REPOSITORY), os.environ.get("PYTHONPATH", "")]
     try:
         ray.init(
@@ -69,6 +73,7 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
         )
     except ConnectionError as error:
         raise _no_cluster(address or "on this machine") from error
+    signal.signal(signal.SIGTERM, heeds_sigterm)  # Ray puts its own in the place of ours
     try:
         yield ray
     finally:
@@ -91,6 +96,11 @@ def _no_cluster(where: str) -> InputError:
     )
 
 
+def has_gpus(ray: Any) -> bool:
+    """Whether the cluster has GPUs now."""
+    return int(ray.cluster_resources().get(_GPU, 0)) > 0
+
+
 class _Actor:
     """Runs on a node of the cluster; `begin` comes first."""
 
@@ -103,10 +113,19 @@ class _Actor:
         return os.uname().nodename
 
     def do(self, number: int) -> str:
-        """Do a unit; returns what was said on stderr meanwhile."""
+        """Do a unit; returns what was said on stderr meanwhile. An error carries it as a note."""
         with contextlib.redirect_stderr(io.StringIO()) as said:
-            self.work.do([self.work.units[number]])
+            try:
+                self.work.do([self.work.units[number]])
+            except Exception as error:
+                error.add_note(said.getvalue())
+                raise
         return said.getvalue()
+
+
+def _pass_on(said: str) -> None:
+    for line in said.splitlines():
+        console.warn(line)
 
 
 class Office:
@@ -136,15 +155,18 @@ class Office:
         self.dropped = 0  # actors that raised; they are not replaced
         self.lost_at_start = 0  # actors in a row that died before they had a unit
         self.undone = 0  # units that nobody gets any more
-        self.code = AlignDiffError.exit_code  # of the run, when something is left undone
+        self.codes: set[int] = set()  # exit codes that the actors which raised would have had
 
     def run(self, units: Sequence[tuple[int, int]], description: str = "") -> int:
-        """Let actors do `units`, (number, weight) each; returns the exit code of the run."""
+        """Let actors do `units`, (number, weight) each; returns the exit code of the run.
+
+        It is 0 when all of them are done; else 2 when bad input was met, 70 a bug, or 1.
+        """
         self.weights = dict(units)
         self.queue.extend(self.weights)
         with console.progress(description, sum(self.weights.values())) as advance:
             self._work_off(advance)
-        return self.code if self.undone or self.queue else 0
+        return worst_code(self.codes) if self.undone or self.queue else 0
 
     def _work_off(self, advance: console.Advance) -> None:
         idle_since = time.monotonic()
@@ -168,7 +190,7 @@ class Office:
     def _hire(self) -> None:
         """As many actors as there is room for, and units to do."""
         resources = self.ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if self.wants_gpu else 0
+        gpus = int(resources.get(_GPU, 0)) if self.wants_gpu else 0
         wanted = self.wanted or gpus or int(resources.get("CPU", 1))
         busy = len(self.starting) + len(self.working)
         room = min(wanted - self.dropped - busy, len(self.queue) - len(self.starting))
@@ -204,8 +226,7 @@ class Office:
         if said is None:
             self._put_back(unit)
             return
-        for line in said.splitlines():
-            console.warn(line)
+        _pass_on(said)
         advance(self.weights[unit])
         self._give(actor)
 
@@ -215,6 +236,8 @@ class Office:
             self.queue.append(unit)
         else:
             self.undone += 1
+            times = "once" if self.retries == 0 else f"{self.retries + 1} times"
+            console.warn(f"error: a part of the work lost its actor {times}, and is given up")
 
     def _result(self, reference: Any) -> str | None:
         """What an actor returns; None after its end, which is told."""
@@ -224,11 +247,12 @@ class Office:
         except self.ray.exceptions.RayTaskError as error:
             self.dropped += 1
             cause = error.cause
-            if isinstance(cause, InputError):
-                self.code = InputError.exit_code
-            known = isinstance(cause, AlignDiffError | OSError)
-            console.warn(f"error: an actor ended: {cause if known else error}")
+            for note in getattr(cause, "__notes__", ()):
+                _pass_on(note)
+            problem = as_problem(cause)
+            self.codes.add(BUG if problem is None else problem.exit_code)
+            console.warn(f"error: an actor ended: {problem or error}")
         except self.ray.exceptions.RayError as error:
             first = str(error).strip().splitlines()[0]
-            console.warn(f"note: an actor was lost, its work goes to another one: {first}")
+            console.warn(f"note: an actor was lost: {first}")
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from aligndiff.ground.share import PARENT, PROGRESS_FILE, UNITS
 
 _POLL = 0.5  # seconds between two looks at the parent
+_GRACE = 10.0  # seconds to end in good order after that
 
 
 def note_progress(count: int) -> None:
@@ -36,7 +37,8 @@ def told_units() -> list[int] | None:
 def end_with_parent() -> None:
     """From now on stop, as by SIGTERM, when the parent is gone, as after its SIGKILL.
 
-    The worker would go on unseen, and get in the way of the run that takes its work up again.
+    The worker would go on unseen, and get in the way of the run that takes its work up again. One
+    that does not hear, deep in another library, is killed a little later.
     """
     parent = os.environ.get(PARENT)
     if parent is None:
@@ -46,5 +48,7 @@ def end_with_parent() -> None:
         while os.getppid() == int(parent):
             time.sleep(_POLL)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

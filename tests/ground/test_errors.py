@@ -17,6 +17,7 @@ from aligndiff.ground.errors import (
     InputError,
     MissingWeightsError,
     exit_with,
+    how_to_continue,
     is_out_of_memory,
 )
 
@@ -47,16 +48,12 @@ def test_errors_survive_pickling() -> None:
         (InputError(["a: bad", "b: bad"]), 2, "error: a: bad\nerror: b: bad\n"),
         (BrokenPipeError(), 1, ""),
         (MissingWeightsError("no weights"), 2, "error: no weights\n"),
-        (
-            KeyboardInterrupt(),
-            130,
-            "stopped; run the same command again, without --overwrite, to continue\n",
-        ),
+        (KeyboardInterrupt(), 130, "stopped; run the same command again to continue\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "a.png"),
             1,
             "error: a.png: No space left on device: make space on the disk; then run the same"
-            " command again, without --overwrite, to continue\n",
+            " command again to continue\n",
         ),
     ],
 )
@@ -96,7 +93,7 @@ def test_every_fault_of_the_machine_says_what_to_do(
         exit_with(raising(OSError(number, "", "data/a.png")))
     (line,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 1 and line.startswith(f"error: data/a.png: {os.strerror(number)}: ")
-    assert advice in line and line.endswith("without --overwrite, to continue")
+    assert advice in line and line.endswith("then run the same command again to continue")
 
 
 def test_a_folder_that_is_gone_is_told_and_a_file_that_is_missing_is_a_bug(
@@ -154,6 +151,16 @@ def test_bugs_keep_their_traceback(bug: Exception, capsys: pytest.CaptureFixture
     assert said.startswith("Traceback") and said.endswith(f"{type(bug).__name__}: bug\n")
 
 
+def test_who_typed_overwrite_is_told_when_to_leave_it_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that was stopped before it began to overwrite still needs it, and says so then."""
+    assert how_to_continue() == "run the same command again to continue"
+    monkeypatch.setattr(sys, "argv", ["script", "--overwrite"])
+    wanted = "run the same command again, without --overwrite unless it is asked for, to continue"
+    assert how_to_continue() == wanted
+
+
 def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
     code = (
         "import os, signal, time\n"
@@ -168,4 +175,4 @@ def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (143, "put in order\n")
-    assert done.stderr == "stopped; run the same command again, without --overwrite, to continue\n"
+    assert done.stderr == "stopped; run the same command again to continue\n"

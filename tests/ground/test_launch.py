@@ -18,6 +18,7 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 
+from aligndiff.ground import worker
 from aligndiff.ground.worker import end_with_parent, note_progress, told_units
 
 rank, size = os.environ["ALIGNDIFF_RANK"], os.environ["ALIGNDIFF_WORLD_SIZE"]
@@ -29,6 +30,15 @@ if end == "once":  # is killed the first time
 if end == "wait":
     Path(folder, f"waiting_{rank}").touch()
     time.sleep(60)
+if end == "says":
+    print("note: out of memory, going on\\n\\nin two", file=sys.stderr, end="", flush=True)
+    time.sleep(1.5)
+    print(" pieces", file=sys.stderr)
+    print("no end of line", file=sys.stderr, end="", flush=True)
+if end == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    worker._GRACE = 0.5
+    end = "orphan"
 if end == "late":
     time.sleep(0.3)
 seen = [os.environ.get(name, "-") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
@@ -85,14 +95,35 @@ def test_dead_workers_are_named_and_the_others_live_on(
     assert "[worker 0] first line\n" in errors
     assert "error: worker 0 of 4 on device 0 ended with exit code 7: error: broken thing" in errors
     assert "error: worker 2 of 4 on device 2 was killed by SIGKILL\n" in errors
-    assert (
-        "error: worker 3 of 4 had samples that failed (exit code 1): error: broken thing" in errors
-    )
+    assert "error: worker 3 of 4 ended with exit code 1: error: broken thing" in errors
     assert "worker 1 of 4" not in errors
 
 
-def test_bad_input_found_by_a_worker_ends_the_run_with_2(folder: Path) -> None:
-    assert run_workers("toy_worker", [str(folder), "1", "2", "0"], [None] * 3, [[]] * 3) == 2
+@pytest.mark.parametrize(
+    ("ends", "code"), [(("1", "2", "0"), 2), (("1", "70", "0"), 70), (("70", "2"), 2)]
+)
+def test_bad_input_or_a_bug_found_by_a_worker_is_the_end_of_the_run(
+    folder: Path, ends: tuple[str, ...], code: int
+) -> None:
+    count = len(ends)
+    assert run_workers("toy_worker", [str(folder), *ends], [None] * count, [[]] * count) == code
+
+
+def test_what_a_worker_says_is_passed_on_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that of one which ends well, and before it does."""
+    said: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        launch.console, "warn", lambda line: said.append((line, len(list(folder.glob("done_*")))))
+    )
+    assert run_workers("toy_worker", [str(folder), "says", "0"], [None] * 2, [[]] * 2) == 0
+    assert [line for line, _ in said] == [
+        "[worker 0] note: out of memory, going on",
+        "[worker 0] in two pieces",
+        "[worker 0] no end of line",
+    ]
+    assert said[0][1] < 2, "told while the worker was still at work"
 
 
 def test_the_bar_moves_by_what_the_workers_tell(
@@ -125,10 +156,10 @@ def test_a_worker_that_dies_is_started_again(
     assert "started again" not in capfd.readouterr().err, "it would fail again"
 
 
-def test_workers_end_with_a_parent_that_is_killed(folder: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(folder=str(folder), end="orphan")]
-    )
+@pytest.mark.parametrize("end", ["orphan", "deaf"])
+def test_workers_end_with_a_parent_that_is_killed(folder: Path, end: str) -> None:
+    """Also one that does not hear a signal: it would keep the lock of the dataset folder."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(folder=str(folder), end=end)])
     waiting = wait_for_workers(folder)
     parent.kill()
     parent.wait()
@@ -164,7 +195,7 @@ def test_stopping_the_parent_stops_the_workers(number: signal.Signals, folder: P
     parent.send_signal(number)
     _, errors = parent.communicate(timeout=20)
     assert parent.returncode == 128 + number
-    assert errors == "stopped; run the same command again, without --overwrite, to continue\n"
+    assert errors == "stopped; run the same command again to continue\n"
     assert told(folder) == []
 
 

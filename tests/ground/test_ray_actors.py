@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +20,7 @@ from aligndiff.ground.ray_actors import Office, ray_cluster
 
 pytest.importorskip("ray", reason="Ray is an optional package")
 
+REPOSITORY = Path(__file__).parents[2]
 WORK = """
 import os, sys, time
 from pathlib import Path
@@ -40,7 +45,10 @@ class Work:
                 os._exit(9)
             if self.mood == "dies once" and unit == "unit_2" and times == 1:
                 os._exit(9)
+            if self.mood == "has a bug" and unit == "unit_1":
+                1 / 0
             if self.mood == "raises" and unit == "unit_1":
+                print("note: what it said before", file=sys.stderr)
                 raise AlignDiffError("the disk is full")
             print("note:", unit, os.environ["ALIGNDIFF_RANK"], file=sys.stderr)
             (self.folder / unit).touch()
@@ -104,12 +112,17 @@ def test_a_lost_actor_is_replaced_and_its_unit_done_again(
     assert work(cluster, folder, "dies once", retries=1) == 0
     assert done(folder) == list(range(8))
     assert (folder / "unit_2.begun").read_text().count("\n") == 2
-    assert "note: an actor was lost, its work goes to another one" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "note: an actor was lost: The actor died" in said and "given up" not in said
 
 
-def test_a_unit_that_kills_its_actors_is_given_up(cluster: Any, folder: Path) -> None:
+def test_a_unit_that_kills_its_actors_is_given_up(
+    cluster: Any, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert work(cluster, folder, "dies", retries=1) == 1
     assert done(folder) == [0, 1, 3, 4, 5, 6, 7]
+    said = capfd.readouterr().err.splitlines()
+    assert "error: a part of the work lost its actor 2 times, and is given up" in said
     assert (folder / "unit_2.begun").read_text().count("\n") == 2
 
 
@@ -118,7 +131,16 @@ def test_an_actor_that_raises_is_told_and_the_others_go_on(
 ) -> None:
     assert work(cluster, folder, "raises", actors=2) == 1
     assert done(folder) == [0, 2, 3, 4, 5, 6, 7]
-    assert "error: an actor ended: the disk is full" in capfd.readouterr().err
+    said = capfd.readouterr().err.splitlines()
+    assert "error: an actor ended: the disk is full" in said
+    assert "note: what it said before" in said
+
+
+def test_a_bug_in_an_actor_is_told_with_its_traceback(
+    cluster: Any, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert work(cluster, folder, "has a bug", actors=2) == 70
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 def test_what_no_actor_can_begin_is_bad_input(
@@ -179,3 +201,45 @@ def test_the_environment_may_name_the_cluster(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(InputError, match=r"found \(127.0.0.1:9\)"), ray_cluster(None):
         pass
+
+
+STOPPED = """
+import sys
+from aligndiff.ground.errors import exit_with
+from aligndiff.ground.ray_actors import Office, ray_cluster
+
+def main():
+    with ray_cluster(sys.argv[1]) as ray:
+        office = Office(ray, ("toy_work", (sys.argv[2], "slow")))
+        return office.run([(number, 1) for number in range(8)])
+exit_with(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_so_and_takes_its_actors_along(
+    cluster: Any, folder: Path, number: signal.Signals
+) -> None:
+    """Ray has a handler of its own for SIGTERM, and other exit codes."""
+    words = [sys.executable, "-c", STOPPED, cluster.address, str(folder)]
+    env = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}
+    # Tests that run in the background ignore SIGINT, and so would what they start.
+    process = subprocess.Popen(
+        words,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    until = time.monotonic() + 60
+    while not done(folder) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(number)
+    errors = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + number
+    assert errors.splitlines()[-1] == "stopped; run the same command again to continue"
+    time.sleep(1)
+    assert len(done(folder)) < 8
+    before = done(folder)
+    time.sleep(1)
+    assert done(folder) == before, "no actor goes on"

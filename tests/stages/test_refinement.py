@@ -512,6 +512,17 @@ def test_beginning_again_forgets_masks_and_verdicts(bank, checkpoint):
         assert not place.mask_path(index).exists()
 
 
+def test_beginning_trusts_the_disk_not_a_plan_that_is_older(bank, checkpoint):
+    """An actor may take an entry over from one that was lost after it had done a part of it."""
+    place = add_samples(bank)
+    (older,) = plan_refinements(bank, CONFIG, checkpoint, "auto")
+    run(bank, checkpoint)
+    begin(older)
+    for record in records(place):
+        assert record.refinement is None, "else a record promises a mask that is not there"
+        assert not place.mask_path(record.index).exists()
+
+
 def test_an_unreadable_image_is_told_counted_and_tried_again(bank, checkpoint, capsys):
     place = add_samples(bank)
     place.image_path(1, "png").write_bytes(b"broken")
