@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +27,13 @@ from aligndiff.ground.console import quiet_libraries, say, table
 from aligndiff.ground.errors import exit_with
 from aligndiff.ground.files import check_writable, remove_leftovers
 from aligndiff.ground.lock import only_run_in
+from aligndiff.ground.share import is_first
 from aligndiff.models.device import known_precision
 from aligndiff.models.embeddings import check_embeddings
 from aligndiff.models.weights import Chosen, resolve_diffusion_model
-from aligndiff.stages.synthesis import synthesize
+from aligndiff.stages.synthesis import Pace, synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
-from scripts.launching import carry_out, is_reporter, load_diffusion_model, my_units, process_title
+from scripts.launching import carry_out, check_device, check_model, load_diffusion_model, my_units
 from scripts.options import (
     RunOptions,
     add_config_options,
@@ -56,16 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, draw what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args, run, bank = _read(argv)
-    with only_run_in(bank.root):
+    with only_run_in(bank.root) as company:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
         mine = my_units(work)
-        skipped = [] if run.overwrite else [s for unit in mine for s in unit if s.is_made]
+        told = [*itertools.chain(*(work.units if is_first() else mine))]
+        skipped = [] if run.overwrite else [sample for sample in told if sample.is_made]
         there = set(map(id, skipped))
         missing = [unit for unit in mine if not there.issuperset(map(id, unit))]
         code = carry_out(work, missing, MODULE, argv, work.run, "drawing")
-        return max(code, _report(work, mine, skipped))
+        with company.leaving():
+            return max(code, _report(work, told, skipped))
 
 
 def open_work(argv: Sequence[str]) -> Drawing:
@@ -81,6 +86,7 @@ class Drawing:
     config: SynthesisConfig
     chosen: Chosen
     plans: list[EntryPlan]
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def outputs(self) -> list[Path]:
@@ -100,18 +106,19 @@ class Drawing:
     def make_room(self) -> None:
         if self.run.overwrite:
             # A model that cannot be loaded must not cost what is there.
-            load_diffusion_model(self.chosen, self.run, "cpu")
+            check_device(self.run)
+            check_model(self.chosen)
         self._prepare(self.units)
 
     def do(self, units: Sequence[Sequence[Sample]]) -> None:
         pipe = self._pipe
         self._prepare(units)
-        missing = [sample for unit in units for sample in unit if not sample.is_made]
-        synthesize(pipe, missing, self.config)
+        missing = [sample for sample in itertools.chain(*units) if not sample.is_made]
+        synthesize(pipe, missing, self.config, self.pace)
 
     def _prepare(self, units: Sequence[Sequence[Sample]]) -> None:
-        samples = [sample for unit in units for sample in unit]
-        prepare_folders(self.plans, samples, self.run.overwrite, is_reporter())
+        samples = [*itertools.chain(*units)]
+        prepare_folders(self.plans, samples, self.run.overwrite, is_first())
 
     @cached_property
     def _pipe(self) -> StableDiffusionPipeline:
@@ -153,18 +160,18 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Drawin
     return work
 
 
-def _report(work: Drawing, mine: Sequence[Sequence[Sample]], skipped: Sequence[Sample]) -> int:
+def _report(work: Drawing, samples: Sequence[Sample], skipped: Sequence[Sample]) -> int:
     """Print what was made, write the contact sheet; returns 1 when a sample is missing, else 0."""
-    samples = [sample for unit in mine for sample in unit]
     failed = [sample for sample in samples if not sample.is_made]
-    rows = []
-    for plan in work.plans:
-        total, kept, lost = (
-            sum(sample.plan is plan for sample in group) for group in (samples, skipped, failed)
-        )
-        rows.append((plan.entry.id, total - kept - lost, kept, lost, str(plan.place.folder)))
-    table(process_title("images"), ("entry", "made", "skipped", "failed", "folder"), rows)
-    if not work.run.no_sheet and is_reporter():
+    total, kept, lost = (
+        Counter(sample.plan.entry.id for sample in group) for group in (samples, skipped, failed)
+    )
+    rows = [
+        (name, total[name] - kept[name] - lost[name], kept[name], lost[name], str(folder))
+        for name, folder in ((plan.entry.id, plan.place.folder) for plan in work.plans)
+    ]
+    table("images", ("entry", "made", "skipped", "failed", "folder"), rows)
+    if not work.run.no_sheet and is_first():
         say(f"contact sheet: {write_synthesis_sheet(work.run.dataset_dir, work.plans)}")
     return min(len(failed), 1)
 

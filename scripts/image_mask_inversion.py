@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import embedding_file, sheet_path
-from aligndiff.data.learned import Job, check_jobs, final_loss, plan_jobs, prepare
+from aligndiff.data.learned import Job, adopt, check_jobs, final_loss, mark_outdated, plan_jobs
 from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
 from aligndiff.ground.files import check_writable, remove_leftovers
 from aligndiff.ground.lock import only_run_in
-from aligndiff.ground.share import is_worker
+from aligndiff.ground.share import is_first
 from aligndiff.models.device import known_precision
 from aligndiff.models.initializer import initializer_id
 from aligndiff.models.weights import (
@@ -33,7 +34,7 @@ from aligndiff.stages.inversion_sheet import (
     has_samples,
     write_inversion_sheet,
 )
-from scripts.launching import carry_out, is_reporter, load_diffusion_model, my_units, process_title
+from scripts.launching import carry_out, load_diffusion_model, my_units
 from scripts.options import (
     RunOptions,
     add_config_options,
@@ -60,15 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not bank.objects:
         say("nothing to learn: no entry of type NM_embedding is asked for")
         return 0
-    with only_run_in(bank.root):
+    with only_run_in(bank.root) as company:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
         mine = my_units(work)
-        states = work.clear(mine)
-        missing = [jobs for jobs in mine if not all(map(work.is_done, jobs))]
+        work.copy(mine)
+        missing = [jobs for jobs in mine if not all(map(work.is_done, jobs)) or work.again(jobs)]
         code = carry_out(work, missing, MODULE, argv, work.run, "learning")
-        return max(code, _report(work, mine, states))
+        with company.leaving():
+            return max(code, _report(work, work.units if is_first() else mine))
 
 
 def open_work(argv: Sequence[str]) -> Learning:
@@ -88,6 +90,7 @@ class Learning:
     sheet: SheetConfig
     chosen: Chosen
     units: list[list[Job]]
+    states: Mapping[Path, str]  # "copied" or "skipped", of folders whose embedding is not learned
 
     @property
     def outputs(self) -> list[Path]:
@@ -101,25 +104,24 @@ class Learning:
     def is_done(self, job: Job) -> bool:
         return job.is_learned and (self.run.no_sheet or has_samples(job, self.sheet))
 
-    def clear(self, mine: Sequence[Sequence[Job]]) -> dict[Path, str]:
-        """Clear what is to be learned again, copy what a sibling has; "copied" or "skipped"."""
-        if is_worker():  # its parent has done that
-            return {}
-        if self.run.overwrite:  # what is there must not go for something that cannot be learned
-            self.make_room()
-            load_diffusion_model(self.chosen, self.run, "cpu")
-        jobs = [job for unit in mine for job in unit]
-        copied = prepare(jobs, self.run.overwrite)
-        return {
-            job.folder: "copied" if job in copied else "skipped" for job in jobs if job.is_learned
-        }
+    def copy(self, units: Sequence[Sequence[Job]]) -> None:
+        """Copy what lies, just so, in another folder of the object."""
+        for job in itertools.chain(*units):
+            if source := job.adoptable():
+                adopt(source, job.folder)
+
+    def again(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those that --overwrite asks to learn, whether they are there or not."""
+        return [job for job in jobs if self.run.overwrite and job.folder not in self.states]
 
     def make_room(self) -> None:
-        initializer_id(load_tokenizer(self.chosen), self.config.initializer)
+        self._check()
+        self._mark(self.units)
 
     def do(self, units: Sequence[Sequence[Job]]) -> None:
-        self.make_room()
+        self._check()
         pipe = self._pipe
+        self._mark(units)
         missing = sum(not job.is_learned for jobs in units for job in jobs)
         with progress("learning", missing * self.config.inversion_steps) as advance:
             for jobs in units:
@@ -128,6 +130,13 @@ class Learning:
                     found |= draw_missing(pipe, jobs, self.sheet)
                 for folder, reason in found.items():
                     warn(f"failed: {folder}: {reason}")
+
+    def _check(self) -> None:
+        initializer_id(load_tokenizer(self.chosen), self.config.initializer)
+
+    def _mark(self, units: Sequence[Sequence[Job]]) -> None:
+        for job in self.again([*itertools.chain(*units)]):
+            mark_outdated(job)
 
     @cached_property
     def _pipe(self) -> StableDiffusionPipeline:
@@ -163,33 +172,37 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Learni
     run = replace(run, precision=known_precision(run.precision, run.device))
     recipe = config.recipe(model_identity(chosen), run.precision)
     objects = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
+    jobs = [*itertools.chain(*objects)]
     if not run.overwrite:
-        check_jobs([job for unit in objects for job in unit])
-    work = Learning(run, config, sheet, chosen, objects)
+        check_jobs(jobs)
+    states = {job.folder: "copied" for job in jobs if job.adoptable()}
+    if not run.overwrite:
+        states |= {job.folder: "skipped" for job in jobs if job.is_learned}
+    work = Learning(run, config, sheet, chosen, objects, states)
     check_writable(work.outputs)
     return work
 
 
-def _report(work: Learning, mine: Sequence[Sequence[Job]], states: Mapping[Path, str]) -> int:
+def _report(work: Learning, units: Sequence[Sequence[Job]]) -> int:
     """Print what was learned and where it is, write the contact sheet, say how to go on.
 
-    Returns 1 when an embedding or its samples are missing, else 0.
+    Returns 1 when an embedding of `units` or its samples are missing, else 0.
     """
-    jobs = [job for unit in mine for job in unit]
+    jobs = [*itertools.chain(*units)]
     failed = [job for job in jobs if not work.is_done(job)]
     rows = [
         (
             job.entry.category,
             f"{job.bg_lambda:g}",
-            "failed" if job in failed else states.get(job.folder, "learned"),
+            "failed" if job in failed else work.states.get(job.folder, "learned"),
             final_loss(job),
             str(job.folder),
         )
         for job in jobs
     ]
     columns = ("object", "bg_lambda", "state", "loss", "folder")
-    table(process_title("embeddings"), columns, rows)
-    if is_reporter():
+    table("embeddings", columns, rows)
+    if is_first():
         _show(work)
     return min(len(failed), 1)
 

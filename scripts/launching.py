@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aligndiff.ground import ray_actors
+from aligndiff.ground.errors import InputError
 from aligndiff.ground.launch import run_workers, visible_gpus
-from aligndiff.ground.ray_actors import Office, ray_cluster
-from aligndiff.ground.share import Share, is_worker, launched_share
+from aligndiff.ground.ray_actors import Office, has_gpus, ray_cluster
+from aligndiff.ground.share import Share, launched_share
 from aligndiff.ground.worker import end_with_parent, told_units
 from aligndiff.models.weights import Chosen
 from scripts.options import RunOptions
@@ -16,14 +18,8 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 
-class Work(Protocol):
-    """The work of a command, cut into units that any process can do, in any order.
-
-    The units and their numbers follow from the command line and the dataset folder alone.
-    """
-
-    @property
-    def units(self) -> Sequence[Any]: ...
+class Work(ray_actors.Work, Protocol):
+    """The work of a command, cut into units that any process can do, in any order."""
 
     def weight(self, unit: Any) -> int:
         """How many items of the progress bar it is, done or not: all processes say the same."""
@@ -33,9 +29,6 @@ class Work(Protocol):
 
         They are started without --overwrite, and only fill the gaps.
         """
-
-    def do(self, units: Sequence[Any]) -> None:
-        """Load what is needed, once, and do these units."""
 
 
 def my_units(work: Work) -> list[Any]:
@@ -72,6 +65,11 @@ def carry_out(
         gpu = run.device in ("auto", "cuda")
         units = list(zip(numbers, weights, strict=True))
         with ray_cluster(run.ray_address) as ray:
+            if gpu and has_gpus(ray) and not visible_gpus() and not _says_precision(argv):
+                raise InputError(
+                    "--launcher ray: the cluster has GPUs and this machine has none: add "
+                    "--precision bfloat16, or what else they are to compute in"
+                )
             work.make_room()
             office = Office(ray, (module, tuple(words)), run.workers, gpu, run.retries)
             return office.run(units, description)
@@ -84,27 +82,37 @@ def carry_out(
     return run_workers(module, words, devices, shares, run.retries, sum(weights), description)
 
 
-def load_diffusion_model(
-    chosen: Chosen, run: RunOptions, device_name: str = ""
-) -> StableDiffusionPipeline:
-    """The model in the run's precision, on the run's device unless another one is named."""
+def load_diffusion_model(chosen: Chosen, run: RunOptions) -> StableDiffusionPipeline:
+    """The model in the run's precision, on the run's device."""
     from aligndiff.models.device import choose_device, choose_dtype
     from aligndiff.models.diffusion import load_pipeline
 
     device = choose_device(run.device)
-    return load_pipeline(chosen, device_name or device, choose_dtype(run.precision, device))
+    return load_pipeline(chosen, device, choose_dtype(run.precision, device))
 
 
-def is_reporter() -> bool:
-    """Whether this process writes the contact sheet: the first one of its launch, no worker."""
-    share = launched_share()
-    return not is_worker() and (share is None or share.is_main)
+def check_device(run: RunOptions) -> None:
+    """Raise InputError for a device or a precision that this machine has not.
+
+    With Ray other machines do the work, of which nobody knows here.
+    """
+    from aligndiff.models.device import choose_device, choose_dtype
+
+    if run.launcher != "ray":
+        choose_dtype(run.precision, choose_device(run.device))
 
 
-def process_title(what: str) -> str:
-    """The title of a process's table: "images", or "images of process 1 of 4"."""
-    share = launched_share()
-    return what if share is None else f"{what} of process {share.rank} of {share.world_size}"
+def check_model(chosen: Chosen) -> None:
+    """Load the model, to find out what is wrong with it, if anything."""
+    import torch
+
+    from aligndiff.models.diffusion import load_pipeline
+
+    load_pipeline(chosen, "cpu", torch.bfloat16)  # half of the memory; its numbers do not matter
+
+
+def _says_precision(argv: Sequence[str]) -> bool:
+    return any(word.split("=")[0] == "--precision" for word in argv)
 
 
 def _worker_devices(run: RunOptions) -> list[str | None]:

@@ -26,16 +26,14 @@ from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
 from aligndiff.ground.files import check_writable, remove_leftovers
 from aligndiff.ground.lock import only_run_in
-from aligndiff.ground.share import is_worker
+from aligndiff.ground.share import is_first, is_worker
 from aligndiff.models.device import known_precision
 from aligndiff.models.weights import Chosen, resolve_checkpoint
 from aligndiff.stages.refinement import LOOKS, refine_entry
-from scripts.launching import carry_out, is_reporter, my_units, process_title
+from scripts.launching import carry_out, check_device, my_units
 from scripts.options import RunOptions, add_config_options, config_from_args, make_parser
 
 if TYPE_CHECKING:
-    import torch
-
     from aligndiff.models.segmenter import SSPSegmenter
     from aligndiff.models.ssp_checkpoint import SSPCheckpoint
 
@@ -50,21 +48,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, refine what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args, run, bank = _read(argv)
-    with only_run_in(bank.root):
+    with only_run_in(bank.root) as company:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"segmenter checkpoint: {work.chosen}")
         _tell_what_is_left_out(work.units, len(bank.entries))
         # The share is taken of all plans: the others may finish some of theirs while we look.
         mine = my_units(work)
+        told = work.units if is_first() else mine
         missing = [plan for plan in mine if run.overwrite or not plan.is_done]
-        if not missing:
+        if not run.overwrite and all(plan.is_done for plan in told):
             say("nothing to do: every image has its verdict")
         code = carry_out(work, missing, MODULE, argv, work.run, "segmenting")
         size = config_from_args(ShardOptions, args).shard_size
         if size is not None and not is_worker():  # what workers refined is packed by their parent
             code = max(code, min(pack_refined(mine, size), 1))
-        return max(code, _report(work, mine))
+        with company.leaving():
+            return max(code, _report(work, told))
 
 
 def open_work(argv: Sequence[str]) -> Refining:
@@ -94,7 +94,8 @@ class Refining:
         return LOOKS * len(unit.samples)
 
     def make_room(self) -> None:
-        self._check()
+        check_device(self.run)
+        self._checkpoint()
         for plan in self.units:
             if self.run.overwrite or not plan.is_done:
                 begin(plan)
@@ -112,21 +113,21 @@ class Refining:
 
     @cached_property
     def _segmenter(self) -> SSPSegmenter:
+        from aligndiff.models.device import choose_device, choose_dtype
         from aligndiff.models.segmenter import SSPSegmenter
 
-        checkpoint, device, dtype = self._check()
+        device = choose_device(self.run.device)
+        dtype = choose_dtype(self.run.precision, device)
+        checkpoint = self._checkpoint()
         return SSPSegmenter(
             checkpoint.network, checkpoint.input_side, device, dtype, self.config.batch_size
         )
 
-    def _check(self) -> tuple[SSPCheckpoint, torch.device, torch.dtype]:
-        """Load what can be wrong, before the earlier masks go."""
-        from aligndiff.models.device import choose_device, choose_dtype
+    def _checkpoint(self) -> SSPCheckpoint:
+        """What can be wrong, loaded before the earlier masks go."""
         from aligndiff.models.ssp_checkpoint import load_ssp
 
-        device = choose_device(self.run.device)
-        dtype = choose_dtype(self.run.precision, device)
-        return load_ssp(Path(self.chosen.location)), device, dtype
+        return load_ssp(Path(self.chosen.location))
 
 
 def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, RunOptions, PromptBank]:
@@ -167,30 +168,32 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Refini
 
 
 def _tell_what_is_left_out(plans: Sequence[RefinementPlan], entries: int) -> None:
-    if not is_worker() and len(plans) < entries:
+    if not is_first():
+        return
+    if len(plans) < entries:
         warn(f"note: {entries - len(plans)} of {entries} entries have no images, left out")
     for plan in plans:
-        if not is_worker() and plan.unfinished:
+        if plan.unfinished:
             warn(
                 f"note: {plan.entry.id}: {plan.unfinished} images of earlier settings, left out; "
                 "step 2 has not replaced them yet"
             )
 
 
-def _report(work: Refining, mine: Sequence[RefinementPlan]) -> int:
-    """Print what became of the samples, write the contact sheet; returns 1 when one failed, else 0.
+def _report(work: Refining, plans: Sequence[RefinementPlan]) -> int:
+    """Print what became of their samples, write the sheet; returns 1 when one failed, else 0.
 
     Counts what lies on disk, so that it tells the same whoever made it.
     """
-    rows = count_outcomes(mine)
+    rows = count_outcomes(plans)
     columns = ("class", "agreed", "guessed", "rejected", "failed", "mean IoU")
     cells = [(r.category, r.agreed, r.guessed, r.rejected, r.failed, r.mean_iou) for r in rows]
-    table(process_title("masks"), columns, cells)
-    for plan in mine:
+    table("masks", columns, cells)
+    for plan in plans:
         packed = plan.place.shard_index.exists()
         folder = plan.place.shards if packed else plan.place.mask_path(0).parent
         say(f"masks of {plan.entry.id}: {folder}")
-    if not work.run.no_sheet and is_reporter():
+    if not work.run.no_sheet and is_first():
         write_refinement_sheet(work.run.dataset_dir, work.units)
         say(f"contact sheet: {sheet_path(work.run.dataset_dir, '3_masks')}")
     return 1 if any(row.failed for row in rows) else 0

@@ -24,15 +24,19 @@ WORDS = ["a", "an", "of", "on", "good", "photo", "dog", "fish", "water", "alba|t
 CATEGORIES = ("fish", "albatross")
 LAUNCH_VARIABLES = (
     *("ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    *("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    *("SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
 )
 
 
 @pytest.fixture(autouse=True)
 def one_quiet_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No launcher's variables and no GPU, wherever the tests run."""
+    """No launcher's variables and no GPU, wherever the tests run.
+
+    Where a test sets such variables, nobody else comes that could be waited for.
+    """
     for name in LAUNCH_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("aligndiff.ground.lock._LATEST", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 

@@ -1,7 +1,8 @@
 """Learned embeddings on disk: their records, when they are up to date, and how one is adopted.
 
 A folder holds `learned_embeds.safetensors` (written last), `inversion.json` and `loss.png`. An
-embedding is up to date when its record carries the fingerprint of the settings asked for now.
+embedding is up to date when its record carries the fingerprint of the settings asked for now, and
+no `outdated.txt` says that it is to be learned again. Until it is, it stays.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from aligndiff.data.layout import (
     FAILURE,
     INVERSION_RECORD,
     LOSS_PLOT,
+    OUTDATED,
     embedding_dir,
 )
 from aligndiff.data.prompt_bank import PLACEHOLDER, EmbeddingEntry
 from aligndiff.data.records import FailureRecord, describe_changes
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json
+from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json, write_text
 
 SAMPLES = "samples"
 
@@ -91,8 +93,13 @@ class Job:
 
     @property
     def is_learned(self) -> bool:
-        """Whether the embedding is there, learned with just these settings."""
-        return _holds(self.folder, fingerprint(self.settings))
+        """Whether the embedding is there, learned with just these settings, and not outdated."""
+        return not self.is_outdated and _holds(self.folder, fingerprint(self.settings))
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what is there is to be learned again, as `mark_outdated` said."""
+        return (self.folder / OUTDATED).exists()
 
     def outputs(self) -> list[Path]:
         """What learning writes, and one file of the samples drawn from it."""
@@ -100,8 +107,13 @@ class Job:
         return [self.folder / name for name in names]
 
     def adoptable(self) -> Path | None:
-        """Another folder of the object that holds this very embedding; None when there is none."""
+        """Another folder of the object that holds this very embedding, where it is to be copied.
+
+        None when there is none, or when this job is learned, or to be learned again.
+        """
         wanted = fingerprint(self.settings)
+        if self.is_outdated or _holds(self.folder, wanted):
+            return None
         return next((folder for folder in self.siblings if _holds(folder, wanted)), None)
 
 
@@ -126,22 +138,18 @@ def plan_jobs(
     return jobs
 
 
-def prepare(jobs: Sequence[Job], overwrite: bool) -> list[Job]:
-    """Clear what is to be learned again and copy what a sibling holds; returns the adopted jobs.
+def mark_outdated(job: Job) -> None:
+    """Let what lies in the job's folder be learned again, with whatever settings it was learned.
 
-    With `overwrite`, an embedding with the same settings is removed to be learned anew; one with
-    other settings makes room for a copy, where there is one.
+    It stays, with a file beside it that says so, until the new embedding takes its place: a run
+    that fails or is stopped before costs nothing, and the next one knows what is left to do.
     """
-    adopted = []
-    for job in jobs:
-        again = overwrite and job.is_learned
-        if overwrite:
-            clear(job.folder)
-        source = None if again or job.is_learned else job.adoptable()
-        if source is not None:
-            adopt(source, job.folder)
-            adopted.append(job)
-    return adopted
+    if job.embedding.exists():
+        write_text(
+            job.folder / OUTDATED,
+            "The embedding here is the earlier one, until step 1 has learned it again. To keep "
+            "it, remove this file.\n",
+        )
 
 
 def make_folder(job: Job) -> None:
@@ -163,6 +171,7 @@ def clear(folder: Path) -> None:
     for name in (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / SAMPLES, ignore_errors=True)
+    (folder / OUTDATED).unlink(missing_ok=True)
 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
@@ -202,7 +211,7 @@ def _holds(folder: Path, wanted: str) -> bool:
 
 
 def _conflict(job: Job) -> str | None:
-    if not job.embedding.exists() or job.is_learned:
+    if not job.embedding.exists() or job.is_learned or job.is_outdated:
         return None
     try:
         record = read_record(job.folder)

@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from aligndiff.ground.share import is_worker, launched_share
+from aligndiff.ground.share import is_first, is_worker
 from aligndiff.ground.text import printable
 from aligndiff.ground.worker import note_progress
 
@@ -53,7 +53,7 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     if is_worker():
         yield _tell_parent
         return
-    if not sys.stderr.isatty() or not _speaks():
+    if not sys.stderr.isatty() or not is_first():
         yield _silent
         return
     bar = Progress(
@@ -82,7 +82,7 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
 
 def say(line: str) -> None:
     """Print one line to stdout; only the first process of a launch says anything."""
-    if _speaks():
+    if is_first():
         print(printable(line), flush=True)
 
 
@@ -96,7 +96,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Columns that hold only numbers are set to the right.
     """
-    if not _speaks():
+    if not is_first():
         return
     cells = [[_cell(value) for value in row] for row in rows]
     numeric = [
@@ -148,11 +148,6 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
-
-
-def _speaks() -> bool:
-    share = launched_share()
-    return not is_worker() and (share is None or share.is_main)
 
 
 def _tell_parent(count: int = 1, *, status: str = "") -> None:

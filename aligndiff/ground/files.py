@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.share import is_worker, launched_share
+from aligndiff.ground.share import is_first, launched_share
 
 _MOST_JSON_BYTES = 16 * 2**20  # some 60,000 entries, or the losses of a million steps
 _LEFTOVER = re.compile(r"\..+\.\d+(\.[0-9a-f]{8})?\.tmp", re.DOTALL)  # what `atomic_path` makes
@@ -87,10 +87,9 @@ def remove_leftovers(files: Iterable[Path]) -> None:
     and leaves what is younger than a minute: it may be another one's that is being written. The
     workers that we start leave it to their parent.
     """
-    share = launched_share()
-    if is_worker() or (share is not None and not share.is_main):
+    if not is_first():
         return
-    newest = math.inf if share is None else time.time() - _LEFTOVER_AGE
+    newest = math.inf if launched_share() is None else time.time() - _LEFTOVER_AGE
     for folder in {path.parent for path in files}:
         with suppress(FileNotFoundError), os.scandir(folder) as found:
             for item in found:

@@ -3,6 +3,9 @@
 The lock is the kernel's (flock) and goes with the processes that hold it, however they end. A run
 of several processes is one run: all that torchrun or srun started together may hold the lock at
 once, and the workers that a run started itself hold it for as long as one of them lives.
+
+What torchrun or srun started also leaves together. torchrun stops all processes as soon as one ends
+with another code than 0, and those of one machine five minutes after another machine is done.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aligndiff.ground.console import warn
+from aligndiff.ground.console import say, warn
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.share import is_worker, launched_share
+from aligndiff.ground.share import Share, is_worker, launched_share
 
 LOCK_FILE = ".aligndiff.lock"
+_FIRST_FILE = ".aligndiff.first.lock"  # held by the first process of a launch until it is done
+_OTHERS_FILE = ".aligndiff.others.lock"  # held by each of the others while it works
 
 # Processes of one launch find these alike, and no two launches have all of them alike.
 _LAUNCH_VARIABLES = (
@@ -35,23 +40,94 @@ _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # Seconds. Processes of one launch arrive together and get in each other's way for a moment, and
 # workers whose parent was killed need one to notice.
 _PATIENCE = 2.0
+_LATEST = 60.0  # seconds; the processes of one launch all begin within them
+
+
+class Company:
+    """The other processes of a launch that work in a dataset folder; alone there are none."""
+
+    def __init__(self, root: Path, lock: int | None) -> None:
+        found = None if is_worker() else launched_share()
+        self.share = Share(0, 1) if found is None or lock is None else found
+        self.begun = time.monotonic()
+        if lock is None or self.share.world_size == 1:
+            return
+        self.lock = lock
+        self.first, self.others = (
+            os.open(root / name, os.O_RDWR | os.O_CREAT, 0o666)
+            for name in (_FIRST_FILE, _OTHERS_FILE)
+        )
+        if self.share.is_main:
+            fcntl.flock(self.first, fcntl.LOCK_EX)
+        else:
+            fcntl.flock(self.others, fcntl.LOCK_SH)
+        os.write(self.lock, f"process {self.share.rank} is there\n".encode())
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """For what follows the work of this process: reports, and its end.
+
+        The first process of a launch gets inside when the work of all of them is done. The others
+        leave it when the first one has left the dataset folder. One that is killed is not waited
+        for.
+        """
+        if self.share.world_size == 1:
+            yield
+            return
+        if self.share.is_main:
+            self._wait_for_others()
+            yield
+            return
+        fcntl.flock(self.others, fcntl.LOCK_UN)
+        yield
+        # All is done here, so whatever stops the waiting does not matter.
+        with contextlib.suppress(KeyboardInterrupt):
+            self._wait_until_all_came()
+            fcntl.flock(self.first, fcntl.LOCK_SH)
+            fcntl.flock(self.first, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of all of it; those that wait for this process go on."""
+        if self.share.world_size > 1:
+            os.close(self.first)
+            os.close(self.others)
+
+    def _wait_for_others(self) -> None:
+        if not (self._all_came() and _try(self.others, fcntl.LOCK_EX)):
+            say("this process is done; waiting for the others")
+            self._wait_until_all_came()
+            fcntl.flock(self.others, fcntl.LOCK_EX)
+
+    def _all_came(self) -> bool:
+        """One that begins late holds nothing yet that could be waited for."""
+        return len(_said(self.lock)) >= 2 + self.share.world_size
+
+    def _wait_until_all_came(self) -> None:
+        while not self._all_came() and time.monotonic() - self.begun < _LATEST:
+            time.sleep(0.1)
 
 
 @contextmanager
-def only_run_in(root: Path) -> Iterator[None]:
+def only_run_in(root: Path) -> Iterator[Company]:
     """Hold the lock of a dataset folder; the file vanishes with the last process of the run.
+
+    Yields the company that this process has, with which it leaves in the end.
 
     Raises InputError, with what is known of it, when another run works there. A worker of ours has
     the lock from its parent. Where the file system has no locks a line says so. A folder that may
     not be written to is not locked: what is to be written there will be told.
     """
     if is_worker():
-        yield
+        yield Company(root, None)
         return
     path = root / LOCK_FILE
     file = _acquire(path)
     try:
-        yield
+        company = Company(root, file)
+        try:
+            yield company
+        finally:
+            company.close()
     finally:
         if file is not None:
             _release(path, file)
@@ -63,7 +139,7 @@ def _acquire(path: Path) -> int | None:
     until = time.monotonic() + _PATIENCE
     while True:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             if error.errno not in _NOT_WRITABLE:
                 raise
@@ -93,7 +169,7 @@ def _lock(file: int, run: str) -> bool:
     """Take the lock for `run`: as the first of it, or beside others of it."""
     if _try(file, fcntl.LOCK_EX):
         os.ftruncate(file, 0)
-        os.pwrite(file, f"{run}\n{_who()}\n".encode(errors="replace"), 0)
+        os.write(file, f"{run}\n{_who()}\n".encode(errors="replace"))
         return _try(file, fcntl.LOCK_SH)
     return _try(file, fcntl.LOCK_SH) and _said(file)[:1] == [run]
 
@@ -118,6 +194,8 @@ def _release(path: Path, file: int) -> None:
     """Let go; the last one removes the file. A dataset folder that is gone takes it along."""
     with contextlib.suppress(OSError):
         if _try(file, fcntl.LOCK_EX) and _is_still(path, file):
+            for name in (_FIRST_FILE, _OTHERS_FILE):
+                path.with_name(name).unlink(missing_ok=True)
             path.unlink()
     os.close(file)
 

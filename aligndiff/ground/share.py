@@ -64,14 +64,20 @@ def launched_share() -> Share | None:
         if rank == RANK and (rank in os.environ or world_size in os.environ):
             raise InputError(f"{RANK} and {WORLD_SIZE} go together; set both or neither")
     if _inside_srun(os.environ):
-        share = _share("SLURM_PROCID", "SLURM_NTASKS")
+        share = _share("SLURM_PROCID", _srun_tasks(os.environ))
         return share if share.world_size > 1 else None
     return None
 
 
 def is_worker() -> bool:
-    """Whether `launch.run_workers` started this process: then its parent does the talking."""
+    """Whether a run of ours started this process: then its parent does the talking."""
     return RANK in os.environ
+
+
+def is_first() -> bool:
+    """Whether this process speaks and acts for the whole run: the first of its launch, or alone."""
+    share = launched_share()
+    return not is_worker() and (share is None or share.is_main)
 
 
 def _inside_srun(env: Mapping[str, str]) -> bool:
@@ -80,9 +86,14 @@ def _inside_srun(env: Mapping[str, str]) -> bool:
     A batch script of a job with several tasks has the variables of rank 0 too, but runs once and
     must do all the work: only srun sets the step.
     """
-    if "SLURM_PROCID" not in env or "SLURM_NTASKS" not in env:
+    if "SLURM_PROCID" not in env or _srun_tasks(env) not in env:
         return False
     return "SLURM_JOB_ID" not in env or "SLURM_STEP_ID" in env
+
+
+def _srun_tasks(env: Mapping[str, str]) -> str:
+    """The name of the variable with the number of tasks: the step's, where it is not the job's."""
+    return "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
 
 
 def _share(rank: str, world_size: str) -> Share:

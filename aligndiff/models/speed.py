@@ -38,21 +38,22 @@ def batch_that_fits(pipe: StableDiffusionPipeline, size: tuple[int, int]) -> int
 
 @contextmanager
 def compiled(pipe: StableDiffusionPipeline) -> Iterator[None]:
-    """While open, the UNet is compiled by its first call, for the shapes of that call.
+    """From now on the UNet is compiled, by its first call, for the shapes of that call.
 
-    Raises InputError where there is nothing to compile with, AlignDiffError where compiling fails.
+    It stays so afterwards: a process that draws in several goes compiles once. Raises InputError
+    where there is nothing to compile with, AlignDiffError where compiling fails.
     """
     _check_compiler(pipe.device)
-    pipe.unet.compile()
+    if pipe.unet._compiled_call_impl is None:
+        pipe.unet.compile()
     try:
         yield
     except torch._dynamo.exc.TorchDynamoException as error:
+        pipe.unet._compiled_call_impl = None
         reason = str(error).strip().splitlines()[0]
         raise AlignDiffError(
             f"the UNet could not be compiled ({reason}): leave out --compile"
         ) from error
-    finally:
-        pipe.unet._compiled_call_impl = None
 
 
 def _check_compiler(device: torch.device) -> None:

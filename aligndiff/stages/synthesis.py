@@ -35,8 +35,18 @@ class SynthesisReport:
     failed: tuple[Sample, ...]
 
 
+@dataclass
+class Pace:
+    """How many images a process draws at once, as it finds out; kept from call to call."""
+
+    batch_size: int = 0  # 0: not known yet
+
+
 def synthesize(
-    pipe: StableDiffusionPipeline, samples: Sequence[Sample], config: SynthesisConfig
+    pipe: StableDiffusionPipeline,
+    samples: Sequence[Sample],
+    config: SynthesisConfig,
+    pace: Pace | None = None,
 ) -> SynthesisReport:
     """Draw all `samples`, in batches of one entry, and write them while the next ones are drawn.
 
@@ -51,7 +61,9 @@ def synthesize(
     settings = DrawingSettings(
         config.num_inference_steps, config.guidance_scale, drawing_size(pipe, config.size)
     )
-    batch_size = config.batch_size or batch_that_fits(pipe, settings.size)
+    pace = pace or Pace()
+    # What torch keeps for itself after a first call would not count as free in a second one.
+    pace.batch_size = pace.batch_size or config.batch_size or batch_that_fits(pipe, settings.size)
     failed: list[Sample] = []
     done: Counter[str] = Counter()
     totals = Counter(sample.plan.entry.category for sample in samples)
@@ -59,7 +71,7 @@ def synthesize(
     def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing | str]]:
         # A compiled UNet keeps its shapes: its last batch is as large as the others.
         fill = config.compile
-        for batch, outcomes in _draw_all(pipe, samples, batch_size, fill, settings):
+        for batch, outcomes in _draw_all(pipe, samples, pace, fill, settings):
             done[batch[0].plan.entry.category] += len(batch)
             advance(len(batch), status=_class_counts(done, totals))
             for sample, outcome in zip(batch, outcomes, strict=True):
@@ -74,7 +86,7 @@ def synthesize(
         compiled(pipe) if config.compile else nullcontext(),
     ):
         write = partial(_write, image_format=config.image_format)
-        for _ in mapped_ahead(write, drawn(advance), ahead=batch_size, threads=WRITERS):
+        for _ in mapped_ahead(write, drawn(advance), ahead=pace.batch_size, threads=WRITERS):
             pass
     return SynthesisReport(len(samples) - len(failed), tuple(failed))
 
@@ -82,13 +94,13 @@ def synthesize(
 def _draw_all(
     pipe: StableDiffusionPipeline,
     samples: Sequence[Sample],
-    batch_size: int,
+    pace: Pace,
     fill: bool,
     settings: DrawingSettings,
 ) -> Iterator[tuple[list[Sample], list[Drawing | str]]]:
     """Batches of one entry, drawn, or why not; each entry's prompt is encoded once.
 
-    A batch is a whole block of the entry's samples, from a multiple of `batch_size` on, and what is
+    A batch is a whole block of the entry's samples, from a multiple of its size on, and what is
     not asked for of it is dropped: a sample has the same company, and so the same last bits, in
     whichever process and after whatever interruption it is drawn. With `fill` the last block of an
     entry is drawn as large as the others. A batch that does not fit in the memory is drawn again as
@@ -101,13 +113,14 @@ def _draw_all(
         prompt = _encode(pipe, plan)
         queue = deque(group)
         while queue:
-            start = queue[0].index - queue[0].index % batch_size
-            block = range(start, min(start + batch_size, plan.count))
+            size = pace.batch_size
+            start = queue[0].index - queue[0].index % size
+            block = range(start, min(start + size, plan.count))
             seeds = [plan.sample(index).seed for index in block]
-            seeds += seeds[-1:] * (batch_size - len(block) if fill else 0)
+            seeds += seeds[-1:] * (size - len(block) if fill else 0)
             drawings = unless_out_of_memory(partial(draw, pipe, prompt, seeds, settings))
             if drawings is None and len(seeds) > 1:
-                batch_size = halved(len(seeds), "images")
+                pace.batch_size = halved(len(seeds), "images")
                 continue
             batch = []
             while queue and queue[0].index in block:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aligndiff.data.entries import SCHEDULERS, SchedulerName
-from aligndiff.data.layout import EntryFolder, embedding_dir, embedding_file
+from aligndiff.data.layout import OUTDATED, EntryFolder, embedding_dir, embedding_file
 from aligndiff.data.prompt_bank import EmbeddingEntry, Entry, PromptBank, placeholder_tokens
 from aligndiff.data.records import EntryRecord
 from aligndiff.data.sample_plan import IMAGE_FORMATS, EntryPlan, split_counts
@@ -147,6 +147,11 @@ def _plan_entry(
         embedding = embedding_file(bank.root, entry)
         if not embedding.is_file():
             raise InputError(_not_learned(bank, entry))
+        if (outdated := embedding.with_name(OUTDATED)).exists():
+            raise InputError(
+                f"{embedding}: is to be learned again, and step 1 has not done it yet: repeat it, "
+                f"or remove {outdated} to use the earlier one"
+            )
         tokens = placeholder_tokens(embedding_vectors(embedding))
         settings["embedding"] = file_fingerprint(embedding)
     record = EntryRecord(

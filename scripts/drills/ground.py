@@ -36,7 +36,7 @@ RESULTS = {
     3: frozenset({"aligndiff_masks", "samples"}),
 }
 # Words that make other files, for --overwrite to replace.
-OTHERWISE = {2: "--seed 1", 3: "--pseudo_label_threshold 0.6"}
+OTHERWISE = {1: "--seed 1", 2: "--seed 1", 3: "--pseudo_label_threshold 0.6"}
 
 
 @dataclass(frozen=True)

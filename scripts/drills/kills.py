@@ -70,7 +70,7 @@ def _finish(ground: Ground, kind: Kind, dataset: Path, tally: Tally) -> None:
     """
     more = [word for word in kind.words if word != "--overwrite"]
     ended, refused = run_when_free(ground.words(kind.step, dataset, *more))
-    if kind.overwrite and ended.code == 2 and "--overwrite to" in ended.said:
+    if kind.overwrite and ended.code == 2 and "--overwrite" in ended.said:
         ended, _ = run_when_free(ground.words(kind.step, dataset, *kind.words))
     tally.refused += refused
     tally.problems += ended.problems() + ground.compare(kind.step, dataset)

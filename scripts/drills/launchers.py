@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from scripts.drills.ground import Ground
 from scripts.drills.lines import Line, line, skipped
-from scripts.drills.processes import run
+from scripts.drills.processes import TORCHRUN, run
 from scripts.drills.ray_nodes import RAY_WORDS, has_ray, two_nodes
-from scripts.drills.trees import differences, largest_difference, made_by_steps, tree
+from scripts.drills.trees import largest_difference
 from scripts.reporting import Target
 
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 # Grey levels: sums of floats are added in another order, and a level may round the other way.
 CLOSE = Target(1, "at most")
 
@@ -41,11 +40,11 @@ def _line(
 ) -> Line:
     """A step with words before and after its usual ones."""
     started = time.monotonic()
-    wanted = made_by_steps(ground.tree_after(step))
+    wanted = len(ground.tree_after(step))
     dataset = ground.fresh(step)
     problems = run([*before, *ground.words(step, dataset, *after)]).problems()
-    problems += differences(wanted, made_by_steps(tree(dataset)))
-    fine = f"the same {len(wanted)} files as of one process, byte for byte"
+    problems += ground.compare(step, dataset)
+    fine = f"the same {wanted} files as of one process, byte for byte"
     return line("launchers", f"step {step}: {what}", 1, fine, problems, started)
 
 

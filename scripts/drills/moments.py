@@ -50,9 +50,9 @@ class Kill:
 
 
 def kinds(steps: Sequence[int]) -> list[Kind]:
-    """Every kind of kill in the steps; --overwrite where a step replaces files of its own."""
+    """Every kind of kill in the steps; --overwrite of what other settings have made."""
     found = [Kind(step, victim) for victim in VICTIMS for step in steps]
-    return found + [Kind(step, "alone", overwrite=True) for step in steps if step > 1]
+    return found + [Kind(step, "alone", overwrite=True) for step in steps]
 
 
 def choose_kills(kinds: Sequence[Kind], count: int, seed: int) -> list[Kill]:

@@ -23,6 +23,10 @@ LONGEST = 300.0  # seconds; a command of a drill that takes longer hangs
 MOST_REFUSALS = 10  # of a command, while the workers of a killed run end
 POLL = 0.03  # seconds between two looks at a running command
 
+_TORCHRUNS_ERROR = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+# Before the words of a command: two processes that share its work.
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -42,11 +46,14 @@ class Ended:
         return self.code == 2 and "another run works in this dataset folder" in self.said
 
     def problems(self, code: int = 0) -> list[str]:
-        """What is wrong about it: another exit code than expected, or a traceback."""
+        """What is wrong about it: another exit code than expected, or a traceback.
+
+        Not that of torchrun, which tells so of a process that ended with another code than 0.
+        """
         found = []
         if self.code != code:
             found.append(f"exit code {self.code} instead of {code}: {self.last_words}")
-        if "Traceback" in self.said:
+        if "Traceback" in self.said and _TORCHRUNS_ERROR not in self.said:
             found.append(f"a traceback: {self.last_words}")
         return found
 

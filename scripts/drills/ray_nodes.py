@@ -11,7 +11,7 @@ from typing import Any
 
 from scripts.drills.ground import Ground, await_work
 from scripts.drills.lines import Line, line, skipped
-from scripts.drills.trees import broken_files, differences, made_by_steps, tree
+from scripts.drills.trees import broken_files
 
 RAY_WORDS = ("--launcher", "ray", "--ray_address")
 _WHAT = "step 2: one of two Ray nodes is removed"
@@ -52,9 +52,7 @@ def drill(ground: Ground) -> Iterator[Line]:
             cluster.remove_node(second, allow_graceful=False)
             problems += broken_files(dataset)
             ended = command.wait()
-    problems += ended.problems()
-    wanted = made_by_steps(ground.tree_after(2))
-    problems += differences(wanted, made_by_steps(tree(dataset)))
+    problems += ended.problems() + ground.compare(2, dataset)
     lost = ended.said.count("an actor was lost")
     if not lost:
         problems.append("no actor was lost: it was over too soon, or nobody says so")

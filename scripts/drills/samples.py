@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aligndiff.ground.files import read_json
 from scripts.drills.ground import Ground
 from scripts.drills.lines import Line, line
-from scripts.drills.processes import run
-from scripts.drills.trees import differences, made_by_steps, tree
+from scripts.drills.processes import TORCHRUN, run
+from scripts.drills.trees import differences, tree
 
 
 def drill(ground: Ground) -> Iterator[Line]:
-    for workers in (1, 2):
+    for who, before, after in (
+        ("1 process", (), ()),
+        ("2 processes", (), ("--workers", "2")),
+        ("torchrun with 2 processes", TORCHRUN, ()),
+    ):
         started = time.monotonic()
-        what = f"step 3, {workers} process{'es' if workers > 1 else ''}: half of an image is gone"
-        problems = _half_an_image(ground, workers)
+        what = f"step 3, {who}: half of an image is gone"
+        problems = _half_an_image(ground, before, after)
         fine = "the others done, the reason kept, exit code 1; repaired the same bytes"
         yield line("sample", what, 1, fine, problems, started)
     started = time.monotonic()
@@ -27,9 +31,9 @@ def drill(ground: Ground) -> Iterator[Line]:
     yield line("sample", what, 1, fine, problems, started)
 
 
-def _half_an_image(ground: Ground, workers: int) -> list[str]:
+def _half_an_image(ground: Ground, before: Sequence[str], after: Sequence[str]) -> list[str]:
     dataset = ground.fresh(3)
-    words = ground.words(3, dataset, "--workers", str(workers))
+    words = [*before, *ground.words(3, dataset, *after)]
     image = sorted(dataset.glob("synthesized/*/generated_images/*.jpg"))[1]
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) // 2])
@@ -54,15 +58,14 @@ def _huge_embedding(ground: Ground) -> list[str]:
     file = dataset / "fish/learned_embeddings/learned_embeds.safetensors"
     rows = {name: np.full_like(row, 1e38) for name, row in load_file(file).items()}
     save_file(rows, file)
-    before = tree(dataset)
     problems = run(ground.words(2, dataset)).problems(1)
     wanted = ground.tree_after(2)
     # All samples of that one entry are lost; those of the others are as ever.
     lost = {path.parents[1].name for path in dataset.glob("synthesized/*/failures/*.json")}
     others = {
         name: found
-        for name, found in made_by_steps(wanted).items()
-        if name not in before and lost.isdisjoint(name.split("/"))
+        for name, found in wanted.items()
+        if name.startswith("synthesized/") and lost.isdisjoint(name.split("/"))
     }
     found = tree(dataset)
     problems += differences(others, {name: found[name] for name in others if name in found})

@@ -16,7 +16,7 @@ from scripts.reporting import Target
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 IN_TIME = Target(10.0, "at most")  # seconds from the signal to the end
-_HOW_TO_CONTINUE = "stopped; run the same command again, without --overwrite, to continue"
+_HOW_TO_CONTINUE = "stopped; run the same command again to continue"
 
 
 @dataclass(frozen=True)

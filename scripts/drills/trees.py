@@ -32,18 +32,6 @@ def tree(root: Path) -> dict[str, str]:
     }
 
 
-def made_by_steps(files: Mapping[str, str]) -> dict[str, str]:
-    """Those of a tree that steps 1 to 3 hand on: not the contact sheets, nor what the user brought.
-
-    The first of several processes writes a sheet when its own share is done, of what is there then.
-    """
-    return {
-        name: found
-        for name, found in files.items()
-        if name.startswith("synthesized/") or "/learned_embeddings/" in name
-    }
-
-
 def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """One line for each file that is missing, too much, or has other bytes."""
     lines = [f"missing: {name}" for name in sorted(wanted.keys() - found.keys())]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aligndiff.data import sample_plan
 from aligndiff.data.layout import EntryFolder
 from aligndiff.data.prompt_bank import TextEntry
 from aligndiff.data.records import EntryRecord, SampleRecord
@@ -171,3 +172,26 @@ def test_blocks_are_of_one_entry_and_cut_at_multiples_whatever_is_missing(tmp_pa
     assert indices(4) == [[0, 2, 3], [4, 5], [0, 1, 2, 3], [4]]
     assert indices(100) == [[0, 2, 3, 4, 5], [0, 1, 2, 3, 4]]
     assert indices(1) == [[sample.index] for sample in samples]
+
+
+def test_an_overwriting_run_that_is_stopped_goes_on_without_overwrite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the first sample went, with others still there from other settings."""
+    old = plan(tmp_path)
+    prepare_folders([old], list_samples([old]), False, True)
+    for sample in list_samples([old]):
+        make(sample)
+    new = plan(tmp_path, seed=1)
+    discard = sample_plan.discard_sample
+
+    def stop(place: EntryFolder, index: int) -> None:
+        discard(place, index)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sample_plan, "discard_sample", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_folders([new], list_samples([new]), True, True)
+    assert old.place.indices() == [1, 2]
+    check_settings([new])
+    assert not any(sample.is_made for sample in list_samples([new]))

@@ -26,6 +26,33 @@ def main():
     return 0
 exit_with(main)
 """
+# Works until a line comes in, then leaves with the others.
+MEMBER = """
+import os, sys
+from pathlib import Path
+from aligndiff.ground import lock
+from aligndiff.ground.errors import exit_with
+
+lock._LATEST = 2.0
+
+def main():
+    with lock.only_run_in(Path(sys.argv[1])) as company:
+        print("works", flush=True)
+        sys.stdin.readline()
+        with company.leaving():
+            print("leaving", flush=True)
+            if os.environ["RANK"] == "0":
+                sys.stdin.readline()  # its report takes a while
+    return int(os.environ["RANK"])
+exit_with(main)
+"""
+TORCHRUN = {
+    "RANK": "0",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "node1",
+    "MASTER_PORT": "29500",
+    "TORCHELASTIC_RUN_ID": "a",
+}
 CHILD = (
     "import subprocess; child = subprocess.Popen(['sleep', '60'], close_fds=False); "
     "print(child.pid, flush=True)"
@@ -38,9 +65,11 @@ def a_launch_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def start(root: Path, meanwhile: str = "", **variables: str) -> subprocess.Popen[str]:
+def start(
+    root: Path, meanwhile: str = "", code: str = "", **variables: str
+) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER.format(meanwhile=meanwhile), str(root)],
+        [sys.executable, "-c", code or HOLDER.format(meanwhile=meanwhile), str(root)],
         env=os.environ | variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -50,6 +79,26 @@ def start(root: Path, meanwhile: str = "", **variables: str) -> subprocess.Popen
     assert process.stdout is not None
     process.first_line = process.stdout.readline()  # type: ignore[attr-defined]
     return process
+
+
+def member(root: Path, rank: int, of: int = 2) -> subprocess.Popen[str]:
+    """A process of a launch, at work."""
+    return start(root, code=MEMBER, **TORCHRUN | {"RANK": str(rank), "WORLD_SIZE": str(of)})
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    """Let a member go on."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def has_ended(process: subprocess.Popen[str], within: float) -> bool:
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def end(*processes: subprocess.Popen[str]) -> list[int]:
@@ -69,15 +118,8 @@ def test_the_second_run_is_told_who_works_there(tmp_path: Path) -> None:
 
 
 def test_processes_of_one_launch_hold_it_together(tmp_path: Path) -> None:
-    torchrun = {
-        "RANK": "0",
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "node1",
-        "MASTER_PORT": "29500",
-        "TORCHELASTIC_RUN_ID": "a",
-    }
-    first, second = start(tmp_path, **torchrun), start(tmp_path, **torchrun)
-    other = start(tmp_path, **torchrun | {"TORCHELASTIC_RUN_ID": "b"})
+    first, second = (start(tmp_path, **TORCHRUN | {"RANK": rank}) for rank in "01")
+    other = start(tmp_path, **TORCHRUN | {"TORCHELASTIC_RUN_ID": "b"})
     assert end(other) == [2]
     assert end(first) == [0]
     assert (tmp_path / LOCK_FILE).exists(), "one of them is still at work"
@@ -139,3 +181,58 @@ def test_a_folder_that_vanishes_takes_the_lock_along(tmp_path: Path) -> None:
         (root / LOCK_FILE).unlink()
         root.rmdir()
     assert not root.exists()
+
+
+def test_processes_of_one_launch_leave_together(tmp_path: Path) -> None:
+    """Else torchrun stops the others when one of them ends with 1, or five minutes later."""
+    first, second = member(tmp_path, 0), member(tmp_path, 1)
+    tell(second)
+    assert not has_ended(second, 0.5), "the first one still works"
+    tell(first)
+    assert first.stdout is not None and first.stdout.readline() == "leaving\n"
+    assert not has_ended(second, 0.5), "the first one still reports"
+    tell(first)
+    assert end(first, second) == [0, 1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_one_reports_when_all_are_done(tmp_path: Path) -> None:
+    processes = [member(tmp_path, rank, of=3) for rank in range(3)]
+    first = processes[0]
+    tell(first)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "this process is done; waiting for the others\n"
+    tell(processes[2])
+    processes[1].kill()  # one that is gone is not waited for
+    assert first.stdout.readline() == "leaving\n"
+    tell(first)
+    assert end(*processes) == [0, -signal.SIGKILL, 2]
+
+
+def test_a_process_that_begins_late_is_waited_for(tmp_path: Path) -> None:
+    first = member(tmp_path, 0)
+    tell(first)
+    second = member(tmp_path, 1)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "this process is done; waiting for the others\n"
+    assert not has_ended(first, 2.5), "more than the time by which all come"
+    tell(second)
+    assert first.stdout.readline() == "leaving\n"
+    tell(first)
+    assert end(first, second) == [0, 1]
+
+
+def test_one_that_never_begins_is_not_waited_for(tmp_path: Path) -> None:
+    second = member(tmp_path, 1)
+    tell(second)
+    assert has_ended(second, 20) and second.returncode == 1
+
+
+def test_what_ends_a_process_that_is_done_does_not_change_its_code(tmp_path: Path) -> None:
+    first, second = member(tmp_path, 0), member(tmp_path, 1)
+    tell(second)
+    assert second.stdout is not None and second.stdout.readline() == "leaving\n"
+    second.terminate()
+    assert second.communicate()[1] == "" and second.returncode == 1
+    first.terminate()
+    assert first.wait() == 128 + signal.SIGTERM, "this one had work left"

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.share import Share, is_worker, launched_share
+from aligndiff.ground.share import Share, is_first, is_worker, launched_share
 
 VARIABLES = ["ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "RANK", "WORLD_SIZE"]
-SLURM = ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_STEP_ID"]
+SLURM = [f"SLURM_{n}" for n in ("PROCID", "NTASKS", "JOB_ID", "STEP_ID", "STEP_NUM_TASKS")]
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,17 @@ def test_weighted_shares_differ_by_one_item_at_most() -> None:
             Share(1, 8),
         ),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "5"}, None),
+        # the shell of salloc is a step of one task in a job of many
+        (
+            {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "5"}
+            | {"SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"},
+            None,
+        ),
+        (
+            {"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "5"}
+            | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"},
+            Share(1, 4),
+        ),
         # our own launcher wins over torchrun, torchrun over srun
         (
             {"ALIGNDIFF_RANK": "0", "ALIGNDIFF_WORLD_SIZE": "2", "RANK": "3", "WORLD_SIZE": "4"},
@@ -67,6 +78,7 @@ def test_launchers(
         monkeypatch.setenv(name, value)
     assert launched_share() == share
     assert is_worker() == ("ALIGNDIFF_RANK" in env)
+    assert is_first() == (share is None or (share.rank == 0 and not is_worker()))
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_torchruns_variables_share_the_work_out(
 ) -> None:
     argv = arguments(text_dataset, tiny_pipeline_dir, "--image_per_class", "3", "--no_sheet")
     made: list[set[str]] = []
-    for rank in range(2):
+    for rank in (1, 0):  # the first one tells of all of it
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", "2")
         before = set(outputs(text_dataset))

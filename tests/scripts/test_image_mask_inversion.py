@@ -13,6 +13,8 @@ import pytest
 
 from aligndiff.data.images import read_image
 from aligndiff.ground.errors import InputError
+from aligndiff.stages import inversion
+from scripts import diffuse_img_attention
 from scripts.image_mask_inversion import main
 
 QUICK = ("--inversion_steps", "2", "--inversion_train_bs", "1", "--num_inference_steps", "1")
@@ -90,7 +92,14 @@ def test_overwrite_learns_the_same_again(start: Any, dataset_dir: Path) -> None:
     assert not (dataset_dir / BIRD).exists() and not (dataset_dir / "sheets").exists()
 
 
-@pytest.mark.parametrize("mistake", [("--initializer", "albatross"), ("--device", "cuda")])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ("--initializer", "albatross"),
+        ("--device", "cuda"),
+        ("--launcher", "ray", "--ray_address", "127.0.0.1:9"),
+    ],
+)
 def test_overwrite_costs_nothing_when_learning_cannot_start(
     start: Any, dataset_dir: Path, mistake: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +110,35 @@ def test_overwrite_costs_nothing_when_learning_cannot_start(
     with pytest.raises(InputError):
         start(*options, "--overwrite", *mistake)
     assert rows(dataset_dir / FISH) == before
+    assert not (dataset_dir / FISH / "outdated.txt").exists()
+
+
+def test_step_2_does_not_draw_with_what_is_to_be_learned_again(
+    start: Any, dataset_dir: Path, tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted --overwrite goes on without it, to the end; until then the old one waits."""
+    assert start("--no_sheet") == 0
+    before = rows(dataset_dir / BIRD)
+    learn = inversion.learn_rows
+    calls = []
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return learn(*args)
+
+    monkeypatch.setattr(inversion, "learn_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start("--no_sheet", "--overwrite", "--seed", "1")
+    outdated = dataset_dir / BIRD / "outdated.txt"
+    assert rows(dataset_dir / BIRD) == before and "To keep it, remove" in outdated.read_text()
+    where = ["--dataset_dir", str(dataset_dir), "--diffusion_model", str(tiny_pipeline_dir)]
+    with pytest.raises(InputError, match="is to be learned again, and step 1 has not done it yet"):
+        diffuse_img_attention.main([*where, "--image_per_entry", "1"])
+    assert start("--no_sheet", "--seed", "1") == 0
+    assert len(calls) == 3, "the first one is not learned again"
+    assert rows(dataset_dir / BIRD) != before and not outdated.exists()
 
 
 def test_sweep_then_pick(start: Any, dataset_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

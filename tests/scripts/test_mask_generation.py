@@ -88,8 +88,8 @@ def arguments(root: Path, checkpoint: Path, *more: str) -> list[str]:
     return [*options, "--device", "cpu", *more]
 
 
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scripts.mask_generation", *argv]
+def run(*argv: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, "-m", "scripts.mask_generation", *argv]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
 
 
@@ -216,12 +216,33 @@ def test_the_dataset_may_name_the_checkpoint(synthesized, checkpoint, capsys):
 def test_launched_processes_share_the_entries(synthesized, checkpoint, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     done = []
-    for rank in range(2):
+    for rank in (1, 0):  # the first one tells of all of it
         monkeypatch.setenv("RANK", str(rank))
         assert mask_generation.main(arguments(synthesized, checkpoint, "--no_sheet")) == 0
         done.append([record.refinement is not None for record in records(synthesized)])
-    assert done[0] == [True] * COUNT + [False] * COUNT + [True] * COUNT
+    assert done[0] == [False] * COUNT + [True] * COUNT + [False] * COUNT
     assert all(done[1])
+
+
+def test_torchrun_does_not_stop_the_others_when_a_sample_failed(synthesized, checkpoint):
+    """It ends all processes when one ends with 1: none does before all are done and reported."""
+    first, second, _ = places(synthesized)
+    for index in range(COUNT, 40 * COUNT):  # the first process has forty times as much to do
+        add_sample(first, index, seed=index)
+    second.image_path(2, "jpg").write_bytes(b"broken")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    result = run(*arguments(synthesized, checkpoint), launcher=launcher)
+    assert result.returncode == 1
+    undone = [record.index for record in records(synthesized) if record.refinement is None]
+    assert undone == [2] and "image_000002.jpg: not a readable image" in result.stderr
+    table = [line.split() for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert [(row[0], row[4]) for row in table[1:]] == [
+        ("fish", "1"),
+        ("albatross", "0"),
+        ("all", "1"),
+    ]
+    assert (synthesized / "sheets" / "3_masks.png").exists() and "stopped" not in result.stderr
+    assert not [path for path in synthesized.iterdir() if path.name.startswith(".")]
 
 
 def test_worker_processes_make_what_one_process_makes(synthesized, checkpoint, tmp_path):

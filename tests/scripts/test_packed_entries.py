@@ -159,7 +159,7 @@ def test_launched_processes_pack_what_they_refined(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     packed_so_far = []
-    for rank in range(2):
+    for rank in (1, 0):  # the first one tells of all of it
         monkeypatch.setenv("RANK", str(rank))
         assert refine(loose, "--shard_size", "2") == 0
         packed_so_far.append(len(list(loose.rglob("index.jsonl"))))

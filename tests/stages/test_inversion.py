@@ -13,7 +13,7 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
 from aligndiff.data.layout import embedding_file
-from aligndiff.data.learned import Job, check_jobs, plan_jobs, prepare, read_record
+from aligndiff.data.learned import Job, adopt, check_jobs, mark_outdated, plan_jobs, read_record
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.records import FailureRecord
 from aligndiff.data.support import load_support
@@ -32,6 +32,22 @@ from aligndiff.stages.inversion_sheet import SheetConfig, draw_missing
 
 PROMPT = "a photo of a <fss-token> fish"
 SHORT = InversionConfig(inversion_steps=3, inversion_train_bs=2, gradient_accumulation=2)
+
+
+class Interrupt:
+    """A hook that is like Ctrl-C."""
+
+    on = True
+
+    def __call__(self, *_: Any) -> None:
+        if self.on:
+            raise KeyboardInterrupt
+
+
+def copy(job: Job) -> None:
+    source = job.adoptable()
+    assert source is not None
+    adopt(source, job.folder)
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
@@ -298,15 +314,40 @@ def test_sweep_encodes_once_and_is_adopted(
     assert not torch.equal(*rows)
 
     (one,) = jobs_of(dataset_dir, replace(config, bg_lambda=(1.0,)))
-    assert prepare([one], overwrite=False) == [one]
+    copy(one)
     assert one.is_learned and torch.equal(load_embedding(one.embedding), rows[1])
     (other,) = jobs_of(dataset_dir, replace(config, bg_lambda=(0.2,)))
     with pytest.raises(InputError, match="bg_lambda was 1.0, now 0.2; --overwrite"):
         check_jobs([other])
-    assert prepare([other], overwrite=True) == [other]
+    copy(other)
     assert torch.equal(load_embedding(other.embedding), rows[0])
-    # What is there with these very settings is learned again, not copied.
-    assert prepare([other], overwrite=True) == [] and not other.embedding.exists()
+    assert other.adoptable() is None, "it is there"
+    mark_outdated(other)
+    assert other.adoptable() is None, "it is to be learned again, not copied"
+
+
+def test_what_is_to_be_learned_again_stays_until_it_is(
+    pipe: StableDiffusionPipeline, dataset_dir: Path
+) -> None:
+    """Neither a failure nor an interruption costs an embedding; the next run knows what is left."""
+    (job,) = jobs_of(dataset_dir, SHORT)
+    mark_outdated(job)
+    assert not job.is_outdated, "there is nothing yet"
+    learn_object(pipe, [job], SHORT, silent)
+    before = job.embedding.read_bytes()
+    (other,) = jobs_of(dataset_dir, replace(SHORT, seed=1))
+    mark_outdated(other)
+    assert job.embedding.read_bytes() == before and not job.is_learned and not other.is_learned
+    check_jobs([other])  # no --overwrite is asked for a second time
+    pipe.unet.register_forward_pre_hook(stop := Interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        learn_object(pipe, [other], replace(SHORT, seed=1), silent)
+    assert job.embedding.read_bytes() == before and other.is_outdated
+    stop.on = False
+    learn_object(pipe, [other], replace(SHORT, seed=1), silent)
+    assert other.is_learned and job.embedding.read_bytes() != before
+    names = {path.name for path in job.folder.iterdir()}
+    assert names == {"learned_embeds.safetensors", "inversion.json", "loss.png"}
 
 
 def test_other_settings_are_named(pipe: StableDiffusionPipeline, dataset_dir: Path) -> None:

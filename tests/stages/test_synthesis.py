@@ -28,7 +28,7 @@ from aligndiff.data.sample_plan import (
 from aligndiff.ground.errors import InputError
 from aligndiff.models.diffusion import load_pipeline, save_embedding
 from aligndiff.models.weights import Chosen
-from aligndiff.stages.synthesis import NO_NUMBERS, synthesize
+from aligndiff.stages.synthesis import NO_NUMBERS, Pace, synthesize
 from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
@@ -298,6 +298,25 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
         f"note: out of memory with {size} images at once, going on with {size // 2}"
         for size in sizes[:-1]
     ]
+
+
+def test_what_did_not_fit_once_is_not_tried_again_by_the_next_call(
+    dataset_dir: Path,
+    chosen: Chosen,
+    pipe: StableDiffusionPipeline,
+    capsys: pytest.CaptureFixture[str],
+    memory_for: Any,
+) -> None:
+    """An actor of Ray draws unit by unit, and found out for each of them anew."""
+    config = SynthesisConfig(**(QUICK | {"image_per_entry": 8, "batch_size": 4}))
+    (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
+    memory_for(pipe.unet, 2 * 2)
+    pace = Pace()
+    samples = list_samples([plan])
+    for unit in (samples[:4], samples[4:]):
+        assert synthesize(pipe, unit, config, pace).failed == ()
+    assert pace.batch_size == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
