@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from scripts.drills.ground import Ground
 from scripts.drills.lines import Line, line, skipped
-from scripts.drills.processes import TORCHRUN, run
+from scripts.drills.processes import TORCHRUN, Command, run
 from scripts.drills.ray_nodes import RAY_WORDS, has_ray, two_nodes
 from scripts.drills.trees import largest_difference
 from scripts.reporting import Target
@@ -20,6 +20,7 @@ def drill(ground: Ground) -> Iterator[Line]:
     for step in ground.config.steps:
         yield _line(ground, step, "--workers 2", after=("--workers", "2"))
         yield _line(ground, step, "torchrun with 2 processes", before=TORCHRUN)
+        yield _by_srun(ground, step)
     if not ground.config.quick:
         yield from _on_ray(ground)
     yield _batches(ground)
@@ -33,6 +34,24 @@ def _on_ray(ground: Ground) -> Iterator[Line]:
     with two_nodes() as (address, _, _):
         for step in ground.config.steps:
             yield _line(ground, step, what, after=(*RAY_WORDS, address))
+
+
+def _by_srun(ground: Ground, step: int) -> Line:
+    """Two processes with the variables that srun would give them; the second begins later."""
+    started = time.monotonic()
+    wanted = len(ground.tree_after(step))
+    dataset = ground.fresh(step)
+    words = ground.words(step, dataset)
+    job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
+    with Command(words, variables={**job, "SLURM_PROCID": "0"}) as first:
+        time.sleep(1)
+        with Command(words, variables={**job, "SLURM_PROCID": "1"}) as second:
+            problems = first.wait().problems() + second.wait().problems()
+    problems += ground.compare(step, dataset)
+    fine = f"the same {wanted} files as of one process, byte for byte"
+    return line(
+        "launchers", f"step {step}: 2 tasks of srun, by its variables", 1, fine, problems, started
+    )
 
 
 def _line(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,17 +67,24 @@ class Command:
     """A running `python -m <words>`, in a process group of its own; none of it outlives the with.
 
     What it says goes to files, which a worker that outlives its parent cannot block. It gets no
-    more address space than `most_memory` bytes (as by `ulimit -v`), if that is given.
+    more address space than `most_memory` bytes (as by `ulimit -v`), if that is given, and the
+    `variables` beside the usual ones of the environment.
     """
 
-    def __init__(self, words: Sequence[str], most_memory: int = resource.RLIM_INFINITY) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        most_memory: int = resource.RLIM_INFINITY,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        usual = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
         limits = most_memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         self.started = time.monotonic()
         self._stderr = tempfile.TemporaryFile("w+b")
         self.process = subprocess.Popen(
             [sys.executable, "-m", *words],
             cwd=REPOSITORY,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
+            env={**os.environ, **usual, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
