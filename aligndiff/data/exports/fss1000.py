@@ -41,7 +41,8 @@ def write_fss1000(job: Job) -> None:
         listed[job.selection.split(item)].append(f"{name}\t{item.name}")
     classes = [folders[category] for category, count in counts.items() if count]
     splits = job.make("splits")
-    for name, lines in {"classes": classes, **listed}.items():
+    # Readers of FSS-1000, scripts.evaluate among them, find the classes to test in fss/test.txt.
+    for name, lines in {"classes": classes, "fss/test": classes, **listed}.items():
         write_text(splits / f"{name}.txt", "".join(f"{line}\n" for line in lines))
     write_json(splits / "categories.json", {folder: name for name, folder in folders.items()})
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from aligndiff.data.benchmarks import open_fss
 from aligndiff.data.exports.items import SUPPORT
 from aligndiff.data.exports.job import Job
 from aligndiff.data.exports.voc import colour_map, uncertain
@@ -194,6 +195,10 @@ def test_fss1000_by_pillow(made, exported) -> None:
     assert [names[folder] for folder in classes] == job.categories
     assert len({folder.casefold() for folder in classes}) == len(job.categories)
     assert {path.name for path in (job.folder / "FSS-1000").iterdir()} == set(classes)
+    test = open_fss(job.folder)  # by the list that its readers look for
+    assert {name: len(items) for name, items in test.items.items()} == {
+        folder: len(list((job.folder / "FSS-1000" / folder).glob("*.jpg"))) for folder in classes
+    }
     splits = by_split(job)
     for folder in classes:
         files = {path.name for path in (job.folder / "FSS-1000" / folder).iterdir()}
