@@ -127,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     bare = [one.category for one in plan.classes if not one.synthetic]
     if bare and set(config.sources) != {"real"}:
         warn(f"note: no synthetic pairs of {', '.join(bare)}; run the three steps to have some")
+    for note in plan.notes:
+        warn(f"note: {note}")
     say(f"validation: {len(plan.trials)} episodes")
 
     if not run.overwrite and trained_steps(run.output_dir) >= config.steps:

@@ -22,7 +22,7 @@ from aligndiff.data.support import (
     support_fingerprint,
 )
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import fingerprint
+from aligndiff.ground.files import file_fingerprint, fingerprint
 
 Source = Literal["real", "consensus", "pseudo_label"]
 
@@ -37,6 +37,7 @@ class Pair:
     category: str
     name: str
     read: Callable[[], tuple[Uint8, Uint8]]
+    photo: str = ""  # of a real pair a hash of its image's file: the same photo has the same one
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ def collect_pairs(
     classes = [
         ClassPairs(
             category,
-            tuple(
-                p
+            _each_photo_once(
+                pair
                 for name, folder in sorted(folders)
                 if name == category
-                for p in _real_pairs(category, folder)
+                for pair in _real_pairs(category, folder)
             ),
             tuple(_synthetic_pair(sample) for sample in samples if sample.category == category),
         )
@@ -167,9 +168,22 @@ def fixed_trials(
 
 def _real_pairs(category: str, folder: Path) -> list[Pair]:
     return [
-        Pair(category, f"{folder}/{paths.name}", partial(_read_real, paths))
+        Pair(
+            category,
+            f"{folder}/{paths.name}",
+            partial(_read_real, paths),
+            file_fingerprint(paths.image),
+        )
         for paths in find_pairs(folder)
     ]
+
+
+def _each_photo_once(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """Two dataset folders may hold the same photo: one copy must not validate the other."""
+    found: dict[str, Pair] = {}
+    for pair in pairs:
+        found.setdefault(pair.photo, pair)
+    return tuple(found.values())
 
 
 def _read_real(paths: PairPaths) -> tuple[Uint8, Uint8]:

@@ -115,12 +115,13 @@ class TrainingConfig:
 class TrainingPlan:
     """The pairs to learn from, the trials of every validation (none: no validation), and settings.
 
-    `settings` is all that decides the result, ready for JSON.
+    `settings` is all that decides the result, ready for JSON; `notes` are to be told.
     """
 
     classes: tuple[ClassPairs, ...]
     trials: tuple[Trial, ...]
     settings: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def plan_training(
@@ -131,8 +132,10 @@ def plan_training(
     Raises InputError when a class has too few pairs for an episode, or none to validate on.
     """
     classes, known = collect_pairs(banks, config.sources, config.exclude)
+    notes = list[str]()
     if config.val_dir is not None:
         validation, known["val_dir"] = read_validation_folder(config.val_dir)
+        notes = _validation_notes(classes, validation)
         held = {one.category: one.real for one in validation if len(one.real) > 1}
         support = held
     else:
@@ -150,7 +153,7 @@ def plan_training(
     decisive = {name: value for name, value in asdict(config).items() if name != "save_every"}
     # As JSON gives it back: with lists instead of tuples.
     plain = json.loads(json.dumps({**decisive, **known, **settings}, default=str))
-    return TrainingPlan(tuple(classes), tuple(trials), plain)
+    return TrainingPlan(tuple(classes), tuple(trials), plain, tuple(notes))
 
 
 def check_settings(folder: Path, settings: dict[str, Any]) -> None:
@@ -181,6 +184,24 @@ def begin(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
         shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SETTINGS, settings)
+
+
+def _validation_notes(classes: Sequence[ClassPairs], validation: Sequence[ClassPairs]) -> list[str]:
+    """What a validation folder has that makes its figures mean something else."""
+    names = {one.category for one in classes}
+    photos = {pair.photo for one in classes for pair in one.real}
+    copies = [pair.name for one in validation for pair in one.real if pair.photo in photos]
+    notes = [
+        f"--val_dir: {one.category} is none of the classes to learn ({', '.join(sorted(names))})"
+        for one in validation
+        if one.category not in names
+    ]
+    if copies:
+        notes.append(
+            f"--val_dir: {len(copies)} of its photos are learned from too, such as {copies[0]}: "
+            "the validation says too much; give it other photos"
+        )
+    return notes
 
 
 def _check_enough(classes: Sequence[ClassPairs], config: TrainingConfig) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aligndiff.data.images import read_image, write_image
 from aligndiff.data.prompt_bank import load_prompt_bank
 from aligndiff.data.stored_samples import stored_samples
+from aligndiff.data.support import find_pairs
 from aligndiff.data.training_pairs import (
     ClassPairs,
     Pair,
@@ -56,9 +58,13 @@ def test_samples_on_the_list_are_left_out_and_unknown_names_told(
 
 def test_one_category_of_several_folders_is_one_class(refined_dir: Path, tmp_path: Path) -> None:
     other = shutil.copytree(refined_dir, tmp_path / "other")
+    photo = find_pairs(other / "fish")[0].image
+    write_image(photo, 255 - read_image(photo))
     banks = [load_prompt_bank(folder) for folder in (refined_dir, other)]
     classes, _ = collect_pairs(banks, ("consensus",))
-    assert [(len(one.real), len(one.synthetic)) for one in classes] == [(6, 8), (6, 4)]
+    assert [one.category for one in classes] == ["fish", "albatross"]
+    # A photo that lies in both folders counts once: else one copy would validate the other.
+    assert [(len(one.real), len(one.synthetic)) for one in classes] == [(4, 8), (3, 4)]
 
 
 @pytest.mark.parametrize(("real", "held_out"), [(0, 0), (1, 0), (2, 1), (5, 2), (10, 3)])

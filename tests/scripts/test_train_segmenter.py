@@ -78,8 +78,11 @@ def test_a_validation_folder_leaves_every_real_pair_to_learn_from(
     shutil.copytree(refined_dir / "fish", tmp_path / "val" / "salmon")
     options = ["--val_dir", str(tmp_path / "val"), "--sources", "real"]
     assert train(refined_dir, tmp_path / "out", 1, *options) == 0
-    said = capsys.readouterr().out
+    said, notes = capsys.readouterr()
     assert "fish: 3 real, 0 synthetic pairs" in said and "salmon" in said
+    first, second = notes.splitlines()[:2]
+    assert first == "note: --val_dir: salmon is none of the classes to learn (albatross, fish)"
+    assert second.startswith("note: --val_dir: 3 of its photos are learned from too, such as ")
 
 
 def test_without_validation_there_is_the_last_checkpoint_alone(
