@@ -103,8 +103,9 @@ class AttentionRecorder:
         total = self._sums.get(cells.shape[1])
         if total is None:
             return
-        shares = _attention(attn, cells[-self._samples :], text[-self._samples :])
-        total.add_(shares.index_select(-1, self._columns).mean(1).transpose(1, 2))
+        rows = slice(-self._samples, None)
+        shares = _attention(attn, cells[rows], text[rows], self._columns)
+        total.add_(shares.mean(1).transpose(1, 2))
         self._calls[cells.shape[1]].add_(1)
 
 
@@ -168,8 +169,12 @@ def _is_recorded(name: str) -> bool:
     return "attn2" in name and name.startswith(("down_blocks", "up_blocks"))
 
 
-def _attention(attn: Any, cells: Tensor, text: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) over all text columns: float32 (n, heads, cells, columns)."""
+def _attention(attn: Any, cells: Tensor, text: Tensor, columns: Tensor) -> Tensor:
+    """Some `columns` of softmax(q k^T / sqrt(d)) over all text: float32 (n, heads, cells, columns).
+
+    The scores of all text columns are much larger than the layer itself, so there is one copy of
+    them at a time: the softmax is taken in place.
+    """
     if attn.norm_cross:
         text = attn.norm_encoder_hidden_states(text)
     query = attn.to_q(cells).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
@@ -179,5 +184,7 @@ def _attention(attn: Any, cells: Tensor, text: Tensor) -> Tensor:
     if attn.norm_k is not None:
         key = attn.norm_k(key)
     # float32 from here on: 16-bit scores would blur the maps by several grey levels.
-    scale = query.shape[-1] ** -0.5
-    return ((query.float() * scale) @ key.float().transpose(-1, -2)).softmax(-1)
+    scaled = key.float() * query.shape[-1] ** -0.5
+    scores = query.float() @ scaled.transpose(-1, -2)
+    weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+    return weights.index_select(-1, columns) / weights.sum(-1, keepdim=True)
