@@ -25,6 +25,7 @@ from aligndiff.data.layout import DATASET_FILE
 from aligndiff.data.prompt_bank import rooted_defaults
 from aligndiff.ground.errors import InputError
 from aligndiff.ground.files import read_json
+from aligndiff.ground.share import is_worker, launched_share
 from aligndiff.models.device import PRECISION_HELP
 
 Config = TypeVar("Config")
@@ -83,6 +84,10 @@ class RunOptions:
             problems.append(f"--retries must be from 0 to {MOST_RETRIES}, not {self.retries}")
         if self.ray_address is not None and self.launcher != "ray":
             problems.append("--ray_address needs --launcher ray; add that, or leave it out")
+        if launched_share() is not None and not is_worker():
+            started = "torchrun or srun has started the processes already; leave one of the two out"
+            problems += [f"--launcher ray: {started}"] * (self.launcher == "ray")
+            problems += [f"--workers {self.workers}: {started}"] * (self.workers > 0)
         if self.device == "cpu" and self.precision == "float16":
             problems.append(
                 "--precision float16 needs a GPU and --device says cpu; use float32 or bfloat16"

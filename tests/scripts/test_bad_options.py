@@ -112,6 +112,16 @@ def test_launchers_that_say_nonsense(
     assert problem in line
 
 
+@pytest.mark.parametrize("typed", ["--launcher ray", "--workers 2"])
+def test_two_launchers_at_once(
+    typed: str, dataset_dir: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (line,) = refused(TWO, dataset_dir, *typed.split())
+    assert f"{typed}: torchrun or srun has started the processes already; leave one" in line
+
+
 def blocked(name: str) -> Callable[[Path], Path]:
     """A file where a folder must be."""
 
