@@ -232,6 +232,7 @@ def test_what_ends_a_process_that_is_done_does_not_change_its_code(tmp_path: Pat
     first, second = member(tmp_path, 0), member(tmp_path, 1)
     tell(second)
     assert second.stdout is not None and second.stdout.readline() == "leaving\n"
+    assert not has_ended(second, 1), "it waits for the first one"
     second.terminate()
     assert second.communicate()[1] == "" and second.returncode == 1
     first.terminate()
