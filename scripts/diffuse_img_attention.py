@@ -6,7 +6,7 @@ import argparse
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,13 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
         mine = my_units(work)
-        told = [*itertools.chain(*(work.units if is_first() else mine))]
-        skipped = [] if run.overwrite else [sample for sample in told if sample.is_made]
-        there = set(map(id, skipped))
-        missing = [unit for unit in mine if not there.issuperset(map(id, unit))]
+        there = [] if run.overwrite else [s for s in itertools.chain(*mine) if s.is_made]
+        skipped, made = Counter(s.plan.entry.id for s in there), set(map(id, there))
+        missing = [unit for unit in mine if not made.issuperset(map(id, unit))]
         code = carry_out(work, missing, MODULE, argv, work.run, "drawing")
-        with company.leaving():
-            return max(code, _report(work, told, skipped))
+        with company.leaving(skipped) as everyone:
+            for other in everyone[1:]:
+                skipped.update(other)
+            told = [*itertools.chain(*(work.units if company.tells_all else mine))]
+            return max(code, _report(work, company.title("images"), told, skipped))
 
 
 def open_work(argv: Sequence[str]) -> Drawing:
@@ -160,17 +162,21 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Drawin
     return work
 
 
-def _report(work: Drawing, samples: Sequence[Sample], skipped: Sequence[Sample]) -> int:
-    """Print what was made, write the contact sheet; returns 1 when a sample is missing, else 0."""
+def _report(
+    work: Drawing, title: str, samples: Sequence[Sample], skipped: Mapping[str, int]
+) -> int:
+    """Print what was made, write the contact sheet; returns 1 when a sample is missing, else 0.
+
+    `skipped` counts, by entry, what was there before.
+    """
     failed = [sample for sample in samples if not sample.is_made]
-    total, kept, lost = (
-        Counter(sample.plan.entry.id for sample in group) for group in (samples, skipped, failed)
-    )
+    total, lost = (Counter(sample.plan.entry.id for sample in group) for group in (samples, failed))
+    kept = Counter(skipped)
     rows = [
         (name, total[name] - kept[name] - lost[name], kept[name], lost[name], str(folder))
         for name, folder in ((plan.entry.id, plan.place.folder) for plan in work.plans)
     ]
-    table("images", ("entry", "made", "skipped", "failed", "folder"), rows)
+    table(title, ("entry", "made", "skipped", "failed", "folder"), rows)
     if not work.run.no_sheet and is_first():
         say(f"contact sheet: {write_synthesis_sheet(work.run.dataset_dir, work.plans)}")
     return min(len(failed), 1)

@@ -5,14 +5,23 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.data.layout import embedding_file, sheet_path
-from aligndiff.data.learned import Job, adopt, check_jobs, final_loss, mark_outdated, plan_jobs
+from aligndiff.data.learned import (
+    Job,
+    adopt,
+    check_jobs,
+    final_loss,
+    mark_outdated,
+    plan_jobs,
+    tidy,
+)
 from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
 from aligndiff.ground.errors import exit_with
@@ -34,7 +43,7 @@ from aligndiff.stages.inversion_sheet import (
     has_samples,
     write_inversion_sheet,
 )
-from scripts.launching import carry_out, load_diffusion_model, my_units
+from scripts.launching import carry_out, check_device, check_model, load_diffusion_model, my_units
 from scripts.options import (
     RunOptions,
     add_config_options,
@@ -66,11 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
         mine = my_units(work)
-        work.copy(mine)
+        states = work.copy(mine)
         missing = [jobs for jobs in mine if not all(map(work.is_done, jobs)) or work.again(jobs)]
         code = carry_out(work, missing, MODULE, argv, work.run, "learning")
-        with company.leaving():
-            return max(code, _report(work, work.units if is_first() else mine))
+        with company.leaving(states) as everyone:
+            told = work.units if company.tells_all else mine
+            return max(code, _report(work, company.title("embeddings"), told, ChainMap(*everyone)))
 
 
 def open_work(argv: Sequence[str]) -> Learning:
@@ -90,7 +100,7 @@ class Learning:
     sheet: SheetConfig
     chosen: Chosen
     units: list[list[Job]]
-    states: Mapping[Path, str]  # "copied" or "skipped", of folders whose embedding is not learned
+    copied: set[Path] = field(default_factory=set)  # folders whose embedding need not be learned
 
     @property
     def outputs(self) -> list[Path]:
@@ -104,18 +114,32 @@ class Learning:
     def is_done(self, job: Job) -> bool:
         return job.is_learned and (self.run.no_sheet or has_samples(job, self.sheet))
 
-    def copy(self, units: Sequence[Sequence[Job]]) -> None:
-        """Copy what lies, just so, in another folder of the object."""
+    def copy(self, units: Sequence[Sequence[Job]]) -> dict[str, str]:
+        """Copy what lies, just so, in another folder of the object; tidy where all is well.
+
+        Returns "copied" or "skipped" by the folder, for those that are not learned.
+        """
+        states = dict[str, str]()
         for job in itertools.chain(*units):
             if source := job.adoptable():
                 adopt(source, job.folder)
+                self.copied.add(job.folder)
+                states[str(job.folder)] = "copied"
+            elif job.is_learned and not self.run.overwrite:
+                states[str(job.folder)] = "skipped"
+            if self.is_done(job):
+                tidy(job.folder)
+        return states
 
     def again(self, jobs: Sequence[Job]) -> list[Job]:
         """Those that --overwrite asks to learn, whether they are there or not."""
-        return [job for job in jobs if self.run.overwrite and job.folder not in self.states]
+        return [job for job in jobs if self.run.overwrite and job.folder not in self.copied]
 
     def make_room(self) -> None:
         self._check()
+        if self.run.overwrite:  # what workers would find out when all is marked
+            check_device(self.run)
+            check_model(self.chosen)
         self._mark(self.units)
 
     def do(self, units: Sequence[Sequence[Job]]) -> None:
@@ -172,18 +196,16 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Learni
     run = replace(run, precision=known_precision(run.precision, run.device))
     recipe = config.recipe(model_identity(chosen), run.precision)
     objects = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
-    jobs = [*itertools.chain(*objects)]
     if not run.overwrite:
-        check_jobs(jobs)
-    states = {job.folder: "copied" for job in jobs if job.adoptable()}
-    if not run.overwrite:
-        states |= {job.folder: "skipped" for job in jobs if job.is_learned}
-    work = Learning(run, config, sheet, chosen, objects, states)
+        check_jobs([*itertools.chain(*objects)])
+    work = Learning(run, config, sheet, chosen, objects)
     check_writable(work.outputs)
     return work
 
 
-def _report(work: Learning, units: Sequence[Sequence[Job]]) -> int:
+def _report(
+    work: Learning, title: str, units: Sequence[Sequence[Job]], states: Mapping[str, str]
+) -> int:
     """Print what was learned and where it is, write the contact sheet, say how to go on.
 
     Returns 1 when an embedding of `units` or its samples are missing, else 0.
@@ -194,14 +216,14 @@ def _report(work: Learning, units: Sequence[Sequence[Job]]) -> int:
         (
             job.entry.category,
             f"{job.bg_lambda:g}",
-            "failed" if job in failed else work.states.get(job.folder, "learned"),
+            "failed" if job in failed else states.get(str(job.folder), "learned"),
             final_loss(job),
             str(job.folder),
         )
         for job in jobs
     ]
     columns = ("object", "bg_lambda", "state", "loss", "folder")
-    table("embeddings", columns, rows)
+    table(title, columns, rows)
     if is_first():
         _show(work)
     return min(len(failed), 1)
@@ -214,7 +236,7 @@ def _show(work: Learning) -> None:
         say(f"contact sheet: {path}")
     if len(work.units[0]) > 1:
         there = any(embedding_file(root, jobs[0].entry).exists() for jobs in work.units)
-        extra = " and --overwrite" if there else ""
+        extra = ", and --overwrite where another one is in its place" if there else ""
         say(
             "to pick: look at the sheet, then run this again with the one --bg_lambda you like"
             f"{extra}; its embedding is copied to where step 2 looks for it"

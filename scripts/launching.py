@@ -25,7 +25,7 @@ class Work(ray_actors.Work, Protocol):
         """How many items of the progress bar it is, done or not: all processes say the same."""
 
     def make_room(self) -> None:
-        """Before other processes begin: find what would stop them, clear what --overwrite clears.
+        """Before other processes begin: find what would stop them, do what --overwrite asks for.
 
         They are started without --overwrite, and only fill the gaps.
         """
@@ -112,7 +112,11 @@ def check_model(chosen: Chosen) -> None:
 
 
 def _says_precision(argv: Sequence[str]) -> bool:
-    return any(word.split("=")[0] == "--precision" for word in argv)
+    words = [part for word in argv for part in word.split("=", 1)]
+    return any(
+        name == "--precision" and value != "auto"
+        for name, value in zip(words, words[1:], strict=False)
+    )
 
 
 def _worker_devices(run: RunOptions) -> list[str | None]:

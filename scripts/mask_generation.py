@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell_what_is_left_out(work.units, len(bank.entries))
         # The share is taken of all plans: the others may finish some of theirs while we look.
         mine = my_units(work)
-        told = work.units if is_first() else mine
+        told = work.units if company.tells_all else mine
         missing = [plan for plan in mine if run.overwrite or not plan.is_done]
         if not run.overwrite and all(plan.is_done for plan in told):
             say("nothing to do: every image has its verdict")
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if size is not None and not is_worker():  # what workers refined is packed by their parent
             code = max(code, min(pack_refined(mine, size), 1))
         with company.leaving():
-            return max(code, _report(work, told))
+            return max(code, _report(work, company.title("masks"), told))
 
 
 def open_work(argv: Sequence[str]) -> Refining:
@@ -180,7 +180,7 @@ def _tell_what_is_left_out(plans: Sequence[RefinementPlan], entries: int) -> Non
             )
 
 
-def _report(work: Refining, plans: Sequence[RefinementPlan]) -> int:
+def _report(work: Refining, title: str, plans: Sequence[RefinementPlan]) -> int:
     """Print what became of their samples, write the sheet; returns 1 when one failed, else 0.
 
     Counts what lies on disk, so that it tells the same whoever made it.
@@ -188,7 +188,7 @@ def _report(work: Refining, plans: Sequence[RefinementPlan]) -> int:
     rows = count_outcomes(plans)
     columns = ("class", "agreed", "guessed", "rejected", "failed", "mean IoU")
     cells = [(r.category, r.agreed, r.guessed, r.rejected, r.failed, r.mean_iou) for r in rows]
-    table("masks", columns, cells)
+    table(title, columns, cells)
     for plan in plans:
         packed = plan.place.shard_index.exists()
         folder = plan.place.shards if packed else plan.place.mask_path(0).parent

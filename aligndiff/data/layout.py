@@ -31,7 +31,7 @@ EMBEDDING = "learned_embeds.safetensors"
 INVERSION_RECORD = "inversion.json"
 LOSS_PLOT = "loss.png"
 FAILURE = "failure.json"
-OUTDATED = "outdated.txt"
+OUTDATED = "outdated.json"
 
 _RECORD = re.compile(r"image_(\d{6,})\.json")
 

@@ -2,13 +2,15 @@
 
 A folder holds `learned_embeds.safetensors` (written last), `inversion.json` and `loss.png`. An
 embedding is up to date when its record carries the fingerprint of the settings asked for now, and
-no `outdated.txt` says that it is to be learned again. Until it is, it stays.
+no `outdated.json` says that it is to be learned again. Until it is, it stays.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,11 @@ from aligndiff.data.prompt_bank import PLACEHOLDER, EmbeddingEntry
 from aligndiff.data.records import FailureRecord, describe_changes
 from aligndiff.data.support import support_fingerprint
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import atomic_path, fingerprint, read_json, write_json, write_text
+from aligndiff.ground.files import fingerprint, read_json, write_bytes, write_json
 
 SAMPLES = "samples"
+_NEW = ".new"  # where what replaces an embedding is put together
+_WANTED = "wanted"  # in `outdated.json`: the fingerprint of what is to be learned instead
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,12 @@ class Job:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether what is there is to be learned again, as `mark_outdated` said."""
-        return (self.folder / OUTDATED).exists()
+        """Whether what is there is to be learned again with these settings, by `mark_outdated`."""
+        try:
+            found = read_json(self.folder / OUTDATED)
+        except InputError:  # there is none, as a rule
+            return False
+        return isinstance(found, dict) and found.get(_WANTED) == fingerprint(self.settings)
 
     def outputs(self) -> list[Path]:
         """What learning writes, and one file of the samples drawn from it."""
@@ -114,7 +122,8 @@ class Job:
         wanted = fingerprint(self.settings)
         if self.is_outdated or _holds(self.folder, wanted):
             return None
-        return next((folder for folder in self.siblings if _holds(folder, wanted)), None)
+        good = (folder for folder in self.siblings if not (folder / OUTDATED).exists())
+        return next((folder for folder in good if _holds(folder, wanted)), None)
 
 
 def plan_jobs(
@@ -145,11 +154,9 @@ def mark_outdated(job: Job) -> None:
     that fails or is stopped before costs nothing, and the next one knows what is left to do.
     """
     if job.embedding.exists():
-        write_text(
-            job.folder / OUTDATED,
-            "The embedding here is the earlier one, until step 1 has learned it again. To keep "
-            "it, remove this file.\n",
-        )
+        note = "until step 1 has learned it again, the earlier embedding; to keep it, remove this"
+        wanted = {_WANTED: fingerprint(job.settings), "note": note}
+        write_json(job.folder / OUTDATED, wanted)
 
 
 def make_folder(job: Job) -> None:
@@ -166,12 +173,36 @@ def note_failure(job: Job, reason: str) -> str:
     return f"{reason}; noted in {job.failure}"
 
 
-def clear(folder: Path) -> None:
-    """Remove an embedding and all that goes with it, the embedding first; sweep folders stay."""
-    for name in (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE):
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder for an embedding, its record and its plot, which then take their place.
+
+    Until then nothing of `folder` is touched, nor when an exception comes through. What went with
+    the earlier embedding goes; sweep folders stay.
+    """
+    new = folder / _NEW
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        # The embedding last: it tells that there is one. After a kill in between the mark is still
+        # there, or no embedding yet.
+        for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
+            if (new / name).exists():
+                os.replace(new / name, folder / name)
+        shutil.rmtree(folder / SAMPLES, ignore_errors=True)
+        if (new / SAMPLES).exists():
+            os.replace(new / SAMPLES, folder / SAMPLES)
+        tidy(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what is only there as long as an embedding is not as it should be."""
+    for name in (FAILURE, OUTDATED):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / SAMPLES, ignore_errors=True)
-    (folder / OUTDATED).unlink(missing_ok=True)
+    shutil.rmtree(folder / _NEW, ignore_errors=True)
 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
@@ -191,13 +222,13 @@ def final_loss(job: Job) -> float | None:
 
 
 def adopt(source: Path, target: Path) -> None:
-    """Copy an embedding with all that goes with it, itself last: half a copy is none."""
-    clear(target)
+    """Copy an embedding with all that goes with it, in the place of what is there."""
+    target.mkdir(exist_ok=True)
     samples = sorted(f"{SAMPLES}/{path.name}" for path in (source / SAMPLES).glob("sample*"))
-    for name in (INVERSION_RECORD, LOSS_PLOT, *samples, EMBEDDING):
-        if (source / name).exists():
-            with atomic_path(target / name) as temporary:
-                shutil.copyfile(source / name, temporary)
+    with replacing(target) as new:
+        for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING, *samples):
+            if (source / name).exists():
+                write_bytes(new / name, (source / name).read_bytes())
 
 
 def _holds(folder: Path, wanted: str) -> bool:

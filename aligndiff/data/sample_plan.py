@@ -135,24 +135,22 @@ def prepare_folders(
     With `overwrite` all that is packed goes too: each process has its part in the tar files. With
     `whole`, the process speaks for the whole run, and removes what lies beyond the asked count too.
     Several processes may do this at once: all write the same entry records, and each removes its
-    own samples only. The record comes first: it tells the next run, should this one be stopped,
-    which samples are outdated.
+    own samples only. The record comes before they go: it tells the next run, should this one be
+    stopped, which ones are outdated.
     """
     for plan in plans:
         place = plan.place
         if overwrite:
             remove_shards(place)
+        if overwrite and whole:
+            for index in {*place.indices(), *place.failed_indices()}:
+                if index >= plan.count:
+                    discard_sample(place, index)
         if (plan.count or place.entry_json.exists()) and not _is_recorded(plan):
             place.make()
             plan.record.write(place.entry_json)
-    if not overwrite:
-        return
-    for sample in mine:
+    for sample in mine if overwrite else ():
         discard_sample(sample.plan.place, sample.index)
-    for place, count in ((plan.place, plan.count) for plan in plans if whole):
-        for index in {*place.indices(), *place.failed_indices()}:
-            if index >= count:
-                discard_sample(place, index)
 
 
 def _is_recorded(plan: EntryPlan) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from aligndiff.ground.text import one_line
 
+_MOMENT = 0.1  # seconds
 BUG = 70  # the exit code of a traceback ("internal software error" among the codes of BSD)
 _MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a whole
 
@@ -48,10 +49,18 @@ _FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
 _BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
 
 
+OVERWRITES = "ALIGNDIFF_OVERWRITES"  # set for processes of a run that --overwrite was typed for
+
+
+def overwrites() -> bool:
+    """Whether the user typed --overwrite; those that a run starts do not find it in their words."""
+    return "--overwrite" in sys.argv or OVERWRITES in os.environ
+
+
 def how_to_continue() -> str:
     """What to do after a stop, as the end of a message."""
     # A run that was to overwrite something and had not begun to is told to ask for it again.
-    hint = ", without --overwrite unless it is asked for," if "--overwrite" in sys.argv else ""
+    hint = ", without --overwrite unless it is asked for," if overwrites() else ""
     return f"run the same command again{hint} to continue"
 
 
@@ -91,17 +100,23 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except KeyboardInterrupt:
-        print(f"stopped; {how_to_continue()}", file=sys.stderr)
-        code = 128 + (signal.SIGTERM if was_terminated() else signal.SIGINT)
+        code = _stopped(signal.SIGTERM if was_terminated() else signal.SIGINT)
     except BrokenPipeError:  # nobody reads our output any more, as after `| head`
         sys.stdout = open(os.devnull, "w")
         code = AlignDiffError.exit_code
     except Exception as error:
+        if was_terminated():  # what a library made of it
+            sys.exit(_stopped(signal.SIGTERM))
         problem = as_problem(error)
         if problem is None:
             traceback.print_exc()
         code = BUG if problem is None else _report(problem)
     sys.exit(code)
+
+
+def _stopped(number: signal.Signals) -> int:
+    print(f"stopped; {how_to_continue()}", file=sys.stderr)
+    return 128 + number
 
 
 def worst_code(codes: Container[int]) -> int:
@@ -120,18 +135,31 @@ def as_problem(error: BaseException) -> AlignDiffError | None:
 def _heed_sigterm() -> Callable[[], bool]:
     """Let SIGTERM, by which batch systems end jobs, unwind the program as Ctrl-C does, once.
 
-    A second one ends the process at once. Returns what tells whether there was one.
+    A second one ends the process at once. Returns what tells whether there was one. Python drops
+    an exception that is raised where an object is deleted: such a stop is repeated a moment later.
     """
     came = False
+    usual_hook = sys.unraisablehook
 
     def stop(number: int, frame: object) -> None:
         nonlocal came
         came = True
+        stop_again(number, frame)
+
+    def stop_again(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise KeyboardInterrupt
 
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            usual_hook(dropped)
+            return
+        signal.signal(signal.SIGTERM, stop_again)
+        threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
+        sys.unraisablehook = hook
     return lambda: came
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aligndiff.ground import console
-from aligndiff.ground.errors import AlignDiffError, InputError, worst_code
+from aligndiff.ground.errors import OVERWRITES, AlignDiffError, InputError, overwrites, worst_code
 from aligndiff.ground.share import PARENT, PROGRESS_FILE, RANK, UNITS, WORLD_SIZE, Share
 
 _POLL = 0.5  # seconds between two looks at the workers
@@ -99,6 +99,8 @@ class _Worker:
             PROGRESS_FILE: str(self.progress_file),
             UNITS: str(where.with_suffix(".units")),
         }
+        if overwrites():
+            self.env[OVERWRITES] = "1"
         if device is None:
             # Each worker would start as many threads as there are cores, and they would fight.
             self.env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.world_size)))

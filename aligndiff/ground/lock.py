@@ -21,14 +21,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aligndiff.ground.console import say, warn
 from aligndiff.ground.errors import InputError
-from aligndiff.ground.share import Share, is_worker, launched_share
+from aligndiff.ground.files import read_json, write_json
+from aligndiff.ground.share import Share, is_first, is_worker, launched_share
 
 LOCK_FILE = ".aligndiff.lock"
 _FIRST_FILE = ".aligndiff.first.lock"  # held by the first process of a launch until it is done
 _OTHERS_FILE = ".aligndiff.others.lock"  # held by each of the others while it works
+_WORDS = ".aligndiff.words."  # what one of them has to say in the end
 
 # Processes of one launch find these alike, and no two launches have all of them alike.
 _LAUNCH_VARIABLES = (
@@ -40,71 +43,104 @@ _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # Seconds. Processes of one launch arrive together and get in each other's way for a moment, and
 # workers whose parent was killed need one to notice.
 _PATIENCE = 2.0
-_LATEST = 60.0  # seconds; the processes of one launch all begin within them
+# Seconds from a process's start until it waits no longer for others to begin. The first one would
+# count as undone what they do after that.
+_LATEST = 60.0
 
 
 class Company:
-    """The other processes of a launch that work in a dataset folder; alone there are none."""
+    """The processes of a launch that work in a dataset folder together; one alone has none."""
 
     def __init__(self, root: Path, lock: int | None) -> None:
-        found = None if is_worker() else launched_share()
-        self.share = Share(0, 1) if found is None or lock is None else found
+        self.root, self.lock = root, lock
         self.begun = time.monotonic()
-        if lock is None or self.share.world_size == 1:
+        # A worker of ours has only its parent.
+        self.share = (None if is_worker() else launched_share()) or Share(0, 1)
+        self.locks = self._open() if self.share.world_size > 1 and lock is not None else None
+        if self.locks is None or lock is None:
             return
-        self.lock = lock
-        self.first, self.others = (
-            os.open(root / name, os.O_RDWR | os.O_CREAT, 0o666)
-            for name in (_FIRST_FILE, _OTHERS_FILE)
-        )
-        if self.share.is_main:
-            fcntl.flock(self.first, fcntl.LOCK_EX)
-        else:
-            fcntl.flock(self.others, fcntl.LOCK_SH)
-        os.write(self.lock, f"process {self.share.rank} is there\n".encode())
+        first, others = self.locks
+        self._words(self.share.rank).unlink(missing_ok=True)  # of a run that was killed
+        fcntl.flock(*((first, fcntl.LOCK_EX) if self.share.is_main else (others, fcntl.LOCK_SH)))
+        os.write(lock, f"process {self.share.rank} is there\n".encode())
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether this process reports on the whole run: the first one, when the others are done.
+
+        Where there are no locks nobody waits, and each process knows of its own share only.
+        """
+        return is_first() and (self.share.world_size == 1 or self.locks is not None)
+
+    def title(self, what: str) -> str:
+        """The title of a table that this process prints: "images", or whose images they are."""
+        if self.tells_all:
+            return what
+        return f"{what} of process {self.share.rank} of {self.share.world_size}"
 
     @contextmanager
-    def leaving(self) -> Iterator[None]:
+    def leaving(self, words: Any = None) -> Iterator[list[Any]]:
         """For what follows the work of this process: reports, and its end.
 
         The first process of a launch gets inside when the work of all of them is done. The others
         leave it when the first one has left the dataset folder. One that is killed is not waited
-        for.
+        for. Yields what this process has to say, `words` ready for JSON; for the first one also
+        those of the others.
         """
-        if self.share.world_size == 1:
-            yield
+        if self.locks is None:
+            yield [words]
             return
+        first, others = self.locks
         if self.share.is_main:
-            self._wait_for_others()
-            yield
+            self._wait_for(others)
+            yield [words, *self._others_words()]
             return
-        fcntl.flock(self.others, fcntl.LOCK_UN)
-        yield
+        if words is not None:
+            write_json(self._words(self.share.rank), words)
+        fcntl.flock(others, fcntl.LOCK_UN)
+        yield [words]
         # All is done here, so whatever stops the waiting does not matter.
         with contextlib.suppress(KeyboardInterrupt):
             self._wait_until_all_came()
-            fcntl.flock(self.first, fcntl.LOCK_SH)
-            fcntl.flock(self.first, fcntl.LOCK_UN)
+            fcntl.flock(first, fcntl.LOCK_SH)
+            fcntl.flock(first, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of all of it; those that wait for this process go on."""
-        if self.share.world_size > 1:
-            os.close(self.first)
-            os.close(self.others)
+        for file in self.locks or ():
+            os.close(file)
 
-    def _wait_for_others(self) -> None:
-        if not (self._all_came() and _try(self.others, fcntl.LOCK_EX)):
+    def _open(self) -> tuple[int, int] | None:
+        """The two files; None where another user's lie, after a run of theirs was killed."""
+        flags = os.O_RDWR | os.O_CREAT
+        try:
+            first = os.open(self.root / _FIRST_FILE, flags, 0o666)
+            return first, os.open(self.root / _OTHERS_FILE, flags, 0o666)
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            return None
+
+    def _wait_for(self, others: int) -> None:
+        if not (self._all_came() and _try(others, fcntl.LOCK_EX)):
             say("this process is done; waiting for the others")
             self._wait_until_all_came()
-            fcntl.flock(self.others, fcntl.LOCK_EX)
+            fcntl.flock(others, fcntl.LOCK_EX)
 
     def _all_came(self) -> bool:
         """One that begins late holds nothing yet that could be waited for."""
-        return len(_said(self.lock)) >= 2 + self.share.world_size
+        return self.lock is None or len(_said(self.lock)) >= 2 + self.share.world_size
 
     def _wait_until_all_came(self) -> None:
         while not self._all_came() and time.monotonic() - self.begun < _LATEST:
             time.sleep(0.1)
+
+    def _words(self, rank: int) -> Path:
+        return self.root / f"{_WORDS}{rank}.json"
+
+    def _others_words(self) -> list[Any]:
+        paths = map(self._words, range(1, self.share.world_size))
+        return [read_json(path) for path in paths if path.exists()]
 
 
 @contextmanager
@@ -194,8 +230,9 @@ def _release(path: Path, file: int) -> None:
     """Let go; the last one removes the file. A dataset folder that is gone takes it along."""
     with contextlib.suppress(OSError):
         if _try(file, fcntl.LOCK_EX) and _is_still(path, file):
-            for name in (_FIRST_FILE, _OTHERS_FILE):
-                path.with_name(name).unlink(missing_ok=True)
+            words = path.parent.glob(f"{_WORDS}*")
+            for other in (path.with_name(_FIRST_FILE), path.with_name(_OTHERS_FILE), *words):
+                other.unlink(missing_ok=True)
             path.unlink()
     os.close(file)
 
@@ -217,7 +254,7 @@ def _who() -> str:
 
 
 def _said(file: int) -> list[str]:
-    return os.pread(file, 10_000, 0).decode(errors="replace").splitlines()
+    return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace").splitlines()
 
 
 def _holder(file: int) -> str:

@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aligndiff.ground import console
-from aligndiff.ground.errors import BUG, InputError, as_problem, worst_code
+from aligndiff.ground.errors import (
+    BUG,
+    OVERWRITES,
+    InputError,
+    as_problem,
+    overwrites,
+    worst_code,
+)
 from aligndiff.ground.share import RANK, WORLD_SIZE
 
 _POLL = 1.0  # seconds between two looks at the cluster
@@ -64,10 +71,13 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
 
     heeds_sigterm = signal.getsignal(signal.SIGTERM)
     paths = [str(_REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if overwrites():
+        variables[OVERWRITES] = "1"
     try:
         ray.init(
             address=address or "auto",
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}},
+            runtime_env={"env_vars": variables},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from aligndiff.data.images import write_image
 from aligndiff.data.layout import LOSS_PLOT
-from aligndiff.data.learned import InversionRecord, Job, clear, make_folder, note_failure
+from aligndiff.data.learned import InversionRecord, Job, make_folder, note_failure, replacing
 from aligndiff.data.plot import loss_plot
 from aligndiff.data.prompt_bank import placeholder_tokens
 from aligndiff.data.sample_plan import sample_seed
@@ -221,8 +221,8 @@ def learn_object(
 ) -> dict[Path, str]:
     """Learn every embedding of one object that is not there yet: the jobs of `plan_jobs`.
 
-    The support pairs are encoded once for all of them. A job that fails leaves only its reason
-    behind and does not stop the next. Returns why, by the job's folder.
+    The support pairs are encoded once for all of them. A job that fails leaves its reason beside
+    what was there and does not stop the next. Returns why, by the job's folder.
     """
     from aligndiff.models.diffusion import image_size
     from aligndiff.models.latents import encode_support
@@ -253,7 +253,7 @@ def _learn_job(
     config: InversionConfig,
     advance: Advance,
 ) -> None:
-    """Learn one embedding and write its record, its loss curve and, last, itself."""
+    """Learn one embedding, and put it with its record and its loss curve where it belongs."""
     import torch
 
     from aligndiff.models.diffusion import save_embedding
@@ -268,11 +268,11 @@ def _learn_job(
 
     rows, losses = learn_rows(pipe, prompt, support, config, job.bg_lambda, generator, shown)
     make_folder(job)
-    clear(job.folder)
     ran_on = f"{pipe.device.type} {pipe.unet.dtype}".replace("torch.", "")
-    InversionRecord(job.settings, ran_on, tuple(losses)).write(job.folder)
-    write_image(job.folder / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
-    save_embedding(job.embedding, rows)
+    with replacing(job.folder) as new:
+        InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
+        write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
+        save_embedding(new / job.embedding.name, rows)
 
 
 def _checked_loss(losses: torch.Tensor, step: int) -> str:

@@ -184,6 +184,16 @@ def test_an_overwriting_run_that_is_stopped_goes_on_without_overwrite(
         make(sample)
     new = plan(tmp_path, seed=1)
     discard = sample_plan.discard_sample
+    fewer = plan(tmp_path, count=1, seed=2)
+
+    def stop_at_once(place: EntryFolder, index: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sample_plan, "discard_sample", stop_at_once)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_folders([fewer], list_samples([fewer]), True, True)
+    with pytest.raises(InputError, match="--overwrite"):
+        check_settings([fewer])  # else what is too much would stay for ever
 
     def stop(place: EntryFolder, index: int) -> None:
         discard(place, index)

@@ -156,8 +156,11 @@ def test_who_typed_overwrite_is_told_when_to_leave_it_out(
 ) -> None:
     """A run that was stopped before it began to overwrite still needs it, and says so then."""
     assert how_to_continue() == "run the same command again to continue"
-    monkeypatch.setattr(sys, "argv", ["script", "--overwrite"])
     wanted = "run the same command again, without --overwrite unless it is asked for, to continue"
+    with monkeypatch.context() as typed:
+        typed.setattr(sys, "argv", ["script", "--overwrite"])
+        assert how_to_continue() == wanted
+    monkeypatch.setenv("ALIGNDIFF_OVERWRITES", "1")  # a worker of such a run
     assert how_to_continue() == wanted
 
 
@@ -176,3 +179,48 @@ def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (143, "put in order\n")
     assert done.stderr == "stopped; run the same command again to continue\n"
+
+
+LOST = """
+import os, signal, time
+from aligndiff.ground.errors import exit_with
+
+class Deleted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{number})
+        for _ in range(100):
+            pass
+
+def main():
+    Deleted()
+    time.sleep(20)
+    return 0
+signal.signal(signal.SIGINT, signal.default_int_handler)
+exit_with(main)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_that_comes_while_an_object_is_deleted_is_not_lost(number: str, code: int) -> None:
+    """Python drops what is raised there, as it does often while libraries are imported."""
+    words = [sys.executable, "-c", LOST.format(number=number)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=15)
+    assert (done.returncode, done.stderr) == (
+        code,
+        "stopped; run the same command again to continue\n",
+    )
+
+
+def test_what_a_library_makes_of_a_stop_is_a_stop() -> None:
+    code = (
+        "import os, signal\n"
+        "from aligndiff.ground.errors import InputError, exit_with\n"
+        "def main():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except BaseException:\n"
+        "        raise InputError('the model cannot be loaded') from None\n"
+        "exit_with(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 143 and done.stderr.startswith("stopped; run the same command again")

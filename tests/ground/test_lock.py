@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +42,8 @@ def main():
     with lock.only_run_in(Path(sys.argv[1])) as company:
         print("works", flush=True)
         sys.stdin.readline()
-        with company.leaving():
-            print("leaving", flush=True)
+        with company.leaving({"rank": company.share.rank}) as words:
+            print("leaving", [told["rank"] for told in words], flush=True)
             if os.environ["RANK"] == "0":
                 sys.stdin.readline()  # its report takes a while
     return int(os.environ["RANK"])
@@ -189,7 +192,8 @@ def test_processes_of_one_launch_leave_together(tmp_path: Path) -> None:
     tell(second)
     assert not has_ended(second, 0.5), "the first one still works"
     tell(first)
-    assert first.stdout is not None and first.stdout.readline() == "leaving\n"
+    # The first one knows what the other had to say.
+    assert first.stdout is not None and first.stdout.readline() == "leaving [0, 1]\n"
     assert not has_ended(second, 0.5), "the first one still reports"
     tell(first)
     assert end(first, second) == [0, 1]
@@ -204,7 +208,7 @@ def test_the_first_one_reports_when_all_are_done(tmp_path: Path) -> None:
     assert first.stdout.readline() == "this process is done; waiting for the others\n"
     tell(processes[2])
     processes[1].kill()  # one that is gone is not waited for
-    assert first.stdout.readline() == "leaving\n"
+    assert first.stdout.readline() == "leaving [0, 2]\n"
     tell(first)
     assert end(*processes) == [0, -signal.SIGKILL, 2]
 
@@ -217,7 +221,7 @@ def test_a_process_that_begins_late_is_waited_for(tmp_path: Path) -> None:
     assert first.stdout.readline() == "this process is done; waiting for the others\n"
     assert not has_ended(first, 2.5), "more than the time by which all come"
     tell(second)
-    assert first.stdout.readline() == "leaving\n"
+    assert first.stdout.readline() == "leaving [0, 1]\n"
     tell(first)
     assert end(first, second) == [0, 1]
 
@@ -231,9 +235,39 @@ def test_one_that_never_begins_is_not_waited_for(tmp_path: Path) -> None:
 def test_what_ends_a_process_that_is_done_does_not_change_its_code(tmp_path: Path) -> None:
     first, second = member(tmp_path, 0), member(tmp_path, 1)
     tell(second)
-    assert second.stdout is not None and second.stdout.readline() == "leaving\n"
+    assert second.stdout is not None and second.stdout.readline() == "leaving [1]\n"
     assert not has_ended(second, 1), "it waits for the first one"
     second.terminate()
     assert second.communicate()[1] == "" and second.returncode == 1
     first.terminate()
     assert first.wait() == 128 + signal.SIGTERM, "this one had work left"
+
+
+def test_a_large_launch_is_complete_when_all_came(tmp_path: Path, monkeypatch: Any) -> None:
+    for name, value in (TORCHRUN | {"WORLD_SIZE": "600"}).items():
+        monkeypatch.setenv(name, value)
+    with only_run_in(tmp_path) as company:
+        assert not company._all_came()
+        with (tmp_path / LOCK_FILE).open("a") as file:
+            file.writelines(f"process {rank} is there\n" for rank in range(1, 600))
+        assert company._all_came()
+
+
+def test_without_locks_each_process_tells_of_its_own_share(
+    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits there: what the others have not done yet must not count as failed."""
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with only_run_in(tmp_path) as company, company.leaving("words") as words:
+        assert not company.tells_all and words == ["words"]
+        assert company.title("images") == "images of process 0 of 2"
+    assert "no file locks here" in capsys.readouterr().err
+    monkeypatch.delenv("RANK")
+    with only_run_in(tmp_path) as alone:
+        assert alone.tells_all and alone.title("images") == "images"

@@ -110,7 +110,27 @@ def test_overwrite_costs_nothing_when_learning_cannot_start(
     with pytest.raises(InputError):
         start(*options, "--overwrite", *mistake)
     assert rows(dataset_dir / FISH) == before
-    assert not (dataset_dir / FISH / "outdated.txt").exists()
+    assert not (dataset_dir / FISH / "outdated.json").exists()
+
+
+def test_overwrite_by_workers_costs_nothing_when_they_cannot_start(
+    start: Any, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert start("--no_sheet") == 0
+    for mistake in (("--precision", "float16"), ("--device", "cuda", "--precision", "float32")):
+        with pytest.raises(InputError):
+            start("--no_sheet", "--overwrite", "--workers", "2", *mistake)
+    assert not list(dataset_dir.rglob("outdated.json"))
+
+
+def test_a_failure_that_is_over_leaves_no_reason(start: Any, dataset_dir: Path) -> None:
+    """As when the earlier embedding is kept after all, by removing the mark."""
+    assert start("--no_sheet") == 0
+    reason = dataset_dir / FISH / "failure.json"
+    reason.write_text("{}")
+    assert start("--no_sheet") == 0
+    assert not reason.exists()
 
 
 def test_step_2_does_not_draw_with_what_is_to_be_learned_again(
@@ -131,8 +151,8 @@ def test_step_2_does_not_draw_with_what_is_to_be_learned_again(
     monkeypatch.setattr(inversion, "learn_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start("--no_sheet", "--overwrite", "--seed", "1")
-    outdated = dataset_dir / BIRD / "outdated.txt"
-    assert rows(dataset_dir / BIRD) == before and "To keep it, remove" in outdated.read_text()
+    outdated = dataset_dir / BIRD / "outdated.json"
+    assert rows(dataset_dir / BIRD) == before and "to keep it, remove this" in outdated.read_text()
     where = ["--dataset_dir", str(dataset_dir), "--diffusion_model", str(tiny_pipeline_dir)]
     with pytest.raises(InputError, match="is to be learned again, and step 1 has not done it yet"):
         diffuse_img_attention.main([*where, "--image_per_entry", "1"])

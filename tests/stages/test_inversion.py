@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 from dataclasses import replace
@@ -332,12 +333,12 @@ def test_what_is_to_be_learned_again_stays_until_it_is(
     """Neither a failure nor an interruption costs an embedding; the next run knows what is left."""
     (job,) = jobs_of(dataset_dir, SHORT)
     mark_outdated(job)
-    assert not job.is_outdated, "there is nothing yet"
+    assert not (job.folder / "outdated.json").exists(), "there is nothing yet"
     learn_object(pipe, [job], SHORT, silent)
     before = job.embedding.read_bytes()
     (other,) = jobs_of(dataset_dir, replace(SHORT, seed=1))
     mark_outdated(other)
-    assert job.embedding.read_bytes() == before and not job.is_learned and not other.is_learned
+    assert job.embedding.read_bytes() == before and not other.is_learned
     check_jobs([other])  # no --overwrite is asked for a second time
     pipe.unet.register_forward_pre_hook(stop := Interrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -348,6 +349,52 @@ def test_what_is_to_be_learned_again_stays_until_it_is(
     assert other.is_learned and job.embedding.read_bytes() != before
     names = {path.name for path in job.folder.iterdir()}
     assert names == {"learned_embeds.safetensors", "inversion.json", "loss.png"}
+
+
+def test_a_full_disk_leaves_the_earlier_embedding(
+    pipe: StableDiffusionPipeline, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = jobs_of(dataset_dir, SHORT)
+    learn_object(pipe, [job], SHORT, silent)
+    before = {path.name: path.read_bytes() for path in job.folder.iterdir()}
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (other,) = jobs_of(dataset_dir, replace(SHORT, seed=1))
+    mark_outdated(other)
+    monkeypatch.setattr("aligndiff.models.diffusion.save_embedding", full)
+    with pytest.raises(OSError, match="No space left"):
+        learn_object(pipe, [other], replace(SHORT, seed=1), silent)
+    left = {path.name: path.read_bytes() for path in job.folder.iterdir()}
+    assert left.pop("outdated.json") and left == before
+    assert other.is_outdated
+
+
+def test_a_mark_is_for_the_settings_that_were_asked_for(
+    pipe: StableDiffusionPipeline, dataset_dir: Path
+) -> None:
+    (job,) = jobs_of(dataset_dir, SHORT)
+    learn_object(pipe, [job], SHORT, silent)
+    (other,) = jobs_of(dataset_dir, replace(SHORT, seed=1))
+    mark_outdated(other)
+    assert job.is_learned, "who wants the earlier settings back has them"
+    (third,) = jobs_of(dataset_dir, replace(SHORT, seed=2))
+    with pytest.raises(InputError, match="seed was 0, now 2"):
+        check_jobs([third])
+
+
+def test_what_is_to_be_learned_again_is_not_copied(
+    pipe: StableDiffusionPipeline, dataset_dir: Path
+) -> None:
+    """Its copy would lie where step 2 looks, and nothing would tell that it is outdated."""
+    config = replace(SHORT, inversion_steps=1, bg_lambda=(0.2, 1.0))
+    sweep = jobs_of(dataset_dir, config)
+    learn_object(pipe, sweep, config, silent)
+    (one,) = jobs_of(dataset_dir, replace(config, bg_lambda=(1.0,)))
+    assert one.adoptable() == sweep[1].folder
+    mark_outdated(sweep[1])
+    assert one.adoptable() is None
 
 
 def test_other_settings_are_named(pipe: StableDiffusionPipeline, dataset_dir: Path) -> None:
