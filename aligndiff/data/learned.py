@@ -177,8 +177,8 @@ def note_failure(job: Job, reason: str) -> str:
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder for an embedding, its record and its plot, which then take their place.
 
-    Until then nothing of `folder` is touched, nor when an exception comes through. What went with
-    the earlier embedding goes; sweep folders stay.
+    Until then nothing of `folder` is touched, nor when an exception comes through. What else went
+    with the earlier embedding goes; sweep folders stay.
     """
     new = folder / _NEW
     shutil.rmtree(new, ignore_errors=True)
@@ -187,12 +187,12 @@ def replacing(folder: Path) -> Iterator[Path]:
         yield new
         # The embedding last: it tells that there is one. After a kill in between the mark is still
         # there, or no embedding yet.
-        for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
+        shutil.rmtree(folder / SAMPLES, ignore_errors=True)
+        for name in (SAMPLES, INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
             if (new / name).exists():
                 os.replace(new / name, folder / name)
-        shutil.rmtree(folder / SAMPLES, ignore_errors=True)
-        if (new / SAMPLES).exists():
-            os.replace(new / SAMPLES, folder / SAMPLES)
+            else:  # the earlier embedding's
+                (folder / name).unlink(missing_ok=True)
         tidy(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)

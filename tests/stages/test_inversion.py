@@ -318,10 +318,12 @@ def test_sweep_encodes_once_and_is_adopted(
     copy(one)
     assert one.is_learned and torch.equal(load_embedding(one.embedding), rows[1])
     (other,) = jobs_of(dataset_dir, replace(config, bg_lambda=(0.2,)))
+    (sweep[0].folder / "loss.png").unlink()  # by somebody who needed the room
     with pytest.raises(InputError, match="bg_lambda was 1.0, now 0.2; --overwrite"):
         check_jobs([other])
     copy(other)
     assert torch.equal(load_embedding(other.embedding), rows[0])
+    assert not (other.folder / "loss.png").exists(), "the plot of the one before would be a lie"
     assert other.adoptable() is None, "it is there"
     mark_outdated(other)
     assert other.adoptable() is None, "it is to be learned again, not copied"
