@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 from aligndiff.ground.text import one_line
 
-_MOMENT = 0.1  # seconds
 BUG = 70  # the exit code of a traceback ("internal software error" among the codes of BSD)
+OVERWRITES = "ALIGNDIFF_OVERWRITES"  # set for processes of a run that --overwrite was typed for
+_MOMENT = 0.1  # seconds after which a stop that Python dropped is repeated
 _MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a whole
 
 # Faults of the machine, not of the program, and what the user can do about each: a traceback would
@@ -47,9 +48,6 @@ _NO_MEMORY = re.compile(
 )
 _FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
 _BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
-
-
-OVERWRITES = "ALIGNDIFF_OVERWRITES"  # set for processes of a run that --overwrite was typed for
 
 
 def overwrites() -> bool:
@@ -105,12 +103,14 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
         sys.stdout = open(os.devnull, "w")
         code = AlignDiffError.exit_code
     except Exception as error:
-        if was_terminated():  # what a library made of it
-            sys.exit(_stopped(signal.SIGTERM))
         problem = as_problem(error)
-        if problem is None:
+        if was_terminated():  # what a library made of it
+            code = _stopped(signal.SIGTERM)
+        elif problem is None:
             traceback.print_exc()
-        code = BUG if problem is None else _report(problem)
+            code = BUG
+        else:
+            code = _report(problem)
     sys.exit(code)
 
 

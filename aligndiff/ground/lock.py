@@ -5,7 +5,7 @@ of several processes is one run: all that torchrun or srun started together may 
 once, and the workers that a run started itself hold it for as long as one of them lives.
 
 What torchrun or srun started also leaves together. torchrun stops all processes as soon as one ends
-with another code than 0, and those of one machine five minutes after another machine is done.
+with another code than 0, and a machine that is done waits for the others for five minutes only.
 """
 
 from __future__ import annotations
@@ -147,11 +147,10 @@ class Company:
 def only_run_in(root: Path) -> Iterator[Company]:
     """Hold the lock of a dataset folder; the file vanishes with the last process of the run.
 
-    Yields the company that this process has, with which it leaves in the end.
-
-    Raises InputError, with what is known of it, when another run works there. A worker of ours has
-    the lock from its parent. Where the file system has no locks a line says so. A folder that may
-    not be written to is not locked: what is to be written there will be told.
+    Yields the company that this process has, with which it leaves in the end. Raises InputError,
+    with what is known of it, when another run works there. A worker of ours has the lock from its
+    parent. Where the file system has no locks a line says so. A folder that may not be written to
+    is not locked: what is to be written there will be told.
     """
     if is_worker():
         yield Company(root, None)

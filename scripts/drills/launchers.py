@@ -14,6 +14,7 @@ from scripts.reporting import Target
 
 # Grey levels: sums of floats are added in another order, and a level may round the other way.
 CLOSE = Target(1, "at most")
+_SAME = "the same {} files as of one process, byte for byte"
 
 
 def drill(ground: Ground) -> Iterator[Line]:
@@ -48,7 +49,7 @@ def _by_srun(ground: Ground, step: int) -> Line:
         with Command(words, variables={**job, "SLURM_PROCID": "1"}) as second:
             problems = first.wait().problems() + second.wait().problems()
     problems += ground.compare(step, dataset)
-    fine = f"the same {wanted} files as of one process, byte for byte"
+    fine = _SAME.format(wanted)
     return line(
         "launchers", f"step {step}: 2 tasks of srun, by its variables", 1, fine, problems, started
     )
@@ -63,7 +64,7 @@ def _line(
     dataset = ground.fresh(step)
     problems = run([*before, *ground.words(step, dataset, *after)]).problems()
     problems += ground.compare(step, dataset)
-    fine = f"the same {wanted} files as of one process, byte for byte"
+    fine = _SAME.format(wanted)
     return line("launchers", f"step {step}: {what}", 1, fine, problems, started)
 
 
