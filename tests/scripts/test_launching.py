@@ -52,8 +52,9 @@ def test_a_cluster_of_gpus_is_told_its_precision_by_a_machine_that_has_none(
     try:
         run = RunOptions(tmp_path, launcher="ray", ray_address=cluster.address, precision="float32")
         work = Units()
-        with pytest.raises(InputError, match="this machine has none: add --precision bfloat16"):
-            carry_out(work, work.units, "module", [], run, "drawing")
+        for words in ([], ["--precision", "auto"], ["--precision=auto"]):
+            with pytest.raises(InputError, match="this machine has none: add --precision bfloat16"):
+                carry_out(work, work.units, "module", words, run, "drawing")
         for words in (["--precision", "float16"], ["--precision=float16"]):
             with pytest.raises(AssertionError, match="was touched"):
                 carry_out(work, work.units, "module", words, run, "drawing")
