@@ -12,29 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aligndiff.data.layout import sheet_path
-from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.data.sample_plan import (
-    EntryPlan,
-    Sample,
-    blocks_of,
-    check_settings,
-    list_samples,
-    prepare_folders,
-)
-from aligndiff.data.synthesis_sheet import write_synthesis_sheet
-from aligndiff.ground.console import quiet_libraries, say, table
-from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable, remove_leftovers
-from aligndiff.ground.lock import only_run_in
-from aligndiff.ground.share import is_first
-from aligndiff.models.device import known_precision
-from aligndiff.models.embeddings import check_embeddings
-from aligndiff.models.weights import Chosen, resolve_diffusion_model
-from aligndiff.stages.synthesis import Pace, synthesize
-from aligndiff.stages.synthesis_plan import SynthesisConfig, plan_synthesis
-from scripts.launching import carry_out, check_device, check_model, load_diffusion_model, my_units
-from scripts.options import (
+from aligndiff.core.console import quiet_libraries, say, table
+from aligndiff.core.device import known_precision
+from aligndiff.core.errors import exit_with
+from aligndiff.core.files import check_writable, remove_leftovers
+from aligndiff.core.options import (
     RunOptions,
     add_config_options,
     add_diffusion_model_option,
@@ -42,6 +24,30 @@ from scripts.options import (
     make_parser,
     token_counter,
 )
+from aligndiff.core.ranks import is_first
+from aligndiff.dataset.layout import sheet_path
+from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
+from aligndiff.diffusion.embeddings import check_embeddings
+from aligndiff.diffusion.weights import Chosen, resolve_diffusion_model
+from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.step import (
+    carry_out,
+    check_device,
+    check_model,
+    load_diffusion_model,
+    my_units,
+)
+from aligndiff.synthesis.generate import Pace, synthesize
+from aligndiff.synthesis.plan import (
+    EntryPlan,
+    Sample,
+    blocks_of,
+    check_settings,
+    list_samples,
+    prepare_folders,
+)
+from aligndiff.synthesis.sheet import write_synthesis_sheet
+from aligndiff.synthesis.synthesis_plan import SynthesisConfig, plan_synthesis
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

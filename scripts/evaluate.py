@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from aligndiff.ground.console import quiet_libraries
-from aligndiff.ground.errors import InputError, exit_with
-from aligndiff.stages.evaluation_config import (
+from aligndiff.core.console import quiet_libraries
+from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.evaluation.config import (
     BenchmarkConfig,
     EvaluationRun,
     GainConfig,
     MasksConfig,
 )
-from scripts.evaluations import compare_masks, compare_support, run_benchmark
-from scripts.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.evaluation.run import compare_masks, compare_support, run_benchmark
 
 MODULE = "scripts.evaluate"
 EPILOG = "Every run writes its figures as JSON into --output_dir and replaces those of the last."

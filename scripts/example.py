@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from aligndiff.data.layout import DATASET_FILE
-from aligndiff.ground.files import read_json, write_json
+from aligndiff.core.files import read_json, write_json
+from aligndiff.dataset.layout import DATASET_FILE
 from scripts.reporting import REPOSITORY
 
 EXAMPLE = REPOSITORY / "example_dataset"

@@ -8,17 +8,17 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from aligndiff.data.exports.coco import check_coco
-from aligndiff.data.exports.export import export, samples_of, settings_of
-from aligndiff.data.exports.folder import is_there
-from aligndiff.data.exports.items import SPLITS, SUPPORT
-from aligndiff.data.exports.job import Job
-from aligndiff.data.exports.options import ExportConfig, SelectionConfig
-from aligndiff.data.exports.selection import Selection, select
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
-from aligndiff.ground.errors import InputError, exit_with
-from scripts.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.export.config import ExportConfig, SelectionConfig
+from aligndiff.export.export import export, samples_of, settings_of
+from aligndiff.export.folder import is_there
+from aligndiff.export.formats.coco import check_coco
+from aligndiff.export.items import SPLITS, SUPPORT
+from aligndiff.export.job import Job
+from aligndiff.export.selection import Selection, select
 
 MODULE = "scripts.export_dataset"
 EPILOG = "An export appears whole or not at all. What each layout holds: docs/EXPORT.md."

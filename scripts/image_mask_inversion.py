@@ -12,8 +12,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aligndiff.data.layout import embedding_file, sheet_path
-from aligndiff.data.learned import (
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+from aligndiff.core.device import known_precision
+from aligndiff.core.errors import exit_with
+from aligndiff.core.files import check_writable, remove_leftovers
+from aligndiff.core.options import (
+    RunOptions,
+    add_config_options,
+    add_diffusion_model_option,
+    config_from_args,
+    make_parser,
+    token_counter,
+)
+from aligndiff.core.ranks import is_first
+from aligndiff.dataset.layout import embedding_file, sheet_path
+from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
+from aligndiff.diffusion.initializer import initializer_id
+from aligndiff.diffusion.weights import (
+    Chosen,
+    load_tokenizer,
+    model_identity,
+    resolve_diffusion_model,
+)
+from aligndiff.inversion.learn import InversionConfig, learn_object
+from aligndiff.inversion.plan import (
     Job,
     adopt,
     check_jobs,
@@ -22,35 +44,19 @@ from aligndiff.data.learned import (
     plan_jobs,
     tidy,
 )
-from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
-from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable, remove_leftovers
-from aligndiff.ground.lock import only_run_in
-from aligndiff.ground.share import is_first
-from aligndiff.models.device import known_precision
-from aligndiff.models.initializer import initializer_id
-from aligndiff.models.weights import (
-    Chosen,
-    load_tokenizer,
-    model_identity,
-    resolve_diffusion_model,
-)
-from aligndiff.stages.inversion import InversionConfig, learn_object
-from aligndiff.stages.inversion_sheet import (
+from aligndiff.inversion.sheet import (
     SheetConfig,
     draw_missing,
     has_samples,
     write_inversion_sheet,
 )
-from scripts.launching import carry_out, check_device, check_model, load_diffusion_model, my_units
-from scripts.options import (
-    RunOptions,
-    add_config_options,
-    add_diffusion_model_option,
-    config_from_args,
-    make_parser,
-    token_counter,
+from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.step import (
+    carry_out,
+    check_device,
+    check_model,
+    load_diffusion_model,
+    my_units,
 )
 
 if TYPE_CHECKING:

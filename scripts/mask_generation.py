@@ -10,32 +10,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aligndiff.data.layout import sheet_path
-from aligndiff.data.packing import ShardOptions
-from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.data.refinement_files import begin, pack_refined
-from aligndiff.data.refinement_plan import (
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+from aligndiff.core.device import known_precision
+from aligndiff.core.errors import exit_with
+from aligndiff.core.files import check_writable, remove_leftovers
+from aligndiff.core.options import RunOptions, add_config_options, config_from_args, make_parser
+from aligndiff.core.ranks import is_first, is_worker
+from aligndiff.dataset.layout import sheet_path
+from aligndiff.dataset.packing import ShardOptions
+from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
+from aligndiff.diffusion.weights import Chosen, resolve_checkpoint
+from aligndiff.refinement.files import begin, pack_refined
+from aligndiff.refinement.plan import (
     RefinementConfig,
     RefinementPlan,
     check_settings,
     count_outcomes,
     plan_refinements,
 )
-from aligndiff.data.refinement_sheet import write_refinement_sheet
-from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
-from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable, remove_leftovers
-from aligndiff.ground.lock import only_run_in
-from aligndiff.ground.share import is_first, is_worker
-from aligndiff.models.device import known_precision
-from aligndiff.models.weights import Chosen, resolve_checkpoint
-from aligndiff.stages.refinement import LOOKS, refine_entry
-from scripts.launching import carry_out, check_device, my_units
-from scripts.options import RunOptions, add_config_options, config_from_args, make_parser
+from aligndiff.refinement.refine import LOOKS, refine_entry
+from aligndiff.refinement.sheet import write_refinement_sheet
+from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.step import carry_out, check_device, my_units
 
 if TYPE_CHECKING:
-    from aligndiff.models.segmenter import SSPSegmenter
-    from aligndiff.models.ssp_checkpoint import SSPCheckpoint
+    from aligndiff.segmenters.base import SSPSegmenter
+    from aligndiff.segmenters.ssp.checkpoint import SSPCheckpoint
 
 MODULE = "scripts.mask_generation"
 EPILOG = (
@@ -101,7 +101,7 @@ class Refining:
                 begin(plan)
 
     def do(self, units: Sequence[RefinementPlan]) -> None:
-        from aligndiff.models.segmenter import feature_memory
+        from aligndiff.segmenters.base import feature_memory
 
         segmenter = self._segmenter
         memory = feature_memory(segmenter.device)
@@ -113,8 +113,8 @@ class Refining:
 
     @cached_property
     def _segmenter(self) -> SSPSegmenter:
-        from aligndiff.models.device import choose_device, choose_dtype
-        from aligndiff.models.segmenter import SSPSegmenter
+        from aligndiff.core.device import choose_device, choose_dtype
+        from aligndiff.segmenters.base import SSPSegmenter
 
         device = choose_device(self.run.device)
         dtype = choose_dtype(self.run.precision, device)
@@ -125,7 +125,7 @@ class Refining:
 
     def _checkpoint(self) -> SSPCheckpoint:
         """What can be wrong, loaded before the earlier masks go."""
-        from aligndiff.models.ssp_checkpoint import load_ssp
+        from aligndiff.segmenters.ssp.checkpoint import load_ssp
 
         return load_ssp(Path(self.chosen.location))
 

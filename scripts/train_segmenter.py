@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from aligndiff.data.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.data.training_log import trained_steps, validations
-from aligndiff.data.training_plan import (
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+from aligndiff.core.device import PRECISION_HELP, known_precision
+from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.files import check_writable, file_fingerprint
+from aligndiff.core.interrupt import interrupt_later
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.core.ranks import launched_share
+from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
+from aligndiff.diffusion.weights import Chosen, resolve_checkpoint
+from aligndiff.training.log import trained_steps, validations
+from aligndiff.training.plan import (
     BEST,
     LAST,
     SETTINGS,
@@ -21,17 +29,9 @@ from aligndiff.data.training_plan import (
     check_settings,
     plan_training,
 )
-from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
-from aligndiff.ground.errors import InputError, exit_with
-from aligndiff.ground.files import check_writable, file_fingerprint
-from aligndiff.ground.interrupt import interrupt_later
-from aligndiff.ground.share import launched_share
-from aligndiff.models.device import PRECISION_HELP, known_precision
-from aligndiff.models.weights import Chosen, resolve_checkpoint
-from scripts.options import OneLineParser, add_config_options, config_from_args
 
 if TYPE_CHECKING:
-    from aligndiff.models.ssp_start import Start
+    from aligndiff.segmenters.ssp.backbone import Start
 
 MODULE = "scripts.train_segmenter"
 EPILOG = (
@@ -162,8 +162,8 @@ def _identity(chosen: Chosen, run: TrainOptions) -> str:
 
 
 def _train(plan: TrainingPlan, config: TrainingConfig, chosen: Chosen, run: TrainOptions) -> None:
-    from aligndiff.models.device import choose_device, choose_dtype
-    from aligndiff.stages.segmenter_run import train_on_pairs
+    from aligndiff.core.device import choose_device, choose_dtype
+    from aligndiff.training.training_run import train_on_pairs
 
     device = choose_device(run.device)
     dtype = choose_dtype(plan.settings["precision"], device)
@@ -180,8 +180,8 @@ def _train(plan: TrainingPlan, config: TrainingConfig, chosen: Chosen, run: Trai
 
 
 def _load(chosen: Chosen, run: TrainOptions, seed: int) -> Start:
-    from aligndiff.models.ssp import SSPConfig
-    from aligndiff.models.ssp_start import load_start, random_start
+    from aligndiff.segmenters.ssp.backbone import load_start, random_start
+    from aligndiff.segmenters.ssp.network import SSPConfig
 
     if isinstance(chosen.location, Path):
         return load_start(chosen.location)

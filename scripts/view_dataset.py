@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aligndiff.data.gallery import Gallery, GalleryConfig, plan_gallery
-from aligndiff.data.gallery_blocks import draw_missing
-from aligndiff.data.gallery_page import check_output, output_files, write_page
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.ground.console import progress, quiet_libraries, say, table, warn
-from aligndiff.ground.errors import exit_with
-from aligndiff.ground.files import check_writable
-from scripts.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+from aligndiff.core.errors import exit_with
+from aligndiff.core.files import check_writable
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.gallery.cache import draw_missing
+from aligndiff.gallery.plan import Gallery, GalleryConfig, plan_gallery
+from aligndiff.gallery.write import check_output, output_files, write_page
 
 MODULE = "scripts.view_dataset"
 EPILOG = (

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from aligndiff.data.images import write_grey, write_image
+from aligndiff.dataset.images import write_grey, write_image
 
 SIZE = 80, 100  # (h, w) of every photo
 PER_CLASS = 3  # photos of each class of fold 0

@@ -36,7 +36,7 @@ def one_quiet_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for name in LAUNCH_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("aligndiff.ground.lock._LATEST", 0.0)
+    monkeypatch.setattr("aligndiff.runner.lock._LATEST", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
@@ -256,10 +256,10 @@ def refined_dir(dataset_dir: Path) -> Path:
 
     Samples 0 and 1 are agreed, 2 is guessed, 3 is rejected.
     """
-    from aligndiff.data.images import write_grey, write_image, write_mask
-    from aligndiff.data.layout import EntryFolder
-    from aligndiff.data.prompt_bank import load_prompt_bank
-    from aligndiff.data.records import EntryRecord, SampleRecord
+    from aligndiff.dataset.images import write_grey, write_image, write_mask
+    from aligndiff.dataset.layout import EntryFolder
+    from aligndiff.dataset.prompt_bank import load_prompt_bank
+    from aligndiff.dataset.records import EntryRecord, SampleRecord
 
     rng = np.random.default_rng(1)
     for entry in load_prompt_bank(dataset_dir).entries:

@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aligndiff.data.images import write_grey, write_image, write_mask
-from aligndiff.data.layout import EntryFolder
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import EntryRecord, SampleRecord
+from aligndiff.dataset.images import write_grey, write_image, write_mask
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.records import EntryRecord, SampleRecord
 
 SIDE = 64
 # One of each outcome, then more agreed ones: status, mask source, IoU, reason.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from aligndiff.data.images import write_image, write_mask
-from scripts.tiny_world.example import EXAMPLES
-from scripts.tiny_world.scene import random_scene, render
+from aligndiff.dataset.images import write_image, write_mask
+from scripts.tiny_world.world.example import EXAMPLES
+from scripts.tiny_world.world.scene import random_scene, render
 
 PAIRS = 5
 FIRST_SEED = 90_000_000  # far from every seed of the training scenes

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aligndiff.data.images import write_image, write_mask
-from aligndiff.ground.console import say
-from aligndiff.ground.errors import InputError, exit_with
-from aligndiff.ground.files import check_writable
-from scripts.options import OneLineParser, add_config_options, config_from_args
-from scripts.tiny_world.example import EXAMPLES, resembles_an_example
-from scripts.tiny_world.scene import Scene, random_scene, render
+from aligndiff.core.console import say
+from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.files import check_writable
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.dataset.images import write_image, write_mask
+from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.world.scene import Scene, random_scene, render
 
 FIRST_SEED = 97_000_000  # far from all other scenes
 MOST_SCENES = 10_000  # of each object

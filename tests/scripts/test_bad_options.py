@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.dataset.prompt_bank import load_prompt_bank
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
 from tests.scripts.conftest import SCRIPTS, Refused, command, told, weights
 

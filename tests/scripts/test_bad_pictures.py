@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.support import load_support
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.support import load_support
 from scripts import diffuse_img_attention, mask_generation
 from tests.scripts.conftest import Refused, command, told
 

@@ -18,8 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from aligndiff.ground.errors import InputError
-from aligndiff.models import diffusion
+from aligndiff.core.errors import InputError
+from aligndiff.diffusion import stable_diffusion as diffusion
 from scripts import diffuse_img_attention
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aligndiff.data.images import read_image, write_mask
-from aligndiff.ground.errors import InputError
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.images import read_image, write_mask
 from scripts import evaluate
 from tests.benchmark_data import draw_pascal
 from tests.refined_samples import add_refined_samples, draw_test_pairs

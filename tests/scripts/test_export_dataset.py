@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aligndiff.data.images import write_grey, write_image, write_mask
-from aligndiff.data.layout import EntryFolder
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import EntryRecord, SampleRecord
-from aligndiff.ground.errors import InputError
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.images import write_grey, write_image, write_mask
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.records import EntryRecord, SampleRecord
 from scripts import export_dataset
 
 

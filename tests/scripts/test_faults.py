@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aligndiff.data.images import write_grey, write_image
-from aligndiff.data.layout import EntryFolder
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import EntryRecord, SampleRecord
-from aligndiff.ground.errors import exit_with
-from aligndiff.ground.lock import Company
-from aligndiff.models import diffusion, ssp
+from aligndiff.core.errors import exit_with
+from aligndiff.dataset.images import write_grey, write_image
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.diffusion import stable_diffusion as diffusion
+from aligndiff.runner.lock import Company
+from aligndiff.segmenters.ssp import network as ssp
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
 
 QUICK = {

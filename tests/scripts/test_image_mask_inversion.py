@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aligndiff.data.images import read_image
-from aligndiff.ground.errors import InputError
-from aligndiff.stages import inversion
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.images import read_image
+from aligndiff.inversion import learn as inversion
 from scripts import diffuse_img_attention
 from scripts.image_mask_inversion import main
 
@@ -69,7 +69,7 @@ def test_learns_then_skips(
         }
     before = rows(dataset_dir / FISH)
 
-    monkeypatch.setattr("aligndiff.models.diffusion.load_pipeline", no_pipeline)
+    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.load_pipeline", no_pipeline)
     assert start("--sheet_samples", "2") == 0
     assert states(capsys.readouterr().out) == ["skipped", "skipped"]
     with pytest.raises(InputError) as raised:
@@ -184,7 +184,7 @@ def test_a_failed_object_stops_no_other(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import aligndiff.models.latents as latents
+    import aligndiff.inversion.latents as latents
 
     encode, calls = latents.encode_support, []
 
@@ -206,7 +206,7 @@ def test_a_failed_object_stops_no_other(
 def test_input_errors_come_before_the_model(
     start: Any, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aligndiff.models.diffusion.load_pipeline", no_pipeline)
+    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.load_pipeline", no_pipeline)
     with pytest.raises(InputError, match="--initializer albatross: must be one token"):
         start("--initializer", "albatross")
     with pytest.raises(InputError, match="--inversion_steps: must be 1 to 1000000, is 0"):

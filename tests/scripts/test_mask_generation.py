@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from aligndiff.data.images import write_grey, write_image
-from aligndiff.data.layout import EntryFolder
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.data.records import EntryRecord, SampleRecord
-from aligndiff.ground.errors import InputError, MissingWeightsError
-from aligndiff.models.ssp import SSP, SSPConfig
-from aligndiff.models.ssp_checkpoint import save_ssp
+from aligndiff.core.errors import InputError, MissingWeightsError
+from aligndiff.dataset.images import write_grey, write_image
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.segmenters.ssp.checkpoint import save_ssp
+from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 from scripts import mask_generation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -261,7 +261,7 @@ def test_a_failed_worker_reaches_the_exit_code(synthesized, checkpoint, monkeypa
         started.append((module, len(devices), units, retries, total, "--overwrite" in argv))
         return 1
 
-    monkeypatch.setattr("scripts.launching.run_workers", run_workers)
+    monkeypatch.setattr("aligndiff.runner.step.run_workers", run_workers)
     argv = arguments(synthesized, checkpoint, "--workers", "2", "--no_sheet", "--overwrite")
     assert mask_generation.main(argv) == 1
     assert started == [("scripts.mask_generation", 2, [[0, 2], [1]], 1, 2 * 3 * COUNT, False)]

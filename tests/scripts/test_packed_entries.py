@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from aligndiff.data import shards
-from aligndiff.data.layout import EntryFolder
-from aligndiff.data.prompt_bank import load_prompt_bank
-from aligndiff.ground.errors import InputError
+from aligndiff.core.errors import InputError
+from aligndiff.dataset import shards
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
 from scripts import diffuse_img_attention, mask_generation
 
 COUNT = 3  # images of each of the two entries
@@ -98,8 +98,8 @@ def test_refined_entries_are_packed_with_table_and_sheet(
 def test_running_steps_2_and_3_again_does_nothing(
     drawn: Path, packed: Path, tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aligndiff.models.diffusion.load_pipeline", None)
-    monkeypatch.setattr("aligndiff.models.segmenter.SSPSegmenter", None)
+    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.load_pipeline", None)
+    monkeypatch.setattr("aligndiff.segmenters.base.SSPSegmenter", None)
     before = times(packed)
     assert draw(packed, tiny_pipeline_dir) == 0
     sheets = [(root / "sheets" / "2_synthesis.png").read_bytes() for root in (drawn, packed)]

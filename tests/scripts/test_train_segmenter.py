@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from aligndiff.data.training_log import read_log, trained_steps
-from aligndiff.ground.errors import InputError
-from aligndiff.models.ssp_checkpoint import load_ssp
+from aligndiff.core.errors import InputError
+from aligndiff.segmenters.ssp.checkpoint import load_ssp
+from aligndiff.training.log import read_log, trained_steps
 from scripts import mask_generation
 from scripts.train_segmenter import main
 from tests.scripts.conftest import REPOSITORY, command, told

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aligndiff.data.layout import EntryFolder
-from aligndiff.data.prompt_bank import load_prompt_bank
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
 from scripts import view_dataset
 from tests.made_samples import make_samples
 from tests.scripts.conftest import Refused, command

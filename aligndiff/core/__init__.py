@@ -1,0 +1,1 @@
+"""Errors, files, console, options: knows nothing of images or models."""

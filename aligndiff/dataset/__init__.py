@@ -1,0 +1,1 @@
+"""The dataset folder: prompt bank, support pairs, records, samples; numpy and Pillow only."""

@@ -1,0 +1,207 @@
+"""The checks of a prompt bank: each returns its problems as lines, so that all are told at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from aligndiff.core.text import printable
+from aligndiff.dataset.entries import (
+    Defaults,
+    EmbeddingEntry,
+    Entry,
+    TextEntry,
+    category_spans,
+)
+from aligndiff.dataset.support import check_support, is_named_as_image
+
+CountTokens = Callable[[str], int]
+
+MOST_TOKENS = 77  # what CLIP's text encoder reads, its start and end tokens included
+# A token takes at least one byte, so a text this short fits and no tokenizer need be loaded.
+_SURELY_FITS = MOST_TOKENS - 2
+_LONGEST_SLIP = 100  # characters of a word that "did you mean" looks at
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="type")])
+_KINDS: dict[str, type[TextEntry] | type[EmbeddingEntry]] = {
+    "text": TextEntry,
+    "NM_embedding": EmbeddingEntry,
+}
+_MEANING = {
+    "type": '"text" or "NM_embedding"',
+    "category": "the noun of the object",
+    "D_good_dir": "the folder of its support pairs",
+    "text": "the prompt",
+    "path": "the folder of support pairs to learn from",
+}
+
+
+def parse_entry(raw: object) -> tuple[Entry | None, list[str]]:
+    """One entry of the JSON, or None and what is wrong with its keys."""
+    try:
+        return _ENTRY.validate_python(raw), []
+    except ValidationError as error:
+        kind = _KINDS.get(str(raw.get("type"))) if isinstance(raw, dict) else None
+        keys = _keys(kind) if kind else []
+        return None, [_explain(detail, keys) for detail in error.errors(include_url=False)]
+
+
+def parse_defaults(raw: object) -> tuple[Defaults, list[str]]:
+    """The "defaults" object of the JSON, or an empty one and what is wrong with it."""
+    try:
+        return Defaults.model_validate(raw), []
+    except ValidationError as error:
+        keys = _keys(Defaults)
+        return Defaults(), [_explain(detail, keys) for detail in error.errors(include_url=False)]
+
+
+def check_folder(root: Path, folder: str) -> list[str]:
+    """Whether a folder of the prompt bank is there, inside the dataset, with good support pairs."""
+    if folder.startswith("/") or PureWindowsPath(folder).is_absolute():
+        return [f"{folder} is an absolute path; give it relative to the folder of dataset.json"]
+    path = root / folder
+    # A link may lead out as well as "..": look at where the path ends.
+    if folder.startswith("..") or not _leads_into(root, path):
+        return [f"{folder} leaves the dataset folder; put the files inside it"]
+    if not os.path.isdir(path):  # False, where Path.is_dir fails: a name too long for a file system
+        what = "is a file, not a folder" if os.path.exists(path) else "no such folder"
+        siblings = [item.name for item in root.iterdir() if item.is_dir()] if root.is_dir() else []
+        return [f"{folder}: {what}{did_you_mean(folder, siblings)}; give a folder of support pairs"]
+    links = [item for item in path.iterdir() if item.is_symlink() and is_named_as_image(item)]
+    if strays := [item for item in links if not _leads_into(root, item)]:
+        what = "is a link out of the dataset folder; put the file itself there"
+        return [f"{item}: {what}" for item in sorted(strays)]  # and do not read them
+    return check_support(path)
+
+
+def _leads_into(root: Path, path: Path) -> bool:
+    """Whether `path`, its links followed, ends below `root`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def check_text(entry: Entry) -> list[str]:
+    """Whether the category stands in the text, where step 2 looks for its attention."""
+    if isinstance(entry, EmbeddingEntry) or category_spans(entry.text, entry.category):
+        return []
+    words = entry.text.split()
+    near = did_you_mean(entry.category, words) if " " not in entry.category else ""
+    problem = f'the category "{entry.category}" is not in the text "{entry.text}"{near}'
+    return [f"{problem}; write it there as a whole word"]
+
+
+def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
+    """Whether the prompt fits the text encoder; calls `count_tokens` only if it may not."""
+    prompt = entry.prompt()
+    if len(prompt.encode()) <= _SURELY_FITS:
+        return []
+    # The learned word comes on top of the words that are known here.
+    count = count_tokens(prompt) + isinstance(entry, EmbeddingEntry)
+    if count <= MOST_TOKENS:
+        return []
+    return [f"the prompt has {count} tokens, the text encoder reads {MOST_TOKENS}; shorten it"]
+
+
+def check_against(
+    entry: Entry, earlier: Mapping[Entry, int], learned: Mapping[str, tuple[int, str]]
+) -> list[str]:
+    """Whether the entry repeats an earlier one, or learns one folder as another category.
+
+    `earlier` holds the numbers of the entries before it, `learned` the number and the category of
+    the first of them that learns a folder.
+    """
+    if entry in earlier:
+        return [f"the same as entry {earlier[entry]}; remove one of them"]
+    if isinstance(entry, EmbeddingEntry) and entry.path in learned:
+        number, category = learned[entry.path]
+        if entry.category != category:
+            problem = f'path: entry {number} learns {entry.path} as "{category}"'
+            return [f"{problem}; use the same category, or another folder"]
+    return []
+
+
+def unknown_categories(asked: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A problem for each category that is asked for and not known."""
+    return [
+        f'dataset.json: no category "{name}"{did_you_mean(name, known)}; it has {", ".join(known)}'
+        for name in asked
+        if name not in known
+    ]
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    return f"{key}: unknown key{did_you_mean(key, known)}; the keys are {', '.join(known)}"
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """', did you mean "x"?' when a known word is near, else nothing."""
+    if len(word) > _LONGEST_SLIP:  # the search takes the square of the length
+        return ""
+    lowered = {item.lower(): item for item in known if len(item) <= _LONGEST_SLIP}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1)
+    return f' (did you mean "{lowered[near[0]]}"?)' if near else ""
+
+
+def kind_of(value: object) -> str:
+    """How JSON calls a value."""
+    if value is None:
+        return "null"
+    names = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+    return names.get(type(value), "a number")
+
+
+def _keys(model: type[TextEntry] | type[EmbeddingEntry] | type[Defaults]) -> list[str]:
+    keys = [item.alias or name for name, item in model.model_fields.items()]
+    return sorted(keys, key=list(_MEANING).index) if model is not Defaults else keys
+
+
+def _explain(detail: ErrorDetails, keys: Sequence[str]) -> str:
+    """One of pydantic's errors in our words: which key, what is wrong, what to do."""
+    value: Any = detail["input"]
+    kind = detail["type"]
+    if kind == "union_tag_not_found":
+        return f"type: missing; add {_MEANING['type']}"
+    if kind == "union_tag_invalid":
+        said = str(value.get("type"))
+        near = did_you_mean(said, list(_KINDS))
+        return f'type: "{said}" is unknown{near}; use {_MEANING["type"]}'
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"must be an object {{...}}, not {kind_of(value)}"
+    key = str(detail["loc"][-1]) if detail["loc"] else "a key"  # one that is no text has no place
+    if kind == "missing":
+        return f"{key}: missing; add {_MEANING[key]}"
+    if kind == "extra_forbidden":
+        return unknown_key(key, keys)
+    if kind == "string_type":
+        return f"{key}: must be a text in quotes, not {kind_of(value)}"
+    if kind == "string_too_short":
+        return f"{key}: is empty; give {_MEANING.get(key, 'a name or a path')}"
+    if kind == "literal_error":
+        return f"{key}: must be {detail['ctx']['expected']}, not {value!r}"
+    if kind == "string_too_long":
+        return (
+            f"{key}: has {len(value)} characters; {detail['ctx']['max_length']} at most, shorten it"
+        )
+    if kind == "string_unicode":
+        return f"{key}: holds half a character, which is no text; remove it"
+    if kind == "control_character":
+        character = printable(detail["ctx"]["character"])
+        return f"{key}: holds {character}, a control character or line break; remove it"
+    if kind.startswith("int"):
+        return f"{key}: must be a whole number, not {value!r}"
+    if kind == "greater_than_equal":
+        return f"{key}: must be at least {detail['ctx']['ge']:g}, not {value!r}"
+    if kind == "less_than_equal":
+        return f"{key}: must be at most {detail['ctx']['le']:g}, not {value!r}"
+    return f"{key}: must be a number, not {value!r}"
+
+
+def folder_keys(entry: Entry) -> list[tuple[str, str]]:
+    """(key, folder) of every folder that the entry names."""
+    keys = [("D_good_dir", entry.support_dir)]
+    return [*keys, ("path", entry.path)] if isinstance(entry, EmbeddingEntry) else keys

@@ -1,0 +1,129 @@
+"""What an entry of the prompt bank is: its keys, its prompt, its id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Annotated, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
+
+from aligndiff.core.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
+
+PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
+SchedulerName = Literal["default", "dpm++", "pndm"]
+SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
+
+_SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit
+_ID_LENGTH = 8  # hex digits
+_UNFIT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control, half and line break characters
+
+
+def placeholder_tokens(count: int) -> list[str]:
+    """The learned words of an object with `count` vectors, named as diffusers names them."""
+    return [PLACEHOLDER, *(f"{PLACEHOLDER}_{i}" for i in range(1, count))]
+
+
+def category_spans(text: str, category: str) -> list[tuple[int, int]]:
+    """(start, end) characters of every occurrence of the category in the text, in order.
+
+    Whole words only ("cat" is not in "cattle"), in any case, with any white space between words.
+    """
+    words = r"\s+".join(re.escape(word) for word in category.split())
+    if not words:
+        return []
+    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)]
+
+
+def _one_spelling(value: object) -> object:
+    """One spelling for one folder ("./fish/" is "fish"): ids and duplicates depend on it."""
+    return posixpath.normpath(value) if isinstance(value, str) and value.strip() else value
+
+
+def _no_control_characters(words: str) -> str:
+    """Refuse what would break a line of output, end a file name, or be no character at all."""
+    if found := next((c for c in words if unicodedata.category(c) in _UNFIT), None):
+        raise PydanticCustomError("control_character", "", {"character": found})
+    return words
+
+
+def _no_control_but_space(words: str) -> str:
+    """A prompt may have tabs and line breaks: to the tokenizer they are spaces."""
+    _no_control_characters(re.sub(r"[\t\r\n]", " ", words))
+    return words
+
+
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Words = Annotated[_Text, AfterValidator(_no_control_characters)]
+Prompt = Annotated[_Text, AfterValidator(_no_control_but_space)]
+Folder = Annotated[Words, BeforeValidator(_one_spelling)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _EntryKeys(_Model):
+    category: Words
+    support_dir: Folder = Field(alias="D_good_dir")
+
+    @property
+    def id(self) -> str:
+        """The category and a hash of all keys; the entry's place in the file plays no part."""
+        keys = json.dumps(self.model_dump(by_alias=True), sort_keys=True)
+        return f"{slug(self.category)}-{hashlib.sha256(keys.encode()).hexdigest()[:_ID_LENGTH]}"
+
+
+class TextEntry(_EntryKeys):
+    """Images from a text that contains the category."""
+
+    type: Literal["text"]
+    text: Prompt
+
+    def prompt(self, tokens: Sequence[str] = ()) -> str:
+        """The text as it stands; `tokens` have no place in it."""
+        return self.text
+
+
+class EmbeddingEntry(_EntryKeys):
+    """Images of a look that step 1 learns from the support pairs in `path`."""
+
+    type: Literal["NM_embedding"]
+    path: Folder
+
+    def prompt(self, tokens: Sequence[str] = ()) -> str:
+        """The class noun, with the learned words as its adjective."""
+        return " ".join(["a photo of a", *tokens, self.category])
+
+
+Entry = TextEntry | EmbeddingEntry
+
+
+class Defaults(_Model):
+    """What `dataset.json` says about the models; the command line overrides it."""
+
+    diffusion_model: Words | None = None
+    fss_ckpt_path: Words | None = None
+    guidance_scale: float | None = Field(default=None, ge=0, le=MOST_GUIDANCE, allow_inf_nan=False)
+    num_inference_steps: int | None = Field(default=None, ge=1, le=MOST_DENOISING_STEPS)
+    scheduler: SchedulerName | None = None
+    heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+
+
+def slug(words: str) -> str:
+    """Lower-case ASCII letters and digits joined by dashes, safe in any file system."""
+    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_LENGTH].strip("-") or "entry"

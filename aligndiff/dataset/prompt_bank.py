@@ -1,0 +1,212 @@
+"""The prompt bank `dataset.json`: what to make images of, checked whole before anything loads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import read_json
+from aligndiff.dataset import bank_checks as checks
+from aligndiff.dataset.bank_checks import CountTokens
+from aligndiff.dataset.entries import (
+    PLACEHOLDER,
+    Defaults,
+    EmbeddingEntry,
+    Entry,
+    TextEntry,
+    category_spans,
+    placeholder_tokens,
+)
+from aligndiff.dataset.layout import DATASET_FILE
+
+__all__ = [
+    "DATASET_FILE",
+    "PLACEHOLDER",
+    "Defaults",
+    "EmbeddingEntry",
+    "Entry",
+    "PromptBank",
+    "TextEntry",
+    "category_spans",
+    "load_prompt_bank",
+    "placeholder_tokens",
+]
+
+_TOP_KEYS = ("prompt_dataset", "defaults")
+
+
+@dataclass(frozen=True)
+class PromptBank:
+    """A checked prompt bank; the folders of its entries are relative to `root`."""
+
+    root: Path
+    entries: tuple[Entry, ...]
+    defaults: Defaults
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories, each once, in the order of the file."""
+        return list(dict.fromkeys(entry.category for entry in self.entries))
+
+    @property
+    def objects(self) -> list[EmbeddingEntry]:
+        """What step 1 learns: one entry for each `path`."""
+        found: dict[str, EmbeddingEntry] = {}
+        for entry in self.entries:
+            if isinstance(entry, EmbeddingEntry):
+                found.setdefault(entry.path, entry)
+        return list(found.values())
+
+    def select(self, categories: Sequence[str]) -> PromptBank:
+        """The entries of these categories (of all when none is named), in the order of the file.
+
+        InputError names every unknown category, and the one that was perhaps meant.
+        """
+        problems = checks.unknown_categories(categories, self.categories)
+        if problems:
+            raise InputError(problems)
+        kept = [entry for entry in self.entries if not categories or entry.category in categories]
+        return PromptBank(self.root, tuple(kept), self.defaults)
+
+
+def load_prompt_bank(
+    dataset_dir: str | Path,
+    categories: Sequence[str] = (),
+    count_tokens: CountTokens | None = None,
+) -> PromptBank:
+    """Read and check `dataset.json` and every folder it names.
+
+    The whole file is checked, then cut down to `categories` if any are named. `count_tokens` gives
+    the number of tokens of a prompt, start and end tokens included; it is called only for a prompt
+    so long that it may not fit. Raises one InputError with all problems, each naming the entry
+    (counted from 1) and the key.
+    """
+    root = Path(dataset_dir)
+    raw_entries, raw_defaults, problems = _read(root)
+    defaults, found = checks.parse_defaults(raw_defaults)
+    problems += [f"{DATASET_FILE}: defaults: {problem}" for problem in found]
+
+    entries: list[tuple[int, Entry]] = []
+    seen = _Seen()
+    for number, raw in enumerate(raw_entries, start=1):
+        entry, found = checks.parse_entry(raw)
+        if entry is not None:
+            found = _check_entry(root, entry, seen)
+            seen.add(number, entry)
+            entries.append((number, entry))
+        problems += [f"{_where(number, raw)}: {problem}" for problem in found]
+    known = list(dict.fromkeys(_categories(raw_entries)))
+    unknown = checks.unknown_categories(categories, known) if known else []
+    # A tokenizer takes seconds to load: a slip of the pen on the command line is told at once.
+    counter = None if unknown else count_tokens
+    problems = _check_lengths(entries, raw_entries, counter, problems + unknown)
+    if problems:
+        raise InputError(problems)
+    bank = PromptBank(root, tuple(entry for _, entry in entries), rooted_defaults(root, defaults))
+    return bank.select(categories)
+
+
+def _read(root: Path) -> tuple[list[object], object, list[str]]:
+    """The entries, the defaults (both unchecked) and the problems of the file around them."""
+    if not os.path.isdir(root):
+        what = "is a file" if os.path.exists(root) else "no such folder"
+        raise InputError(f"{root}: {what}; --dataset_dir is the folder that holds {DATASET_FILE}")
+    if not (root / DATASET_FILE).exists():
+        raise InputError(f"{root / DATASET_FILE}: no such file; docs/FORMAT.md says what it holds")
+    raw = read_json(root / DATASET_FILE)
+    if not isinstance(raw, dict):
+        wanted = 'an object {"prompt_dataset": [...]}'
+        raise InputError(f"{DATASET_FILE}: must be {wanted}, not {checks.kind_of(raw)}")
+    problems = [
+        f"{DATASET_FILE}: {checks.unknown_key(key, _TOP_KEYS)}"
+        for key in raw
+        if key not in _TOP_KEYS
+    ]
+    entries = raw.get("prompt_dataset")
+    if "prompt_dataset" not in raw:
+        problems.append(f"{DATASET_FILE}: prompt_dataset: missing; add the list of entries")
+    elif not isinstance(entries, list):
+        wrong = checks.kind_of(entries)
+        problems.append(f"{DATASET_FILE}: prompt_dataset: must be a list [...], not {wrong}")
+    elif not entries:
+        problems.append(f"{DATASET_FILE}: prompt_dataset: has no entries; add at least one")
+    return entries if isinstance(entries, list) else [], raw.get("defaults", {}), problems
+
+
+class _Seen:
+    """What the entries so far hold, found at once: a prompt bank may have thousands."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Entry, int] = {}
+        self.learned: dict[str, tuple[int, str]] = {}  # number and category, by `path`
+        self.folders: set[str] = set()  # checked already
+
+    def add(self, number: int, entry: Entry) -> None:
+        self.numbers.setdefault(entry, number)
+        if isinstance(entry, EmbeddingEntry):
+            self.learned.setdefault(entry.path, (number, entry.category))
+
+
+def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
+    """The problems of an entry whose keys are right; a folder is checked once."""
+    problems = checks.check_against(entry, seen.numbers, seen.learned)
+    for key, folder in checks.folder_keys(entry):
+        if folder not in seen.folders:
+            seen.folders.add(folder)
+            problems += [f"{key}: {problem}" for problem in checks.check_folder(root, folder)]
+    return problems + [f"text: {problem}" for problem in checks.check_text(entry)]
+
+
+def _check_lengths(
+    entries: Sequence[tuple[int, Entry]],
+    raw_entries: Sequence[object],
+    count_tokens: CountTokens | None,
+    problems: list[str],
+) -> list[str]:
+    """The problems so far and those of prompts that are too long.
+
+    When the tokenizer itself cannot be had, its error is raised, after the problems so far.
+    """
+    if count_tokens is None:
+        return problems
+    found: list[str] = []
+    for number, entry in entries:
+        key = "text" if isinstance(entry, TextEntry) else "category"
+        try:
+            too_long = checks.check_length(entry, count_tokens)
+        except InputError as error:
+            if problems or found:
+                raise InputError([*problems, *found, *error.problems]) from None
+            raise
+        where = _where(number, raw_entries[number - 1])
+        found += [f"{where}: {key}: {problem}" for problem in too_long]
+    return problems + found
+
+
+def _where(number: int, raw: object) -> str:
+    category = raw.get("category") if isinstance(raw, dict) else None
+    named = f" ({category.strip()})" if isinstance(category, str) and category.strip() else ""
+    return f"{DATASET_FILE}: entry {number}{named}"
+
+
+def _categories(raw_entries: Sequence[object]) -> list[str]:
+    """The categories of all entries, of broken ones too: asking for one of them is no mistake."""
+    named = [raw.get("category") for raw in raw_entries if isinstance(raw, dict)]
+    return [name.strip() for name in named if isinstance(name, str) and name.strip()]
+
+
+def rooted_defaults(root: Path, defaults: Defaults) -> Defaults:
+    """Weights that lie in the dataset folder by their full path; other names as they are."""
+    found = {
+        key: str(root / said)
+        for key, said in (
+            ("diffusion_model", defaults.diffusion_model),
+            ("fss_ckpt_path", defaults.fss_ckpt_path),
+        )
+        # "tiny" is a name of ours, whatever else lies there.
+        if said is not None and said != "tiny" and os.path.exists(root / said)
+    }
+    return defaults.model_copy(update=found)

@@ -1,0 +1,149 @@
+"""The records that flow between the steps: one per entry, one per sample, one per failure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import read_json, write_json
+
+Status = Literal["synthesized", "refined", "rejected"]
+MaskSource = Literal["consensus", "pseudo_label"]
+
+IMAGE_FORMATS = ("jpg", "png")
+
+
+class _Record:
+    """Reading and writing shared by the records; a file with other keys is not one of ours."""
+
+    def to_json(self) -> dict[str, Any]:
+        fields_of: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return fields_of
+
+    @classmethod
+    def from_json(cls, obj: object, source: str = "record") -> Self:
+        """Build from a JSON object; InputError naming `source` when it is none of this kind."""
+        known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+        if not isinstance(obj, dict):
+            raise InputError(f"{source}: is no JSON object; {_AGAIN}")
+        required = {name for name, item in known.items() if item.default is MISSING}
+        missing, unknown = sorted(required - obj.keys()), sorted(obj.keys() - known.keys())
+        if missing or unknown:
+            wrong = [f"no {name}" for name in missing] + [f"unknown {name}" for name in unknown]
+            raise InputError(
+                f"{source}: not a record of this version ({', '.join(wrong)}); {_AGAIN}"
+            )
+        try:
+            record: Self = _checker(cast(Hashable, cls)).validate_python(obj)
+            return record
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            words = [*map(str, first["loc"][:1]), first["msg"].removeprefix("Value error, ")]
+            raise InputError(f"{source}: {': '.join(words)}; {_AGAIN}") from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a record; InputError when it is missing, broken or of another version."""
+        return cls.from_json(read_json(path), str(path))
+
+    @classmethod
+    def read_or_none(cls, path: str | Path) -> Self | None:
+        """Read a record, or None when there is no such file."""
+        return cls.read(path) if Path(path).exists() else None
+
+    def write(self, path: str | Path) -> None:
+        """Write the record whole."""
+        write_json(path, self.to_json())
+
+
+@functools.cache  # there may be a million records
+def _checker(kind: Any) -> TypeAdapter[Any]:
+    """Checks the types of a record's keys and builds it."""
+    return TypeAdapter(kind)
+
+
+_AGAIN = "remove the file or run the step again with --overwrite"
+
+
+@dataclass(frozen=True)
+class EntryRecord(_Record):
+    """What the samples of an entry were made with: `entry.json`."""
+
+    entry_id: str
+    type: str
+    category: str
+    prompt: str
+    support_dir: str
+    model: str
+    settings: dict[str, Any]
+    fingerprint: str  # of the settings; samples carry it too
+
+
+@dataclass(frozen=True)
+class SampleRecord(_Record):
+    """What is known of one sample: `samples/image_<index>.json`.
+
+    Attributes:
+        index: the sample's number within its entry.
+        seed: of its generator.
+        status: "synthesized" by step 2, then "refined" or "rejected" by step 3.
+        image_format: "jpg" or "png".
+        fingerprint: the entry's when the sample was made.
+        mask_source: "consensus" when segmenter and heatmap agreed, "pseudo_label" for a guess.
+        iou: of the segmenter's first mask with the heatmap, in [0, 1].
+        rejected_because: the reason of a sample without a mask.
+        refinement: fingerprint of the refinement that set the four fields above.
+    """
+
+    index: int
+    seed: int
+    status: Status
+    image_format: str
+    fingerprint: str
+    mask_source: MaskSource | None = None
+    iou: float | None = None
+    rejected_because: str | None = None
+    refinement: str | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.image_format not in IMAGE_FORMATS:  # it becomes a part of a path
+            raise ValueError(f"image_format {self.image_format!r} is unknown")
+
+
+@dataclass(frozen=True)
+class FailureRecord(_Record):
+    """Why something could not be made: `failures/image_<index>.json`, `failure.json`.
+
+    It marks nothing: what failed is tried again by the next run, and the record goes when it
+    succeeds.
+
+    Attributes:
+        step: 1 for an embedding, 2 or 3 for a sample.
+        reason: in words, one line.
+        index: the sample's number within its entry; None for an embedding.
+    """
+
+    step: Literal[1, 2, 3]
+    reason: str
+    index: int | None = None
+
+
+def is_made(path: str | Path, fingerprint: str) -> bool:
+    """Whether step 2 is done with the sample whose record is `path`, with these settings."""
+    record = SampleRecord.read_or_none(path)
+    return record is not None and record.fingerprint == fingerprint
+
+
+def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs between settings, in words: "guidance_scale was 7.5, now 5"."""
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    phrases = {key: f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed}
+    if "support" in phrases:
+        phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
+    return ", ".join(phrases.values())

@@ -1,0 +1,115 @@
+"""The samples of a dataset folder, as whoever uses them afterwards reads them: loose or packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import FilePart
+from aligndiff.dataset.images import Uint8, read_grey, read_image
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.dataset.shards import PackedSample, load_index, packed_file, packed_sample
+
+_HALF = 127  # grey level; a written mask holds 0 and 255 only
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """One sample on disk: its record, and its files when they are asked for."""
+
+    place: EntryFolder
+    record: SampleRecord
+    packed: PackedSample | None = None  # where it lies in a tar file; None for loose files
+
+    @property
+    def category(self) -> str:
+        return self.place.entry.category
+
+    @property
+    def name(self) -> str:
+        """Unique within the dataset folder, fit for a file name: "fish-1a2b3c4d_000007"."""
+        return self.place.sample_name(self.record.index)
+
+    @property
+    def image_file(self) -> Path | FilePart:
+        """Where the image lies: a file, or a part of a tar file."""
+        image_format = self.record.image_format
+        loose = self.place.image_path(self.record.index, image_format)
+        return self._file(loose, f"image.{image_format}")
+
+    def read_image(self) -> Uint8:
+        """uint8 RGB (h, w, 3)."""
+        return read_image(self.image_file)
+
+    def read_image_bytes(self) -> bytes:
+        """The image file as it is; nothing is decoded, so nothing is checked."""
+        return self.image_file.read_bytes()
+
+    def read_heatmap(self) -> Uint8:
+        """uint8 (h, w): the soft coarse mask."""
+        return read_grey(self._file(self.place.heatmap_path(self.record.index), "heatmap.png"))
+
+    @property
+    def mask_file(self) -> Path | FilePart:
+        """The mask as it was written; only a sample whose status is "refined" has one."""
+        return self._file(self.place.mask_path(self.record.index), "mask.png")
+
+    def read_mask(self) -> NDArray[np.bool_]:
+        """bool (h, w); only a sample whose status is "refined" has one."""
+        return read_grey(self.mask_file) > _HALF
+
+    def _file(self, loose: Path, extension: str) -> Path | FilePart:
+        return packed_file(self.place, self.packed, extension) if self.packed else loose
+
+
+def stored_samples(bank: PromptBank) -> Iterator[StoredSample]:
+    """Every sample of the bank's entries, entry by entry, in the order of their indices.
+
+    Samples that an earlier run made with other settings, and that step 2 has not replaced yet, are
+    left out, as in step 3. Raises InputError for a record that cannot be read.
+    """
+    for entry in bank.entries:
+        place = EntryFolder(bank.root, entry)
+        made_with = EntryRecord.read_or_none(place.entry_json)
+        if made_with is None:
+            continue
+        for index in sample_indices(place):
+            sample = read_sample(place, index)
+            if sample.record.fingerprint == made_with.fingerprint:
+                yield sample
+
+
+def sample_indices(place: EntryFolder) -> list[int]:
+    """The indices of all samples of an entry, in order."""
+    packed = load_index(place)
+    loose = place.indices()
+    packed = packed or load_index(place)  # another process may have packed them meanwhile
+    return sorted({*loose, *(packed.samples if packed else ())})
+
+
+def read_sample(place: EntryFolder, index: int) -> StoredSample:
+    """One sample. Raises InputError when its record is broken, or another sample's."""
+    packed = packed_sample(place, index)
+    if packed is None:
+        try:
+            return StoredSample(place, _loose_record(place, index))
+        except InputError:
+            packed = packed_sample(place, index)  # another process may just have packed it
+            if packed is None:
+                raise
+    return StoredSample(place, packed.record, packed)
+
+
+def _loose_record(place: EntryFolder, index: int) -> SampleRecord:
+    path = place.record_path(index)
+    record = SampleRecord.read(path)
+    if record.index != index:
+        raise InputError(f"{path}: its index is {record.index}; remove the file, repeat step 2")
+    return record

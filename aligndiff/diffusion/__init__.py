@@ -1,0 +1,1 @@
+"""Text-to-image models: loading, tokens, sampling, and the attention recorded meanwhile."""

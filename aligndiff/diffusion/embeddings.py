@@ -1,0 +1,86 @@
+"""The learned embeddings that step 2 reads: checked before the diffusion model loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import read_json
+from aligndiff.core.limits import MOST_VECTORS
+from aligndiff.dataset.prompt_bank import PLACEHOLDER
+from aligndiff.diffusion.weights import Chosen
+
+TEXT_CONFIG = "text_encoder/config.json"
+LEARN_AGAIN = "learn it again with python -m scripts.image_mask_inversion --overwrite"
+
+
+def embedding_vectors(path: Path) -> int:
+    """How many rows a learned embedding has.
+
+    Raises InputError when it is no safetensors file of one placeholder with finite rows.
+    """
+    return int(_embedding(path).shape[0])
+
+
+def check_embeddings(paths: Sequence[Path], chosen: Chosen) -> None:
+    """Raise one InputError that names every learned embedding of another width than the model's.
+
+    A model that is still on the hub is not asked: then loading it finds out.
+    """
+    width = _text_width(chosen)
+    widths = {path: int(_embedding(path).shape[1]) for path in paths}
+    problems = [
+        f"{path}: its vectors hold {found} numbers, the text encoder of {chosen} takes {width}: "
+        f"it was learned with another model; {LEARN_AGAIN}"
+        for path, found in widths.items()
+        if width is not None and found != width
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _embedding(path: Path) -> NDArray[np.floating]:
+    """The rows of a learned embedding, float (n, d), checked."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if PLACEHOLDER not in file.keys():  # noqa: SIM118 - not a dict
+                found = ", ".join(sorted(file.keys())) or "nothing"
+                raise InputError(
+                    f"{path}: no tensor {PLACEHOLDER!r} in it, but {found}; {LEARN_AGAIN}"
+                )
+            rows = np.atleast_2d(file.get_tensor(PLACEHOLDER))
+    except (OSError, SafetensorError, TypeError) as error:  # TypeError: a format unknown to numpy
+        raise InputError(
+            f"{path}: not a readable safetensors file ({error}); {LEARN_AGAIN}"
+        ) from error
+    good_shape = rows.ndim == 2 and 1 <= rows.shape[0] <= MOST_VECTORS and rows.shape[1] > 0
+    if not good_shape or rows.dtype.kind != "f" or not np.isfinite(rows).all():
+        is_now = f"is {rows.dtype} {rows.shape}"
+        raise InputError(
+            f"{path}: {PLACEHOLDER!r} {is_now}, not 1 to {MOST_VECTORS} rows of finite numbers; "
+            f"{LEARN_AGAIN}"
+        )
+    return rows
+
+
+def _text_width(chosen: Chosen) -> int | None:
+    """The width of the model's text encoder by its config; None when nothing here tells."""
+    if isinstance(chosen.location, str):
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            cached = try_to_load_from_cache(chosen.location, TEXT_CONFIG)
+        except ValueError:  # no name that the hub allows, which loading tells
+            return None
+        path = Path(cached) if isinstance(cached, str) else None
+    else:
+        path = chosen.location / TEXT_CONFIG
+    config = read_json(path) if path is not None and path.is_file() else None
+    width = config.get("hidden_size") if isinstance(config, dict) else None
+    return width if isinstance(width, int) else None

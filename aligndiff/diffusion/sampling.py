@@ -1,0 +1,144 @@
+"""Drawing samples with their heatmaps: one pipeline call for a batch of one prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.prompt_bank import placeholder_tokens
+from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
+from aligndiff.diffusion.stable_diffusion import (
+    add_placeholders,
+    check_width,
+    encode_prompt,
+    image_size,
+    set_placeholder_rows,
+)
+from aligndiff.diffusion.tokens import category_columns
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from aligndiff.dataset.prompt_bank import Entry
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """An entry's prompt as the UNet takes it: float (1, 77, d) each, and the category's columns."""
+
+    conditional: Tensor
+    unconditional: Tensor
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What one sample is made of: uint8 (h, w, 3) and uint8 (h, w)."""
+
+    image: NDArray[np.uint8]
+    heatmap: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DrawingSettings:
+    """How to draw: UNet steps, guidance scale (1 or less: none), image (h, w) in pixels."""
+
+    num_inference_steps: int
+    guidance_scale: float
+    size: tuple[int, int]
+
+
+@torch.no_grad()
+def encode_entry(
+    pipe: StableDiffusionPipeline, entry: Entry, rows: Tensor | None = None
+) -> EncodedPrompt:
+    """Encode an entry's prompt once for all of its samples.
+
+    `rows`, float (n, d), are the learned ones of an embedding entry; None for a text entry.
+    """
+    tokens: list[str] = []
+    if rows is not None:
+        check_width(rows, pipe)
+        tokens = placeholder_tokens(len(rows))
+        set_placeholder_rows(pipe, add_placeholders(pipe, len(rows)), rows)
+    prompt = entry.prompt(tokens)
+    return EncodedPrompt(
+        conditional=encode_prompt(pipe, prompt),
+        unconditional=encode_prompt(pipe, ""),
+        columns=tuple(category_columns(pipe.tokenizer, prompt, entry.category)),
+    )
+
+
+def drawing_size(pipe: StableDiffusionPipeline, wanted: Sequence[int]) -> tuple[int, int]:
+    """(h, w) in pixels from no number (the model's own), one (the side) or two (h, w).
+
+    Raises InputError for a size that the model cannot draw.
+    """
+    sides = tuple(wanted) or (image_size(pipe),)
+    step = max(8, pipe.vae_scale_factor)  # the pipeline takes multiples of 8 only
+    if any(side % step for side in sides):
+        raise InputError(f"--size must be a multiple of {step} px with this diffusion model")
+    return sides[0], sides[-1]
+
+
+def draw(
+    pipe: StableDiffusionPipeline,
+    prompt: EncodedPrompt,
+    seeds: Sequence[int],
+    settings: DrawingSettings,
+) -> list[Drawing | None]:
+    """Draw one sample per seed in one batch; None where the model gave not-a-number.
+
+    A sample depends on its prompt and its seed, not on the batch it is in (to about 1e-6).
+    """
+    count, scale = len(seeds), pipe.vae_scale_factor
+    height, width = settings.size
+    generators = [Generator("cpu").manual_seed(seed) for seed in seeds]
+    recorder = AttentionRecorder(
+        pipe.unet, prompt.columns, samples=count, grid=(height // scale, width // scale)
+    )
+    with recorder:
+        images = pipe(
+            prompt_embeds=prompt.conditional.expand(count, -1, -1),
+            negative_prompt_embeds=prompt.unconditional.expand(count, -1, -1),
+            latents=initial_noise(pipe, generators, settings.size),
+            generator=generators,  # for schedulers that add noise on their way
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            height=height,
+            width=width,
+            output_type="pt",
+        ).images
+    heatmaps = fuse_heatmap(recorder.maps(), settings.size)
+    return _to_drawings(images.float(), heatmaps)
+
+
+def initial_noise(
+    pipe: StableDiffusionPipeline, generators: Sequence[Generator], size: tuple[int, int]
+) -> Tensor:
+    """Latents to start from, (n, c, h, w) in the UNet's type, one CPU generator per sample.
+
+    Drawn in float32 on the CPU, so that a sample starts alike on any device at any precision.
+    """
+    cells = [side // pipe.vae_scale_factor for side in size]
+    shape = (1, pipe.unet.config.in_channels, *cells)
+    noise = [torch.randn(shape, generator=generator) for generator in generators]
+    return torch.cat(noise).to(pipe.unet.device, pipe.unet.dtype)
+
+
+def _to_drawings(images: Tensor, heatmaps: Tensor) -> list[Drawing | None]:
+    """From float32 (n, 3, h, w) in [0, 1] and (n, h, w); None for a sample with NaN or infinity."""
+    finite = images.isfinite().flatten(1).all(1) & heatmaps.isfinite().flatten(1).all(1)
+    pixels = (images.nan_to_num().permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    greys = heatmap_to_uint8(heatmaps.nan_to_num())
+    return [
+        Drawing(np.ascontiguousarray(image), grey) if good else None
+        for image, grey, good in zip(pixels, greys, finite.tolist(), strict=True)
+    ]

@@ -1,0 +1,190 @@
+"""The diffusion model: loading, prompts, and the placeholder rows that inversion learns.
+
+A concept is `n` rows of the text encoder's token table, under the tokens of `placeholder_tokens`.
+The rows are added once and then set per concept, which costs nothing; diffusers'
+`load_textual_inversion` reads the same files but adds tokens anew for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_bytes
+from aligndiff.dataset.prompt_bank import PLACEHOLDER, placeholder_tokens
+from aligndiff.diffusion.embeddings import embedding_vectors
+from aligndiff.diffusion.weights import (
+    OFFER_TINY_MODEL,
+    Chosen,
+    check_vocabulary,
+    from_disk_or_hub,
+    quiet_loading,
+)
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
+
+def load_pipeline(
+    chosen: Chosen, device: torch.device | str, dtype: torch.dtype
+) -> StableDiffusionPipeline:
+    """Load a Stable Diffusion 1.x or 2.x pipeline, ready to draw, in evaluation mode.
+
+    What is on this machine is used first; only then is the hub asked. The safety checker is off:
+    its false positives come out black and would become training pairs.
+    Raises MissingWeightsError when the weights are not to be had, InputError for another family.
+    """
+    pipe = _from_pretrained(chosen, dtype)
+    _check_family(pipe, chosen)
+    pipe.set_progress_bar_config(disable=True)
+    for network in (pipe.unet, pipe.vae, pipe.text_encoder):
+        network.requires_grad_(False).eval()
+    for network in (pipe.unet, pipe.vae):  # convolutions are faster so
+        network.to(memory_format=torch.channels_last)
+    return pipe.to(device)
+
+
+def image_size(pipe: StableDiffusionPipeline) -> int:
+    """Side in pixels of the images the model was trained on."""
+    cells = pipe.unet.config.sample_size
+    return int(cells if isinstance(cells, int) else max(cells)) * int(pipe.vae_scale_factor)
+
+
+def add_placeholders(pipe: StableDiffusionPipeline, count: int) -> list[int]:
+    """Make room for `count` placeholder rows; returns their token ids. Does nothing twice.
+
+    Rows that are new hold arbitrary numbers until `set_placeholder_rows` (or `trainable_rows`).
+    """
+    tokens = placeholder_tokens(count)
+    pipe.tokenizer.add_tokens([t for t in tokens if t not in pipe.tokenizer.get_vocab()])
+    table = pipe.text_encoder.get_input_embeddings()
+    if len(pipe.tokenizer) > table.num_embeddings:
+        # mean_resizing would spend seconds on the statistics of rows that we set ourselves.
+        pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer), mean_resizing=False)
+        pipe.text_encoder.get_input_embeddings().requires_grad_(False)
+    return [int(i) for i in pipe.tokenizer.convert_tokens_to_ids(tokens)]
+
+
+def set_placeholder_rows(pipe: StableDiffusionPipeline, ids: Sequence[int], rows: Tensor) -> None:
+    """Write `rows`, float (n, d), into the token table at `ids`. Raises InputError on a width."""
+    table = pipe.text_encoder.get_input_embeddings().weight
+    check_width(rows, pipe)
+    with torch.no_grad():
+        table[list(ids)] = rows.to(table)
+
+
+def check_width(rows: Tensor, pipe: StableDiffusionPipeline) -> None:
+    """Raise InputError when `rows`, float (n, d), were learned for another text encoder."""
+    width = pipe.text_encoder.get_input_embeddings().embedding_dim
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise InputError(
+            f"learned embedding of {rows.shape[-1]} numbers a vector, but this diffusion model's "
+            f"text encoder takes {width}: it was learned with another model; learn it again with "
+            "python -m scripts.image_mask_inversion --overwrite"
+        )
+
+
+@contextmanager
+def trainable_rows(text_encoder: nn.Module, ids: Sequence[int], rows: Tensor) -> Iterator[None]:
+    """While open, the token table answers `rows`, float (n, d), for `ids`; gradients reach them.
+
+    Only the rows are leaves: nothing else learns and nothing else has to be put back.
+    """
+
+    def swap(_table: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        for token_id, row in zip(ids, rows, strict=True):
+            output = torch.where((args[0] == token_id)[..., None], row.to(output), output)
+        return output
+
+    table = text_encoder.get_input_embeddings()  # type: ignore[operator]
+    handle = table.register_forward_hook(swap)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
+    """Text embedding of one prompt, float (1, 77, d), with gradient to trainable rows.
+
+    `prompt` spells every placeholder token out (`entry.prompt(placeholder_tokens(n))`). Placeholder
+    tokens must have been added, and their rows set. Raises InputError for a prompt too long.
+    """
+    length = pipe.tokenizer.model_max_length
+    tokens = pipe.tokenizer(
+        prompt, padding="max_length", max_length=length, truncation=False, return_tensors="pt"
+    )
+    if tokens.input_ids.shape[1] > length:
+        raise InputError(
+            f"prompt of {tokens.input_ids.shape[1]} tokens, but the text encoder reads {length} at "
+            f"most: shorten it: {prompt!r}"
+        )
+    attends = getattr(pipe.text_encoder.config, "use_attention_mask", False)
+    mask = tokens.attention_mask.to(pipe.text_encoder.device) if attends else None
+    return pipe.text_encoder(
+        tokens.input_ids.to(pipe.text_encoder.device), attention_mask=mask
+    ).last_hidden_state
+
+
+def load_embedding(path: Path) -> Tensor:
+    """Learned rows, float32 (n, d), from a safetensors file of one placeholder.
+
+    Raises InputError when the file is missing, broken, or holds something else.
+    """
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run python -m scripts.image_mask_inversion first")
+    embedding_vectors(path)  # says what is wrong with a file that holds something else
+    return torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
+
+
+def save_embedding(path: Path, rows: Tensor) -> None:
+    """Write `rows`, float (n, d), as {"<fss-token>": float32 (n, d)}; the file appears whole."""
+    from safetensors.torch import save
+
+    write_bytes(path, save({PLACEHOLDER: rows.detach().float().cpu().contiguous()}))
+
+
+def _from_pretrained(chosen: Chosen, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """What is on this machine, else what the hub gives, else MissingWeightsError."""
+    quiet_loading()
+    from diffusers import StableDiffusionPipeline
+
+    def load(local_only: bool) -> StableDiffusionPipeline:
+        usual = torch.get_default_dtype()
+        try:
+            pipe = StableDiffusionPipeline.from_pretrained(
+                chosen.location,
+                dtype=dtype,
+                safety_checker=None,
+                feature_extractor=None,  # only the safety checker reads it
+                requires_safety_checker=False,
+                local_files_only=local_only,
+            )
+        finally:  # where it fails, diffusers leaves `dtype` as that of all new tensors
+            torch.set_default_dtype(usual)
+        check_vocabulary(pipe.tokenizer)
+        return pipe
+
+    return from_disk_or_hub(chosen, load)
+
+
+def _check_family(pipe: StableDiffusionPipeline, chosen: Chosen) -> None:
+    """Refuse what is not a plain text-to-image Stable Diffusion 1.x or 2.x."""
+    prediction = pipe.scheduler.config.prediction_type
+    problems = []
+    if prediction not in PREDICTION_TYPES:
+        problems.append(f"predicts {prediction!r}, not {' or '.join(PREDICTION_TYPES)}")
+    if pipe.unet.config.in_channels != pipe.vae.config.latent_channels:
+        problems.append("its UNet takes more than latents (an inpainting or editing model?)")
+    if problems:
+        raise InputError(f"diffusion model {chosen}: {'; '.join(problems)}; {OFFER_TINY_MODEL}")

@@ -1,0 +1,1 @@
+"""Masks, few-shot benchmarks, and what synthetic support adds."""

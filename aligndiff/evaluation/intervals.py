@@ -1,0 +1,89 @@
+"""Figures of "did it help?": a table with intervals, and the mIoU over the number of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aligndiff.evaluation.bootstrap import Sums, class_iou, interval, resampled_gains
+from aligndiff.evaluation.support_gain import ClassGain
+
+
+@dataclass(frozen=True)
+class GainRow:
+    """A line of the table: IoUs in [0, 1], `low` and `high` bound the gain with 95 %."""
+
+    category: str
+    tests: int
+    real: int
+    synthetic: int
+    without: float
+    with_all: float
+    low: float
+    high: float
+
+    @property
+    def gain(self) -> float:
+        return self.with_all - self.without
+
+
+def gain_rows(classes: Sequence[ClassGain], resamples: int, seed: int) -> list[GainRow]:
+    """Each class with none and with all of its samples, and the mean of the classes (mIoU).
+
+    The intervals come from redrawing the test images of every class, see `resampled_gains`.
+    """
+    rows, redrawn = [], []
+    for number, one in enumerate(classes):
+        before, after = one.none[:, 2:], one.all[:, 2:]
+        redrawn.append(resampled_gains(before, after, resamples, (seed, number)))
+        sizes = len(one.task.tests), len(one.task.real), len(one.task.samples)
+        ious = class_iou(before), class_iou(after)
+        rows.append(GainRow(one.task.category, *sizes, *ious, *interval(redrawn[-1])))
+    low, high = interval(np.mean(redrawn, axis=0))
+    tests, real, synthetic = (
+        sum(getattr(row, name) for row in rows) for name in ("tests", "real", "synthetic")
+    )
+    without, with_all = (
+        float(np.mean([getattr(row, name) for row in rows])) for name in ("without", "with_all")
+    )
+    return [*rows, GainRow("mIoU", tests, real, synthetic, without, with_all, low, high)]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What so many samples of each class give: the mIoU of every draw, in [0, 1]."""
+
+    samples: int
+    mious: tuple[float, ...]
+    class_ious: dict[str, float]  # the mean over the draws
+
+    @property
+    def miou(self) -> float:
+        return float(np.mean(self.mious))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The middle 95 % of the draws."""
+        return interval(np.asarray(self.mious))
+
+
+def gain_curve(classes: Sequence[ClassGain]) -> list[CurvePoint]:
+    """The mIoU over the number of samples; draw by draw, the classes beside each other."""
+    points = []
+    for number in classes[0].draws:
+        ious = {
+            one.task.category: [class_iou(one.sums[drawn][:, 2:]) for drawn in one.draws[number]]
+            for one in classes
+        }
+        mious = np.mean(list(ious.values()), axis=0)
+        means = {category: float(np.mean(found)) for category, found in ious.items()}
+        points.append(CurvePoint(number, tuple(float(miou) for miou in mious), means))
+    return points
+
+
+def fb_iou(sums: Sequence[Sums]) -> float:
+    """FB-IoU of the classes' `sums`: background and object, each over all images, averaged."""
+    everything = np.concatenate(sums)
+    return (class_iou(everything[:, :2]) + class_iou(everything[:, 2:])) / 2

@@ -1,0 +1,180 @@
+"""Did it help? The same test with support from real pairs alone, and with synthetic ones added.
+
+What is compared is support: the prototypes that a segmenter makes of its pairs. No network is
+trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.console import Advance
+from aligndiff.dataset.samples import StoredSample
+from aligndiff.dataset.support import SupportPair
+from aligndiff.evaluation.bootstrap import Sums
+from aligndiff.evaluation.config import GainConfig
+from aligndiff.evaluation.evaluate import FOREGROUND_THRESHOLD
+from aligndiff.evaluation.gain_plan import GainTask
+from aligndiff.refinement.plan import prototype_weights
+from aligndiff.segmenters.metrics import overlaps
+
+if TYPE_CHECKING:
+    from aligndiff.segmenters.base import Encoded, Prototypes, Segmenter
+
+Members = tuple[int, ...]  # which synthetic samples of a class belong to the support, ascending
+
+SHOWN = 4  # test images of a class that the sheet shows: the first ones
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A test image for the sheet, with the masks, bool (h, w), without and with all samples."""
+
+    pair: SupportPair
+    without: NDArray[np.bool_]
+    with_all: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """One class, tested under many supports.
+
+    Attributes:
+        draws: for each number of samples, the sets that were drawn at random; the first number is
+            0, the last one stands for all samples. Where a class has fewer samples, it has them
+            all.
+        sums: for each such set, int64 (images, 4): intersection and union of the background, then
+            of the object, in every test image.
+    """
+
+    task: GainTask
+    draws: dict[int, list[Members]]
+    sums: dict[Members, Sums]
+    shown: tuple[Shown, ...]
+
+    @property
+    def none(self) -> Sums:
+        return self.sums[()]
+
+    @property
+    def all(self) -> Sums:
+        return self.sums[tuple(range(len(self.task.samples)))]
+
+
+def plan_draws(
+    total: int, most: int, counts: Sequence[int], draws: int, seed: Sequence[int]
+) -> dict[int, list[Members]]:
+    """Which of `total` samples are the support, for 0, each of `counts` below `most`, and `most`.
+
+    In one draw the smaller sets are parts of the larger ones. None and all of the samples are one
+    set each, repeated.
+    """
+    orders = [np.random.default_rng([*seed, draw]).permutation(total) for draw in range(draws)]
+    numbers = sorted({0, most, *(count for count in counts if count < most)})
+    return {
+        number: [tuple(sorted(int(at) for at in order[:number])) for order in orders]
+        for number in numbers
+    }
+
+
+def measure_gain(
+    segmenter: Segmenter,
+    tasks: Sequence[GainTask],
+    config: GainConfig,
+    seed: int,
+    batch_size: int,
+    advance: Advance,
+) -> list[ClassGain]:
+    """Test every class, see `measure_class`; which samples are drawn follows from the seed."""
+    most = max(len(task.samples) for task in tasks)
+    classes = []
+    for number, task in enumerate(tasks):
+        draws = plan_draws(len(task.samples), most, config.counts, config.draws, (seed, number))
+        classes.append(
+            measure_class(segmenter, task, draws, config.support_weight, batch_size, advance)
+        )
+    return classes
+
+
+def measure_class(
+    segmenter: Segmenter,
+    task: GainTask,
+    draws: dict[int, list[Members]],
+    support_weight: float,
+    batch_size: int,
+    advance: Advance,
+) -> ClassGain:
+    """Segment the test images of a class under every support that was drawn.
+
+    `support_weight` is the share of the real pairs, however many synthetic ones there are.
+    `advance` is moved on by one for each test image.
+    """
+    real = _prototypes(segmenter, map(task.load, task.real), batch_size)
+    synthetic = _prototypes(segmenter, map(_pair_of, task.samples), batch_size)
+    everything = tuple(range(len(synthetic)))
+    sets = dict.fromkeys([(), everything, *(one for drawn in draws.values() for one in drawn)])
+    rows: dict[Members, list[list[int]]] = {members: [] for members in sets}
+    shown: list[Shown] = []
+    for batch in _encoded(segmenter, map(task.load, task.tests), batch_size):
+        ends: dict[Members, list[NDArray[np.bool_]]] = {}
+        for members in sets:
+            _set_support(segmenter, real, [synthetic[at] for at in members], support_weight)
+            masks = [segmenter.segment(seen) > FOREGROUND_THRESHOLD for _, seen in batch]
+            rows[members] += [
+                _row(mask, pair) for mask, (pair, _) in zip(masks, batch, strict=True)
+            ]
+            if members in ((), everything):
+                ends[members] = masks
+        pairs = [pair for pair, _ in batch]
+        shown += map(Shown, pairs, ends[()], ends[everything])
+        del shown[SHOWN:]
+        advance(len(batch))
+    sums = {members: np.asarray(found, dtype=np.int64) for members, found in rows.items()}
+    return ClassGain(task, draws, sums, tuple(shown))
+
+
+def _set_support(
+    segmenter: Segmenter,
+    real: Sequence[Prototypes],
+    synthetic: Sequence[Prototypes],
+    support_weight: float,
+) -> None:
+    if synthetic:
+        weights = prototype_weights(len(real), len(synthetic), support_weight)
+        segmenter.set_support([*real, *synthetic], weights)
+    else:
+        segmenter.set_support(real)
+
+
+def _encoded(
+    segmenter: Segmenter, pairs: Iterable[SupportPair], batch_size: int
+) -> Iterator[list[tuple[SupportPair, Encoded]]]:
+    """The pairs with what the network sees in them, `batch_size` at a time."""
+    rest = iter(pairs)
+    while batch := list(itertools.islice(rest, batch_size)):
+        yield list(zip(batch, segmenter.encode([pair.image for pair in batch]), strict=True))
+
+
+def _prototypes(
+    segmenter: Segmenter, pairs: Iterable[SupportPair], batch_size: int
+) -> list[Prototypes]:
+    return [
+        segmenter.pool(seen, pair.mask)
+        for batch in _encoded(segmenter, pairs, batch_size)
+        for pair, seen in batch
+    ]
+
+
+def _pair_of(sample: StoredSample) -> SupportPair:
+    return SupportPair(sample.name, sample.read_image(), sample.read_mask().astype(np.uint8))
+
+
+def _row(predicted: NDArray[np.bool_], pair: SupportPair) -> list[int]:
+    found = overlaps(predicted, pair.mask)
+    return [number for one in found for number in (one.intersection, one.union)]

@@ -1,0 +1,1 @@
+"""A dataset folder in the layouts that other tools read."""

@@ -1,0 +1,137 @@
+"""The options of an export: which samples, into which layout, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.excluded import EXCLUDE_HELP
+from aligndiff.dataset.records import MaskSource
+
+Format = Literal["coco", "voc", "yolo", "fss1000", "imagefolder", "webdataset"]
+
+_SOURCES: tuple[str, ...] = get_args(MaskSource)
+_MOST_IN_A_SHARD = 1_000_000
+_MOST_SIDE = 4096  # px
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """Which samples are taken, and which of them are kept for validation."""
+
+    categories: tuple[str, ...] = field(
+        default=(), metadata={"help": "take these categories only (default: all of them)"}
+    )
+    sources: tuple[str, ...] = field(
+        default=_SOURCES,
+        metadata={"help": "where masks may come from; a comma may stand between them too"},
+    )
+    min_iou: float = field(
+        default=0.0,
+        metadata={"help": "take samples whose `iou` (segmenter and heatmap) is at least this"},
+    )
+    min_area: float = field(
+        default=0.0, metadata={"help": "the object covers at least this part of the image, 0 to 1"}
+    )
+    max_area: float = field(
+        default=1.0, metadata={"help": "the object covers at most this part of the image, 0 to 1"}
+    )
+    max_per_class: int | None = field(
+        default=None,
+        metadata={
+            "help": "at most this many samples of a category: consensus first, then the highest "
+            "iou (default: all)"
+        },
+    )
+    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
+    include_support: bool = field(
+        default=False, metadata={"help": "take the real pairs too; they go to the training split"}
+    )
+    val_fraction: float = field(
+        default=0.1,
+        metadata={"help": "part of the samples that goes to the validation split, 0 to below 1"},
+    )
+    seed: int = field(
+        default=0, metadata={"help": "of the split, and of the order within webdataset shards"}
+    )
+
+    def __post_init__(self) -> None:
+        words = [word for said in self.sources for word in said.split(",") if word]
+        object.__setattr__(self, "sources", tuple(name for name in _SOURCES if name in words))
+        problems = [
+            f"--sources: unknown source {word!r}; there are {' and '.join(_SOURCES)}"
+            for word in words
+            if word not in _SOURCES
+        ]
+        if not words:
+            problems.append(f"--sources: names none; there are {' and '.join(_SOURCES)}")
+        for name in ("min_iou", "min_area", "max_area"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"--{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.min_area > self.max_area:
+            problems.append(f"--min_area {self.min_area} is above --max_area {self.max_area}")
+        if self.max_per_class is not None and self.max_per_class < 1:
+            problems.append(f"--max_per_class must be at least 1, not {self.max_per_class}")
+        if not 0 <= self.val_fraction < 1:
+            problems.append(f"--val_fraction must be from 0 to below 1, not {self.val_fraction}")
+        if problems:
+            raise InputError(problems)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Into which layout, and where. A field with "only" in its metadata is one format's own."""
+
+    format: Format = field(metadata={"help": "the layout to write (docs/EXPORT.md)"})
+    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
+    output_dir: Path | None = field(
+        default=None,
+        metadata={"help": "a new or empty folder (default: <dataset_dir>/exports/<format>)"},
+    )
+    overwrite: bool = field(
+        default=False, metadata={"help": "replace an earlier export in that folder"}
+    )
+    void_width: float = field(
+        default=0.01,
+        metadata={
+            "help": "voc: pixels this near to the mask's border, as a part of the longer side, "
+            "become 255 where the heatmap disagrees; 0 for none",
+            "only": "voc",
+        },
+    )
+    fss_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "fss1000: width and height of the images, px; FSS-1000's own are 224 "
+            "(default: as they are)",
+            "only": "fss1000",
+        },
+    )
+    shard_size: int = field(
+        default=1000, metadata={"help": "webdataset: samples in a shard", "only": "webdataset"}
+    )
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.void_width <= 1:
+            problems.append(f"--void_width must be from 0 to 1, not {self.void_width}")
+        if self.fss_size is not None and not 8 <= self.fss_size <= _MOST_SIDE:
+            problems.append(f"--fss_size must be from 8 to {_MOST_SIDE}, not {self.fss_size}")
+        if not 1 <= self.shard_size <= _MOST_IN_A_SHARD:
+            most = f"{_MOST_IN_A_SHARD:,}"
+            problems.append(f"--shard_size must be from 1 to {most}, not {self.shard_size}")
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def folder(self) -> Path:
+        """Where the export goes."""
+        return self.output_dir or self.dataset_dir / "exports" / self.format
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """What decides the files besides the selection: the format and its own options."""
+        own = {"voc": ("void_width",), "fss1000": ("fss_size",), "webdataset": ("shard_size",)}
+        return {name: getattr(self, name) for name in ("format", *own.get(self.format, ()))}

@@ -1,0 +1,56 @@
+"""FSS-1000: FSS-1000/<class>/1.jpg + 1.png, 2.jpg + 2.png ..., and lists in splits/.
+
+Numbers go from the surest to the least sure, those of the training split first: HSNet's reader
+draws support pairs from the first ten. Masks are grey, 0 and 255.
+"""
+
+from __future__ import annotations
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_json, write_text
+from aligndiff.dataset.images import resize_image, resize_mask
+from aligndiff.export.items import SPLITS, ExportItem, Picture
+from aligndiff.export.job import Job
+from aligndiff.export.markup import folder_names
+
+ROOT = "FSS-1000"  # where readers look for the classes
+
+
+def write_fss1000(job: Job) -> None:
+    """Write the job's items in the layout of FSS-1000."""
+    categories = job.categories
+    folders = folder_names(categories)
+
+    def write(item: ExportItem, picture: Picture) -> tuple[bytes, bytes]:
+        if job.config.fss_size is not None:
+            picture = _squared(item, picture, job.config.fss_size)
+        return picture.image_file("jpg"), picture.mask_file()
+
+    def place(item: ExportItem) -> tuple[int, int, tuple[int, float, str]]:
+        split = SPLITS.index(job.selection.split(item))
+        return categories.index(item.category), split, item.sureness
+
+    counts = dict.fromkeys(categories, 0)
+    listed: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for item, (image, mask) in job.each(write, sorted(job.selection.items, key=place)):
+        counts[item.category] += 1  # here, so that one that cannot be read leaves no gap
+        name = f"{folders[item.category]}/{counts[item.category]}"
+        folder = job.make(ROOT, folders[item.category])
+        (folder / f"{counts[item.category]}.jpg").write_bytes(image)
+        (folder / f"{counts[item.category]}.png").write_bytes(mask)
+        listed[job.selection.split(item)].append(f"{name}\t{item.name}")
+    classes = [folders[category] for category, count in counts.items() if count]
+    splits = job.make("splits")
+    # Readers of FSS-1000, scripts.evaluate among them, find the classes to test in fss/test.txt.
+    for name, lines in {"classes": classes, "fss/test": classes, **listed}.items():
+        write_text(splits / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+    write_json(splits / "categories.json", {folder: name for name, folder in folders.items()})
+
+
+def _squared(item: ExportItem, picture: Picture, side: int) -> Picture:
+    """Image and mask with `side` pixels each way. Raises InputError when no object is left."""
+    size = (side, side)
+    small = Picture(resize_image(picture.image, size), resize_mask(picture.mask, size))
+    if not small.object.any():
+        raise InputError(f"{item.name}: its object is too small for --fss_size {side}; enlarge it")
+    return small

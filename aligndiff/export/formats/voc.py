@@ -1,0 +1,85 @@
+"""Pascal VOC: JPEGImages/, SegmentationClass/ (palette png) and ImageSets/Segmentation/*.txt.
+
+Class indices count from 1 in the order of labels.txt; 255 is void, which counts nowhere. A pixel
+is void where a real pair ignores it, and where a synthetic mask is uncertain: near its border
+and on the other side of it than the heatmap says.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_text
+from aligndiff.dataset.images import IGNORE, Uint8, encode_palette
+from aligndiff.export.items import SPLITS, ExportItem, Picture
+from aligndiff.export.job import Job
+
+_MOST_CLASSES = 254  # of the 256 values, 0 is background and 255 void
+
+
+def write_voc(job: Job) -> None:
+    """Write the job's items in VOC's layout."""
+    if len(job.categories) > _MOST_CLASSES:
+        raise InputError(
+            f"--format voc holds at most {_MOST_CLASSES} classes, these are {len(job.categories)}; "
+            "choose some with --categories, or another format"
+        )
+    images, labels = job.make("JPEGImages"), job.make("SegmentationClass")
+    numbers = {category: number for number, category in enumerate(job.categories, start=1)}
+    palette = colour_map()
+
+    def write(item: ExportItem, picture: Picture) -> None:
+        indices = picture.object * np.uint8(numbers[item.category])
+        indices[picture.mask == IGNORE] = IGNORE
+        indices[_void(item, picture, job.config.void_width)] = IGNORE
+        (images / f"{item.name}.jpg").write_bytes(picture.image_file("jpg"))
+        (labels / f"{item.name}.png").write_bytes(encode_palette(indices, palette))
+
+    names: dict[str, list[str]] = {split: [] for split in (*SPLITS, "trainval")}
+    for item, _ in job.each(write):
+        names[job.selection.split(item)].append(item.name)
+        names["trainval"].append(item.name)
+    for split, listed in names.items():
+        text = "".join(f"{name}\n" for name in listed)
+        write_text(job.make("ImageSets", "Segmentation") / f"{split}.txt", text)
+    write_text(
+        job.folder / "labels.txt", "".join(f"{name}\n" for name in ("background", *job.categories))
+    )
+
+
+def colour_map() -> Uint8:
+    """VOC's own colours of the 256 indices, uint8 RGB (256, 3): their bits, dealt to R, G and B."""
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for index in range(256):
+        for bit in range(8):
+            colours[index, bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
+    return colours
+
+
+def uncertain(
+    mask: NDArray[np.bool_], coarse: NDArray[np.bool_], width: float
+) -> NDArray[np.bool_]:
+    """Where mask and heatmap disagree within `width` pixels of the mask's border; all (h, w).
+
+    The distance of a pixel is that to the centre of the nearest one across the border. A border of
+    the image is none of the mask's.
+    """
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    near = np.where(mask, inside, outside) <= width
+    return np.asarray(near & (mask != coarse), dtype=np.bool_)
+
+
+def _void(item: ExportItem, picture: Picture, void_width: float) -> NDArray[np.bool_]:
+    mask = picture.object.astype(bool)
+    if item.read_coarse is None or void_width == 0:
+        return np.zeros_like(mask)
+    coarse = item.read_coarse()
+    if coarse.shape != mask.shape:
+        raise InputError(
+            f"{item.name}: its heatmap has another size than its mask; repeat step 3 (--overwrite)"
+        )
+    return uncertain(mask, coarse, void_width * max(mask.shape))

@@ -1,0 +1,160 @@
+"""What is exported: one image with its mask, synthetic or real, read when it is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import file_fingerprint
+from aligndiff.dataset.entries import Entry
+from aligndiff.dataset.images import OBJECT, Uint8, encode
+from aligndiff.dataset.samples import StoredSample
+from aligndiff.dataset.support import PairPaths, load_pair
+from aligndiff.export.markup import hashed_slug
+from aligndiff.refinement.plan import RefinementConfig, settings_on_disk
+
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
+SUPPORT = "support"  # the source of a real pair
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image and its mask, decoded: what can be read here can be read by whoever trains.
+
+    Attributes:
+        image: uint8 RGB (h, w, 3).
+        mask: uint8 (h, w): 0 background, 1 object, 255 ignore; some of it is object.
+        stored: the image file's own bytes, None for a photo, whose metadata stay private.
+        stored_as: "jpg" or "png", what `stored` is.
+    """
+
+    image: Uint8
+    mask: Uint8
+    stored: bytes | None = None
+    stored_as: str = ""
+
+    @property
+    def object(self) -> Uint8:
+        """uint8 (h, w): 1 where the object is, 0 elsewhere and where it is ignored."""
+        return np.asarray(self.mask == OBJECT, dtype=np.uint8)
+
+    @property
+    def area(self) -> float:
+        """The part of the image that the object covers, in (0, 1]."""
+        return float(self.object.mean())
+
+    def image_file(self, suffix: str) -> bytes:
+        """The image as a "jpg" or "png" file: its own bytes where they are one, else encoded."""
+        if self.stored is not None and self.stored_as == suffix:
+            return self.stored
+        return encode(self.image, f".{suffix}")
+
+    def mask_file(self) -> bytes:
+        """The object as an 8-bit grey png, 0 and 255."""
+        return encode(self.object * np.uint8(255), ".png")
+
+
+@dataclass(frozen=True)
+class ExportItem:
+    """One image to export.
+
+    Attributes:
+        name: unique within the dataset folder, fit for a file name (letters, digits, - and _).
+        category: as in `dataset.json`.
+        entry: the entry's id; of a real pair the folder that it comes from.
+        source: "consensus", "pseudo_label" or "support".
+        iou: of the segmenter's first mask with the heatmap, in [0, 1]; None of a real pair.
+        made_as: "jpg" or "png" of a synthetic image's file; None of a real pair.
+        identity: changes when the image, the mask or the scores do.
+        read: reads the image and the mask. Raises InputError where it cannot be used.
+        read_coarse: bool (h, w): where step 3 saw the object in the heatmap; None of a real pair.
+    """
+
+    name: str
+    category: str
+    entry: str
+    source: str
+    iou: float | None
+    made_as: str | None
+    identity: tuple[Any, ...]
+    read: Callable[[], Picture]
+    read_coarse: Callable[[], NDArray[np.bool_]] | None = None
+
+    @property
+    def sureness(self) -> tuple[int, float, str]:
+        """Sorts real pairs first, then consensus before pseudo-labels, then the highest IoU."""
+        rank = (SUPPORT, "consensus", "pseudo_label").index(self.source)
+        return rank, -(self.iou or 0.0), self.name
+
+    def facts(self) -> dict[str, Any]:
+        """What an export tells of the image beside its pixels."""
+        return {
+            "name": self.name,
+            "category": self.category,
+            "mask_source": self.source,
+            "iou": self.iou,
+            "entry": self.entry,
+        }
+
+
+def item_of_sample(sample: StoredSample) -> ExportItem:
+    """A refined sample."""
+    record = sample.record
+    return ExportItem(
+        name=sample.name,
+        category=sample.category,
+        entry=sample.place.entry.id,
+        source=record.mask_source or "",
+        iou=record.iou,
+        made_as=record.image_format,
+        identity=(record.seed, record.fingerprint, record.refinement, record.iou),
+        read=partial(_read_sample, sample),
+        read_coarse=partial(_read_coarse, sample),
+    )
+
+
+def item_of_pair(entry: Entry, pair: PairPaths) -> ExportItem:
+    """A real pair of an entry's `D_good_dir`."""
+    # The category too: two of them may share a folder of pairs.
+    words = json.dumps([entry.category, f"{entry.support_dir}/{pair.name}"], ensure_ascii=False)
+    return ExportItem(
+        name=f"{SUPPORT}-{hashed_slug(words)}",
+        category=entry.category,
+        entry=entry.support_dir,
+        source=SUPPORT,
+        iou=None,
+        made_as=None,
+        identity=(file_fingerprint(pair.image), file_fingerprint(pair.mask)),
+        read=partial(_read_pair, pair),
+    )
+
+
+def _read_sample(sample: StoredSample) -> Picture:
+    image, mask = sample.read_image(), sample.read_mask()
+    if mask.shape != image.shape[:2]:
+        raise InputError(
+            f"{sample.name}: its mask has another size than its image; repeat step 3 (--overwrite)"
+        )
+    if not mask.any():
+        raise InputError(f"{sample.name}: its mask is empty; repeat step 3 with --overwrite")
+    stored = sample.read_image_bytes()
+    return Picture(image, mask.astype(np.uint8), stored, sample.record.image_format)
+
+
+def _read_coarse(sample: StoredSample) -> NDArray[np.bool_]:
+    settings = settings_on_disk(sample.place)
+    threshold = settings.get("heatmap_threshold", RefinementConfig.heatmap_threshold)
+    return sample.read_heatmap() > threshold * 255
+
+
+def _read_pair(paths: PairPaths) -> Picture:
+    pair = load_pair(paths)
+    return Picture(pair.image, pair.mask)

@@ -1,0 +1,90 @@
+"""The work that every format shares: read the items in threads, name those that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.export.config import ExportConfig
+from aligndiff.export.items import SPLITS, ExportItem, Picture, Split
+from aligndiff.export.selection import THREADS, Selection
+
+Result = TypeVar("Result")
+ONLY_JPG = ("voc", "fss1000")  # whose readers look for no other suffix
+
+
+@dataclass
+class Job:
+    """One export: what is written, and into which folder.
+
+    Attributes:
+        bank: the prompt bank that the items come from.
+        selection: the items, and how they are split.
+        config: the format and its options.
+        folder: where the files go; it exists and is empty, and becomes the export when all is done.
+        done: called after each item.
+        failures: one line for each item that could not be read.
+        written: the items that were.
+    """
+
+    bank: PromptBank
+    selection: Selection
+    config: ExportConfig
+    folder: Path
+    done: Callable[[], None] = lambda: None
+    failures: list[str] = field(default_factory=list)
+    written: list[ExportItem] = field(default_factory=list)
+
+    @property
+    def categories(self) -> list[str]:
+        """Those asked for, in the order of the file, also where a class has no image."""
+        return self.bank.select(self.selection.config.categories).categories
+
+    @property
+    def suffix(self) -> str:
+        """ "jpg" or "png": one for all images of an export, as many readers look for one only."""
+        made_as = {item.made_as for item in self.selection.items}
+        lossless = "jpg" not in made_as and self.config.format not in ONLY_JPG
+        return "png" if lossless else "jpg"
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """ "train", and "val" when something is to go there."""
+        return SPLITS if self.selection.config.val_fraction > 0 else ("train",)
+
+    def make(self, *parts: str) -> Path:
+        """A folder within the export, made as needed."""
+        path = self.folder.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def each(
+        self,
+        work: Callable[[ExportItem, Picture], Result],
+        items: Sequence[ExportItem] | None = None,
+    ) -> Iterator[tuple[ExportItem, Result]]:
+        """Every item that can be read, in order, with what `work` made of it in a thread.
+
+        `items` are those of the selection in another order, where one is wanted.
+        """
+        items = self.selection.items if items is None else items
+
+        def attempt(item: ExportItem) -> Result | InputError:
+            try:
+                return work(item, item.read())
+            except InputError as error:
+                return error
+
+        results = mapped_ahead(attempt, items, 2 * THREADS, THREADS)
+        for item, result in zip(items, results, strict=True):
+            self.done()
+            if isinstance(result, InputError):
+                self.failures += result.problems
+            else:
+                self.written.append(item)
+                yield item, result

@@ -1,0 +1,57 @@
+"""Names and texts of users, made safe for folders, YAML and Markdown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from aligndiff.core.text import printable
+from aligndiff.dataset.entries import slug
+
+_HASH_LENGTH = 8  # hex digits, as in an entry's id
+# What Markdown would take for marks of its own: brackets, stars and such, an underscore at the edge
+# of a word, and the start of a link.
+_MARKS = re.compile(
+    r"([\\`*\[\]<>#|&~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=www)\.)", re.IGNORECASE
+)
+
+
+def folder_names(categories: Sequence[str]) -> dict[str, str]:
+    """A folder name for each category: plain letters, digits and dashes, no two alike.
+
+    Categories that would share one ("a b" and "a-b", "Dog" and "dog") get a hash of their own name
+    behind it, whatever their order.
+    """
+    shared = Counter(slug(category) for category in categories)
+    return {
+        category: slug(category) if shared[slug(category)] == 1 else hashed_slug(category)
+        for category in categories
+    }
+
+
+def hashed_slug(words: str) -> str:
+    """Such as "great-white-shark-1a2b3c4d": readable, and different for different words."""
+    data = words.encode("utf-8", "backslashreplace")  # the name of a file may hold stray bytes
+    return f"{slug(words)}-{hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]}"
+
+
+def yaml_string(words: str) -> str:
+    """`words` as a YAML string in double quotes, on one line of plain characters."""
+    # Not JSON's own escapes beyond 16 bits: they are pairs, which YAML does not join.
+    quoted = json.dumps(words, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
+
+
+def markdown_text(words: object) -> str:
+    """`words` as Markdown that shows them as they are, on one line, also in a cell of a table."""
+    return _MARKS.sub(r"\\\1", printable(" ".join(str(words).split())))
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table whose cells show what they hold, whatever that is."""
+    lines = [list(columns), ["---"] * len(columns)]
+    lines += [[markdown_text(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,152 @@
+"""The gallery of a dataset folder: the samples and support pairs it shows, and their pictures.
+
+<output_dir>/
+  index.html gallery.css gallery.js    the page, the same for every dataset
+  data.js                              what it shows, as a script: a page from disk may load no JSON
+  pictures/<entry id>/                 of its samples, see gallery_blocks
+  pictures/support_<8 hex digits>/     of the pairs of one folder
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import file_fingerprint, fingerprint
+from aligndiff.dataset.prompt_bank import Entry, PromptBank
+from aligndiff.dataset.records import EntryRecord
+from aligndiff.dataset.samples import StoredSample, stored_samples
+from aligndiff.dataset.support import PairPaths, find_pairs, load_pair
+from aligndiff.gallery.cache import Block, Piece, find_blocks
+from aligndiff.gallery.pictures import Look, PictureFiles, draw_pictures
+
+PICTURES = "pictures"
+_VERSION = 1  # of how pictures are drawn and measured; another one draws all anew
+
+
+@dataclass(frozen=True)
+class GalleryConfig:
+    """How the gallery is made."""
+
+    thumbnail_size: int = field(
+        default=160, metadata={"help": "longer side of a thumbnail, 32 to 512 px"}
+    )
+    max_samples: int = field(
+        default=0,
+        metadata={"help": "show at most so many samples of an entry, evenly chosen; 0 is all"},
+    )
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 32 <= self.thumbnail_size <= 512:
+            problems.append(f"--thumbnail_size must be from 32 to 512, not {self.thumbnail_size}")
+        if self.max_samples < 0:
+            problems.append(f"--max_samples must be 0 or more, not {self.max_samples}")
+        if problems:
+            raise InputError(problems)
+
+
+@dataclass(frozen=True)
+class SupportShelf:
+    """The support pairs of one folder, named as dataset.json names it."""
+
+    folder: str
+    pictures: Path
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class EntryShelf:
+    """The samples of one entry that are shown."""
+
+    entry: Entry
+    made_with: EntryRecord
+    samples: Sequence[StoredSample]
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All that is shown; its pictures are there or wait in the blocks to be drawn."""
+
+    output: Path
+    config: GalleryConfig
+    support: Sequence[SupportShelf]
+    entries: Sequence[EntryShelf]
+
+    @property
+    def blocks(self) -> Iterator[Block]:
+        shelves: list[SupportShelf | EntryShelf] = [*self.support, *self.entries]
+        for shelf in shelves:
+            yield from shelf.blocks
+
+
+def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Gallery:
+    """Look through the bank's samples and the pictures that are there; draws nothing.
+
+    Raises InputError when there are no samples, or when a record cannot be read.
+    """
+    by_entry: dict[str, list[StoredSample]] = {}
+    for sample in stored_samples(bank):
+        by_entry.setdefault(sample.place.entry.id, []).append(sample)
+    if not by_entry:
+        raise InputError(
+            f"{bank.root}: no synthesized images of the chosen entries; run python -m "
+            f"scripts.diffuse_img_attention --dataset_dir {bank.root} first"
+        )
+    pictures, size = output / PICTURES, config.thumbnail_size
+    entries = [
+        _entry_shelf(_evenly(samples, config.max_samples), pictures, size)
+        for samples in by_entry.values()
+    ]
+    folders = dict.fromkeys(shelf.entry.support_dir for shelf in entries)
+    support = [_support_shelf(bank.root, folder, pictures, size) for folder in folders]
+    return Gallery(output, config, support, entries)
+
+
+def _evenly(samples: list[StoredSample], most: int) -> list[StoredSample]:
+    if not 0 < most < len(samples):
+        return samples
+    places = np.linspace(0, len(samples) - 1, most).round().astype(int)
+    return [samples[place] for place in places]
+
+
+def _entry_shelf(samples: Sequence[StoredSample], pictures: Path, size: int) -> EntryShelf:
+    place = samples[0].place
+    folder = pictures / place.entry.id
+    blocks = find_blocks(folder, size, (_sample_piece(sample, folder, size) for sample in samples))
+    return EntryShelf(place.entry, EntryRecord.read(place.entry_json), samples, blocks)
+
+
+def _support_shelf(root: Path, name: str, pictures: Path, size: int) -> SupportShelf:
+    folder = pictures / f"support_{fingerprint(name)[:8]}"
+    pairs = enumerate(find_pairs(root / name))
+    pieces = (_pair_piece(pair, number, folder, size) for number, pair in pairs)
+    return SupportShelf(name, folder, find_blocks(folder, size, pieces))
+
+
+def _sample_piece(sample: StoredSample, folder: Path, size: int) -> Piece:
+    record = sample.record
+    files = PictureFiles(folder / f"{record.index:06d}")
+
+    def draw() -> Look:
+        mask = sample.read_mask() if record.status == "refined" else None
+        return draw_pictures(files, sample.read_image(), sample.read_heatmap(), mask, size)
+
+    key = fingerprint([_VERSION, size, record.to_json()])
+    return Piece(sample.name, record.index, files, key, True, draw)
+
+
+def _pair_piece(paths: PairPaths, number: int, folder: Path, size: int) -> Piece:
+    files = PictureFiles(folder / f"{number:06d}")
+
+    def draw() -> Look:
+        pair = load_pair(paths)
+        return draw_pictures(files, pair.image, None, pair.mask, size)
+
+    made_from = [file_fingerprint(path) for path in (paths.image, paths.mask)]
+    return Piece(paths.name, number, files, fingerprint([_VERSION, size, made_from]), False, draw)

@@ -1,1 +1,0 @@
-"""What every layer stands on: errors, whole-file writes, processes, the terminal."""

@@ -1,0 +1,1 @@
+"""Step 1: normalized masked textual inversion (Eq. 3)."""

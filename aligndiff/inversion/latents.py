@@ -1,0 +1,179 @@
+"""Support pairs in the model's latent space: VAE posteriors, and which latent cells are object.
+
+Posteriors and regions depend on a pair and its flip alone: a training run computes them once and
+then only samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
+from aligndiff.dataset.support import SupportPair
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDPMScheduler
+
+# A cell is object where its resized mask value, in [0, 1], is above this (the original's value).
+MASK_THRESHOLD = 0.3
+# Pairs encoded at once: the VAE needs ~1 GB an image at 512 px.
+ENCODE_BATCH = 2
+
+
+@dataclass(frozen=True)
+class SupportLatents:
+    """What training needs of n support pairs; on axis 1, 0 is the pair and 1 its left-right flip.
+
+    mean, std: float32 (n, 2, c, h, w), the VAE posterior times the VAE's scaling factor.
+    foreground, background: bool (n, 2, h, w); a cell in neither is ignored.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    foreground: torch.Tensor
+    background: torch.Tensor
+
+    @property
+    def pairs(self) -> int:
+        """The number of support pairs, flips not counted."""
+        return len(self.mean)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """(c, h, w) of one latent."""
+        return tuple(self.mean.shape[2:])
+
+
+def latent_regions(mask: np.ndarray, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Foreground and background of a mask on the latent grid, each bool (h, w).
+
+    `mask` is uint8 (height, width) with 0 background, 1 object, 255 ignore. Each cell takes the
+    label of its nearest pixel, by the rule of `F.interpolate(mode="nearest")`; ignored cells are in
+    neither result. An object that no cell hits still owns the one cell it covers most.
+    """
+    labels = torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+    is_object, is_ground = (labels == OBJECT).float(), (labels == BACKGROUND).float()
+    foreground = F.interpolate(is_object, size=grid, mode="nearest")[0, 0] > MASK_THRESHOLD
+    background = F.interpolate(is_ground, size=grid, mode="nearest")[0, 0] > MASK_THRESHOLD
+    if not foreground.any() and is_object.any():
+        covered = F.adaptive_avg_pool2d(is_object, grid)[0, 0]
+        foreground.view(-1)[covered.argmax()] = True
+    return foreground, background & ~foreground
+
+
+def encode_support(vae: AutoencoderKL, pairs: Sequence[SupportPair], size: int) -> SupportLatents:
+    """Posterior and regions of every pair and of its flip, for images of `size` x `size` pixels.
+
+    A pair is flipped before it is resized: the nearest pixel of a flipped mask is not the flip of
+    the nearest pixel. The VAE runs in float32 and is put back to its own dtype.
+    """
+    views = [view for pair in pairs for view in (pair, flipped(pair))]
+    moments = _posteriors(vae, np.stack([resize_image(view.image, (size, size)) for view in views]))
+    height, width = moments[0].shape[-2:]
+    regions = [latent_regions(view.mask, (height, width)) for view in views]
+    stacked = (*moments, *(torch.stack(side).to(vae.device) for side in zip(*regions, strict=True)))
+    # (2n, ...) -> (n, 2, ...): the views of a pair lie side by side.
+    return SupportLatents(*(tensor.unflatten(0, (-1, 2)) for tensor in stacked))
+
+
+def flipped(pair: SupportPair) -> SupportPair:
+    """The pair mirrored left-right, image and mask together."""
+    return SupportPair(pair.name, pair.image[:, ::-1].copy(), pair.mask[:, ::-1].copy())
+
+
+@torch.no_grad()
+def _posteriors(vae: AutoencoderKL, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scaled mean and deviation, float32 (n, c, h, w), of images uint8 (n, height, width, 3)."""
+    dtype = vae.dtype
+    means, stds = [], []
+    # By Module.to: the library's own would warn of something that is undone below.
+    nn.Module.to(vae, torch.float32)
+    try:
+        for batch in torch.from_numpy(images).split(ENCODE_BATCH):
+            pixels = batch.to(vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            posterior = vae.encode(pixels).latent_dist
+            means.append(posterior.mean)
+            stds.append(posterior.std)
+    finally:
+        nn.Module.to(vae, dtype)
+    scale = vae.config.scaling_factor
+    return torch.cat(means) * scale, torch.cat(stds) * scale
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the UNet sees of b support views in one pass, and what it should answer.
+
+    noisy, target: float32 (b, c, h, w). timesteps: int64 (b,). foreground, background: bool
+    (b, h, w).
+    """
+
+    noisy: torch.Tensor
+    target: torch.Tensor
+    timesteps: torch.Tensor
+    foreground: torch.Tensor
+    background: torch.Tensor
+
+    def split(self, size: int) -> list[Batch]:
+        """The same views in batches of at most `size`."""
+        if size >= len(self.noisy):
+            return [self]
+        tensors = [getattr(self, item.name).split(size) for item in fields(self)]
+        return [Batch(*parts) for parts in zip(*tensors, strict=True)]
+
+
+def training_batches(
+    support: SupportLatents,
+    schedule: DDPMScheduler,
+    count: int,
+    size: int,
+    generator: torch.Generator,
+) -> Iterator[Batch]:
+    """`count` batches of `size` views: pairs in shuffled rounds, half of them flipped, t uniform.
+
+    All randomness comes from the CPU `generator`, so that every device trains on the same draws.
+    """
+    rounds = -(-count * size // support.pairs)
+    order = [torch.randperm(support.pairs, generator=generator) for _ in range(rounds)]
+    for pair in torch.cat(order)[: count * size].split(size):
+        flip = torch.randint(2, pair.shape, generator=generator)
+        steps = schedule.config.num_train_timesteps
+        timesteps = torch.randint(steps, pair.shape, generator=generator)
+        drawn = torch.randn(2, size, *support.grid, generator=generator)
+        view, timesteps, drawn = _sent((pair * 2 + flip, timesteps, drawn), support.mean.device)
+        yield _noised(support, schedule, view, timesteps, drawn)
+
+
+def _noised(
+    support: SupportLatents,
+    schedule: DDPMScheduler,
+    view: torch.Tensor,
+    timesteps: torch.Tensor,
+    drawn: torch.Tensor,
+) -> Batch:
+    """The batch of `view` int64 (b,) = 2 pair + flip, from normal draws (2, b, c, h, w)."""
+    mean, std, foreground, background = (
+        tensor.flatten(0, 1)[view]
+        for tensor in (support.mean, support.std, support.foreground, support.background)
+    )
+    latents, noise = mean + std * drawn[0], drawn[1]
+    noisy = schedule.add_noise(latents, noise, timesteps)
+    if schedule.config.prediction_type == "v_prediction":
+        target = schedule.get_velocity(latents, noise, timesteps)
+    else:
+        target = noise
+    return Batch(noisy, target, timesteps, foreground, background)
+
+
+def _sent(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """CPU tensors on `device`; to a GPU from pinned memory, so that the host runs ahead of it."""
+    if device.type == "cuda":
+        tensors = [tensor.pin_memory() for tensor in tensors]
+    return [tensor.to(device, non_blocking=True) for tensor in tensors]

@@ -1,0 +1,300 @@
+"""Step 1: normalized masked textual inversion (Eq. 3 of the paper).
+
+The rows of a placeholder token are learned so that "a photo of a <fss-token> dog" draws the dog of
+the support pairs. Everything else stays frozen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aligndiff.core.console import Advance
+from aligndiff.core.errors import AlignDiffError, InputError, is_out_of_memory
+from aligndiff.core.limits import MOST_IN_A_BATCH, MOST_VECTORS
+from aligndiff.dataset.images import write_image
+from aligndiff.dataset.layout import LOSS_PLOT
+from aligndiff.dataset.prompt_bank import placeholder_tokens
+from aligndiff.dataset.support import load_support
+from aligndiff.inversion.plan import InversionRecord, Job, make_folder, note_failure, replacing
+from aligndiff.render.plot import loss_plot
+from aligndiff.synthesis.plan import sample_seed
+
+# torch and diffusers are imported where they are used: the script reads its options from this file,
+# and `--help` must not wait for them.
+if TYPE_CHECKING:
+    import torch
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from torch import Tensor
+    from torch.amp import GradScaler
+    from torch.optim import AdamW
+    from torch.optim.lr_scheduler import LambdaLR
+
+    from aligndiff.inversion.latents import Batch, SupportLatents
+
+# Losses stay on the device; every so many steps a mean comes over, for the bar and to stop on NaN.
+STEPS_BETWEEN_CHECKS = 10
+FLOAT16_LOSS_SCALE = 1024.0
+NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --resolution"
+
+
+@dataclass(frozen=True)
+class InversionConfig:
+    """The recipe of one run. Everything but `gradient_checkpointing` decides the result."""
+
+    bg_lambda: tuple[float, ...] = field(
+        default=(0.6,),
+        metadata={
+            "help": "weight of the background beside the object, 0 or more; several: a sweep"
+        },
+    )
+    inversion_steps: int = field(
+        default=500, metadata={"help": "optimizer steps for one embedding, 1 or more"}
+    )
+    inversion_lr: float = field(
+        default=5e-4, metadata={"help": "AdamW's learning rate at the start, above 0; cosine to 0"}
+    )
+    inversion_train_bs: int = field(
+        default=4, metadata={"help": "support views in one pass through the UNet, 1 or more"}
+    )
+    gradient_accumulation: int = field(
+        default=2, metadata={"help": "passes for one optimizer step, 1 or more"}
+    )
+    vectors: int = field(
+        default=1, metadata={"help": "embedding rows for one object, 1 to 16; each takes a token"}
+    )
+    initializer: str = field(
+        default="good",
+        metadata={"help": "word that the rows start from, one token of the model"},
+    )
+    resolution: int | None = field(
+        default=None, metadata={"help": "training size in pixels; left out: the model's own size"}
+    )
+    seed: int = field(default=0, metadata={"help": "seed of the flips, noise levels and noise"})
+    gradient_checkpointing: bool = field(
+        default=False,
+        metadata={"help": "save most of the UNet's memory for a third more time"},
+    )
+
+    def __post_init__(self) -> None:
+        limits = {
+            "inversion_steps": 10**6,
+            "inversion_train_bs": MOST_IN_A_BATCH,
+            "gradient_accumulation": MOST_IN_A_BATCH,
+        }
+        for name, most in limits.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"--{name}: must be 1 to {most}, is {getattr(self, name)}")
+        if not 1 <= self.vectors <= MOST_VECTORS:
+            raise InputError(f"--vectors: must be 1 to {MOST_VECTORS}, is {self.vectors}")
+        if not 0 < self.inversion_lr <= 10:
+            raise InputError(f"--inversion_lr: must be above 0, at most 10, is {self.inversion_lr}")
+        if not self.bg_lambda or not all(0 <= value <= 1000 for value in self.bg_lambda):
+            raise InputError("--bg_lambda: needs one or more numbers, each from 0 to 1000")
+        if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
+            raise InputError("--bg_lambda: the same value is there twice (to six digits)")
+        side = self.resolution
+        if side is not None and side not in range(64, 4097, 8):
+            raise InputError(f"--resolution: must be a multiple of 8 from 64 to 4096, is {side}")
+        if not self.initializer.strip():
+            raise InputError("--initializer: must be a word")
+
+    def recipe(self, model: str, precision: str) -> dict[str, Any]:
+        """What decides the learned rows besides the object and `bg_lambda`, ready for JSON."""
+        settings = {**asdict(self), "diffusion_model": model, "precision": precision}
+        del settings["bg_lambda"], settings["gradient_checkpointing"]
+        return settings
+
+
+def learn_rows(
+    pipe: StableDiffusionPipeline,
+    prompt: str,
+    support: SupportLatents,
+    config: InversionConfig,
+    bg_lambda: float,
+    generator: torch.Generator,
+    advance: Advance,
+) -> tuple[torch.Tensor, list[float]]:
+    """Minimise Eq. 3 over the placeholder's rows, the only leaf; `prompt` spells its tokens out.
+
+    Returns the rows, float32 (vectors, d) on the CPU, and the loss of every optimizer step. All
+    draws come from the CPU `generator`. A step that does not fit in the memory is taken again with
+    fewer views at once: the same step to rounding. Raises AlignDiffError when the loss is not
+    finite.
+    """
+    import torch
+    from diffusers import DDPMScheduler
+
+    from aligndiff.diffusion.initializer import initial_rows
+    from aligndiff.diffusion.stable_diffusion import add_placeholders, encode_prompt, trainable_rows
+    from aligndiff.inversion.latents import training_batches
+
+    ids = add_placeholders(pipe, config.vectors)
+    rows = initial_rows(pipe, config.initializer, config.vectors).requires_grad_()
+    optimizer, cosine = _optimizer(rows, config)
+    steps, accumulation = config.inversion_steps, config.gradient_accumulation
+    # Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing.
+    half = pipe.unet.dtype == torch.float16
+    scaler = torch.amp.GradScaler(rows.device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
+    schedule = DDPMScheduler.from_config(pipe.scheduler.config)
+    batches = training_batches(
+        support, schedule, steps * accumulation, config.inversion_train_bs, generator
+    )
+    losses = torch.zeros(steps, device=rows.device)
+    passes = _Passes(pipe.unet, bg_lambda, scaler, config.inversion_train_bs)
+    with trainable_rows(pipe.text_encoder, ids, rows), _checkpointing(pipe.unet, config):
+        for step in range(steps):
+            # The rows are the same in every pass of a step: one way through the text encoder, and
+            # one way back with the sum of what the passes say.
+            text = encode_prompt(pipe, prompt)
+            said, losses[step] = passes.take(list(itertools.islice(batches, accumulation)), text)
+            text.backward(said)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            cosine.step()
+            advance(1, status=_checked_loss(losses, step))
+    return rows.detach().cpu(), [round(loss, 6) for loss in losses.tolist()]
+
+
+@dataclass
+class _Passes:
+    """The passes of an optimizer step through the UNet: at most `views` support views in one."""
+
+    unet: UNet2DConditionModel
+    bg_lambda: float
+    scaler: GradScaler
+    views: int
+
+    def take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the mean loss of a step's batches: its gradient by `text` (1, 77, d), scaled; itself.
+
+        Where the memory does not suffice all of it is taken again, with half as many views at once
+        from then on. With one alone that is raised.
+        """
+        from aligndiff.core.device import halved, unless_out_of_memory
+
+        while self.views > 1:
+            found = unless_out_of_memory(partial(self._take, batches, text))
+            if found is not None:
+                return found
+            self.views = halved(self.views, "views")
+        return self._take(batches, text)
+
+    def _take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        from aligndiff.inversion.loss import batch_loss
+
+        states = text.detach().requires_grad_()
+        total = torch.zeros((), device=text.device)
+        for batch in batches:
+            for part in batch.split(self.views):
+                weight = len(part.noisy) / len(batch.noisy)
+                loss = batch_loss(self.unet, part, states, self.bg_lambda) * weight / len(batches)
+                self.scaler.scale(loss).backward()
+                total += loss.detach()
+        assert states.grad is not None
+        return states.grad, total
+
+
+def _optimizer(rows: torch.Tensor, config: InversionConfig) -> tuple[AdamW, LambdaLR]:
+    """AdamW of the method's recipe, its rate falling to 0 along a cosine, without warm-up."""
+    from torch.optim import AdamW
+    from torch.optim.lr_scheduler import LambdaLR
+
+    optimizer = AdamW(
+        [rows], lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
+    )
+    turn = math.pi / config.inversion_steps
+    return optimizer, LambdaLR(optimizer, lambda step: (1 + math.cos(turn * step)) / 2)
+
+
+def learn_object(
+    pipe: StableDiffusionPipeline, jobs: Sequence[Job], config: InversionConfig, advance: Advance
+) -> dict[Path, str]:
+    """Learn every embedding of one object that is not there yet: the jobs of `plan_jobs`.
+
+    The support pairs are encoded once for all of them. A job that fails leaves its reason beside
+    what was there and does not stop the next. Returns why, by the job's folder.
+    """
+    from aligndiff.diffusion.stable_diffusion import image_size
+    from aligndiff.inversion.latents import encode_support
+
+    failed: dict[Path, str] = {}
+    support = None
+    for job in jobs:
+        if job.is_learned:
+            continue
+        try:
+            if support is None:
+                size = config.resolution or image_size(pipe)
+                support = encode_support(pipe.vae, load_support(job.support_dir), size)
+            _learn_job(pipe, job, support, config, advance)
+        except AlignDiffError as error:
+            failed[job.folder] = note_failure(job, "; ".join(error.problems))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed[job.folder] = note_failure(job, NO_MEMORY)
+    return failed
+
+
+def _learn_job(
+    pipe: StableDiffusionPipeline,
+    job: Job,
+    support: SupportLatents,
+    config: InversionConfig,
+    advance: Advance,
+) -> None:
+    """Learn one embedding, and put it with its record and its loss curve where it belongs."""
+    import torch
+
+    from aligndiff.diffusion.stable_diffusion import save_embedding
+
+    # bg_lambda does not enter the seed: every value of a sweep trains on the same draws.
+    seed = sample_seed(config.seed, f"training {job.entry.path}", 0)
+    generator = torch.Generator().manual_seed(seed)
+    prompt = job.entry.prompt(placeholder_tokens(config.vectors))
+
+    def shown(count: int = 1, *, status: str = "") -> None:
+        advance(count, status=f"{job.entry.category}: {status}" if status else "")
+
+    rows, losses = learn_rows(pipe, prompt, support, config, job.bg_lambda, generator, shown)
+    make_folder(job)
+    ran_on = f"{pipe.device.type} {pipe.unet.dtype}".replace("torch.", "")
+    with replacing(job.folder) as new:
+        InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
+        write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
+        save_embedding(new / job.embedding.name, rows)
+
+
+def _checked_loss(losses: torch.Tensor, step: int) -> str:
+    """The mean loss of the last steps for the bar, "" between two checks. Raises when it is NaN."""
+    since = max(0, step + 1 - STEPS_BETWEEN_CHECKS)
+    if (step + 1) % STEPS_BETWEEN_CHECKS and step + 1 < len(losses):
+        return ""
+    mean = losses[since : step + 1].mean().item()
+    if not math.isfinite(mean):
+        raise AlignDiffError(
+            f"the loss is not a number any more, by step {step + 1} of {len(losses)}: "
+            "try --precision float32, or a smaller --inversion_lr"
+        )
+    return f"loss {mean:.4f}"
+
+
+@contextmanager
+def _checkpointing(unet: UNet2DConditionModel, config: InversionConfig) -> Iterator[None]:
+    """Gradient checkpointing while open, if the configuration asks for it."""
+    if config.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        unet.disable_gradient_checkpointing()

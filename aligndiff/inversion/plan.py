@@ -1,0 +1,255 @@
+"""Learned embeddings on disk: their records, when they are up to date, and how one is adopted.
+
+A folder holds `learned_embeds.safetensors` (written last), `inversion.json` and `loss.png`. An
+embedding is up to date when its record carries the fingerprint of the settings asked for now, and
+no `outdated.json` says that it is to be learned again. Until it is, it stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import fingerprint, read_json, write_bytes, write_json
+from aligndiff.dataset.layout import (
+    EMBEDDING,
+    FAILURE,
+    INVERSION_RECORD,
+    LOSS_PLOT,
+    OUTDATED,
+    embedding_dir,
+)
+from aligndiff.dataset.prompt_bank import PLACEHOLDER, EmbeddingEntry
+from aligndiff.dataset.records import FailureRecord, describe_changes
+from aligndiff.dataset.support import support_fingerprint
+
+SAMPLES = "samples"
+_NEW = ".new"  # where what replaces an embedding is put together
+_WANTED = "wanted"  # in `outdated.json`: the fingerprint of what is to be learned instead
+
+
+@dataclass(frozen=True)
+class InversionRecord:
+    """What made an embedding: all that decides its rows, what it ran on, the loss of each step."""
+
+    settings: dict[str, Any]
+    ran_on: str
+    loss: tuple[float, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the settings: equal for equal embeddings."""
+        return fingerprint(self.settings)
+
+    def write(self, folder: Path) -> None:
+        """Write `inversion.json` into `folder`."""
+        record = {"settings": self.settings, "fingerprint": self.fingerprint, "ran_on": self.ran_on}
+        write_json(folder / INVERSION_RECORD, {**record, "loss": list(self.loss)})
+
+
+def read_record(folder: Path) -> InversionRecord | None:
+    """The record in `folder`, None when there is none. Raises InputError when it is broken."""
+    path = folder / INVERSION_RECORD
+    if not path.exists():
+        return None
+    found = read_json(path)
+    try:
+        loss = tuple(map(float, found["loss"]))
+        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), loss)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{path}: is no inversion record") from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One embedding to have: an object of the prompt bank, learned with `settings` into `folder`.
+
+    `support_dir` holds the pairs it learns from; `siblings` are the object's other embedding
+    folders, where the same embedding may already lie.
+    """
+
+    entry: EmbeddingEntry
+    support_dir: Path
+    folder: Path
+    siblings: tuple[Path, ...]
+    settings: dict[str, Any]
+
+    @property
+    def embedding(self) -> Path:
+        """The embedding's file."""
+        return self.folder / EMBEDDING
+
+    @property
+    def failure(self) -> Path:
+        """Why it could not be learned, or nothing drawn with it; only as long as that is so."""
+        return self.folder / FAILURE
+
+    @property
+    def bg_lambda(self) -> float:
+        """The background weight that this embedding is learned with."""
+        return float(self.settings["bg_lambda"])
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the embedding is there, learned with just these settings, and not outdated."""
+        return not self.is_outdated and _holds(self.folder, fingerprint(self.settings))
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what is there is to be learned again with these settings, by `mark_outdated`."""
+        try:
+            found = read_json(self.folder / OUTDATED)
+        except InputError:  # there is none, as a rule
+            return False
+        return isinstance(found, dict) and found.get(_WANTED) == fingerprint(self.settings)
+
+    def outputs(self) -> list[Path]:
+        """What learning writes, and one file of the samples drawn from it."""
+        names = (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE, f"{SAMPLES}/sample_0.png")
+        return [self.folder / name for name in names]
+
+    def adoptable(self) -> Path | None:
+        """Another folder of the object that holds this very embedding, where it is to be copied.
+
+        None when there is none, or when this job is learned, or to be learned again.
+        """
+        wanted = fingerprint(self.settings)
+        if self.is_outdated or _holds(self.folder, wanted):
+            return None
+        good = (folder for folder in self.siblings if not (folder / OUTDATED).exists())
+        return next((folder for folder in good if _holds(folder, wanted)), None)
+
+
+def plan_jobs(
+    root: Path, entry: EmbeddingEntry, recipe: dict[str, Any], bg_lambdas: Sequence[float]
+) -> list[Job]:
+    """The embeddings to have of one object of the dataset in `root`: one job for each `bg_lambda`.
+
+    `recipe` is what decides the rows besides `bg_lambda`, the prompt and the support pairs. A
+    single value is learned into the object's own folder, where step 2 looks; several into a folder
+    each below it.
+    """
+    own = embedding_dir(root, entry)
+    support_dir = root / entry.path
+    known = {"prompt": entry.prompt([PLACEHOLDER]), "support": support_fingerprint(support_dir)}
+    jobs = []
+    for value in map(float, bg_lambdas):
+        folder = own if len(bg_lambdas) == 1 else embedding_dir(root, entry, value)
+        siblings = tuple(sorted({own, *own.glob("bg_lambda_*")} - {folder}))
+        settings = {**recipe, **known, "bg_lambda": value}
+        jobs.append(Job(entry, support_dir, folder, siblings, settings))
+    return jobs
+
+
+def mark_outdated(job: Job) -> None:
+    """Let what lies in the job's folder be learned again, with whatever settings it was learned.
+
+    It stays, with a file beside it that says so, until the new embedding takes its place: a run
+    that fails or is stopped before costs nothing, and the next one knows what is left to do.
+    """
+    if job.embedding.exists():
+        note = "until step 1 has learned it again, the earlier embedding; to keep it, remove this"
+        wanted = {_WANTED: fingerprint(job.settings), "note": note}
+        write_json(job.folder / OUTDATED, wanted)
+
+
+def make_folder(job: Job) -> None:
+    """Make the embedding's folder, below that of the support pairs, which must be there."""
+    for folder in (job.folder.parent, job.folder):
+        if folder != job.support_dir:  # if that is gone, so is the dataset
+            folder.mkdir(exist_ok=True)
+
+
+def note_failure(job: Job, reason: str) -> str:
+    """Write down why a job failed; returns the reason, and where it is noted."""
+    make_folder(job)
+    FailureRecord(1, reason).write(job.failure)
+    return f"{reason}; noted in {job.failure}"
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder for an embedding, its record and its plot, which then take their place.
+
+    Until then nothing of `folder` is touched, nor when an exception comes through. What else went
+    with the earlier embedding goes; sweep folders stay.
+    """
+    new = folder / _NEW
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        # The embedding last: it tells that there is one. After a kill in between the mark is still
+        # there, or no embedding yet.
+        shutil.rmtree(folder / SAMPLES, ignore_errors=True)
+        for name in (SAMPLES, INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
+            if (new / name).exists():
+                os.replace(new / name, folder / name)
+            else:  # the earlier embedding's
+                (folder / name).unlink(missing_ok=True)
+        tidy(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what is only there as long as an embedding is not as it should be."""
+    for name in (FAILURE, OUTDATED):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / _NEW, ignore_errors=True)
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Raise one InputError that names every embedding learned with other settings than asked."""
+    problems = [problem for job in jobs if (problem := _conflict(job))]
+    if problems:
+        raise InputError(problems)
+
+
+def final_loss(job: Job) -> float | None:
+    """Mean loss over the last tenth of the steps, or None when nothing is learned."""
+    record = read_record(job.folder) if job.is_learned else None
+    if record is None or not record.loss:
+        return None
+    last = record.loss[-max(1, len(record.loss) // 10) :]
+    return sum(last) / len(last)
+
+
+def adopt(source: Path, target: Path) -> None:
+    """Copy an embedding with all that goes with it, in the place of what is there."""
+    target.mkdir(exist_ok=True)
+    samples = sorted(f"{SAMPLES}/{path.name}" for path in (source / SAMPLES).glob("sample*"))
+    with replacing(target) as new:
+        for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING, *samples):
+            if (source / name).exists():
+                write_bytes(new / name, (source / name).read_bytes())
+
+
+def _holds(folder: Path, wanted: str) -> bool:
+    if not (folder / EMBEDDING).exists():
+        return False
+    try:
+        record = read_record(folder)
+    except InputError:
+        return False
+    return record is not None and record.fingerprint == wanted
+
+
+def _conflict(job: Job) -> str | None:
+    if not job.embedding.exists() or job.is_learned or job.is_outdated:
+        return None
+    try:
+        record = read_record(job.folder)
+    except InputError as error:
+        return f"{error}; --overwrite learns it again"
+    if record is None:
+        reason = f"there is no {INVERSION_RECORD} to tell how it was learned"
+    else:
+        reason = describe_changes(record.settings, job.settings)
+    return f"{job.embedding}: {reason}; --overwrite learns it again"

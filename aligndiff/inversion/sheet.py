@@ -1,0 +1,180 @@
+"""What step 1 shows: a few images drawn with each learned embedding, and the sheet of them all.
+
+The images lie beside their embedding, so that the sheet needs no model once they are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aligndiff.core.errors import AlignDiffError, InputError, is_out_of_memory
+from aligndiff.core.files import file_fingerprint, read_json, write_json
+from aligndiff.core.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
+from aligndiff.dataset.images import Uint8, read_image, write_image
+from aligndiff.dataset.support import load_support
+from aligndiff.inversion.plan import SAMPLES, Job, note_failure, read_record
+from aligndiff.render.plot import loss_plot
+from aligndiff.render.sheet import grid, overlay_mask, write_sheet
+from aligndiff.synthesis.plan import sample_seed
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+# Support pairs on the sheet; more would push the samples out of sight.
+SHOWN_PAIRS = 3
+# px of a tile's side: enough to judge a texture.
+TILE = 192
+NO_MEMORY = "out of memory while drawing: try a smaller --sheet_samples"
+
+
+@dataclass(frozen=True)
+class SheetConfig:
+    """How the samples of the contact sheet are drawn."""
+
+    sheet_samples: int = field(
+        default=3, metadata={"help": "images drawn with each embedding for the sheet, 1 to 16"}
+    )
+    num_inference_steps: int = field(
+        default=50, metadata={"help": "denoising steps of these images, 1 or more"}
+    )
+    guidance_scale: float = field(
+        default=7.5, metadata={"help": "classifier-free guidance of these images, 1 or less: none"}
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sheet_samples <= 16:
+            raise InputError(f"--sheet_samples: must be 1 to 16, is {self.sheet_samples}")
+        steps, guidance = self.num_inference_steps, self.guidance_scale
+        if not 1 <= steps <= MOST_DENOISING_STEPS:
+            most = MOST_DENOISING_STEPS
+            raise InputError(f"--num_inference_steps: must be 1 to {most}, is {steps}")
+        if not 0 <= guidance <= MOST_GUIDANCE:
+            raise InputError(f"--guidance_scale: must be 0 to {MOST_GUIDANCE}, is {guidance}")
+
+
+def has_samples(job: Job, config: SheetConfig) -> bool:
+    """Whether the images drawn with this embedding in this way are there."""
+    marker = _marker(job)
+    return marker.exists() and read_json(marker) == _drawn_from(job, config)
+
+
+def draw_missing(
+    pipe: StableDiffusionPipeline, jobs: Sequence[Job], config: SheetConfig
+) -> dict[Path, str]:
+    """Draw the images that learned embeddings lack; returns why one failed, by the job's folder."""
+    failed: dict[Path, str] = {}
+    for job in jobs:
+        if not job.is_learned or has_samples(job, config):
+            continue
+        try:
+            draw_samples(pipe, job, config)
+        except AlignDiffError as error:
+            failed[job.folder] = note_failure(job, "; ".join(error.problems))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed[job.folder] = note_failure(job, NO_MEMORY)
+    return failed
+
+
+def draw_samples(pipe: StableDiffusionPipeline, job: Job, config: SheetConfig) -> None:
+    """Draw a few images with a learned embedding by the plain pipeline, and write them beside it.
+
+    Their seeds depend on the object and on `seed` alone: the same for every `bg_lambda`.
+    """
+    import torch
+
+    from aligndiff.diffusion.sampling import initial_noise
+    from aligndiff.diffusion.stable_diffusion import (
+        add_placeholders,
+        image_size,
+        load_embedding,
+        set_placeholder_rows,
+    )
+
+    rows = load_embedding(job.embedding)
+    set_placeholder_rows(pipe, add_placeholders(pipe, len(rows)), rows)
+    side = job.settings["resolution"] or image_size(pipe)
+    count, seed = config.sheet_samples, job.settings["seed"]
+    seeds = [sample_seed(seed, job.entry.id, index) for index in range(count)]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    images = pipe(
+        [job.settings["prompt"]] * count,
+        latents=initial_noise(pipe, generators, (side, side)),
+        generator=generators,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+        height=side,
+        width=side,
+        output_type="np",
+    ).images
+    for index, image in enumerate(images):
+        write_image(_sample_path(job, index), (np.nan_to_num(image) * 255).round().astype("uint8"))
+    job.failure.unlink(missing_ok=True)
+    write_json(_marker(job), _drawn_from(job, config))
+
+
+def write_inversion_sheet(path: Path, objects: Sequence[Sequence[Job]]) -> bool:
+    """Write the contact sheet of all embeddings that are there: a row for each object.
+
+    A row holds support pairs with their masks, then the samples of each `bg_lambda`; with a single
+    value the loss curve stands between. Returns False when nothing is learned: no sheet then.
+    """
+    rows = [jobs for jobs in objects if any(job.is_learned for job in jobs)]
+    if not rows:
+        return False
+    values = [job.bg_lambda for job in rows[0]]
+    drawn = [[_samples(job) for job in jobs] for jobs in rows]
+    count = max(1, *(len(images) for row in drawn for images in row))
+    pairs = [_support_tiles(jobs[0]) for jobs in rows]
+    shown = max(map(len, pairs))
+    titles = ["support", *[""] * (shown - 1)] + (["loss"] if len(values) == 1 else [])
+    for value in values:
+        titles += [f"bg_lambda {value:g}", *[""] * (count - 1)]
+    tiles = []
+    for jobs, support, row in zip(rows, pairs, drawn, strict=True):
+        line = support + [None] * (shown - len(support))
+        line += [_loss(jobs[0])] if len(values) == 1 else []
+        line += [image for images in row for image in images + [None] * (count - len(images))]
+        tiles.append(line)
+    heading = "Step 1: what each object's embedding has learned"
+    names = [jobs[0].entry.category for jobs in rows]
+    sheet = grid(tiles, title=heading, row_titles=names, column_titles=titles, tile=TILE)
+    write_sheet(path, sheet)
+    return True
+
+
+def _support_tiles(job: Job) -> list[Uint8 | None]:
+    pairs = load_support(job.support_dir)[:SHOWN_PAIRS]
+    return [overlay_mask(pair.image, pair.mask) for pair in pairs]
+
+
+def _samples(job: Job) -> list[Uint8 | None]:
+    """The images drawn with an embedding; none when it is not learned or not drawn yet."""
+    if not (job.is_learned and _marker(job).exists()):
+        return []
+    count = int(read_json(_marker(job))["sheet_samples"])
+    return [read_image(_sample_path(job, index)) for index in range(count)]
+
+
+def _loss(job: Job) -> Uint8 | None:
+    record = read_record(job.folder)
+    return None if record is None else loss_plot({"": record.loss})
+
+
+def _sample_path(job: Job, index: int) -> Path:
+    return job.folder / SAMPLES / f"sample_{index}.png"
+
+
+def _marker(job: Job) -> Path:
+    """Written after the images: it says what they were drawn from."""
+    return job.folder / SAMPLES / "samples.json"
+
+
+def _drawn_from(job: Job, config: SheetConfig) -> dict[str, object]:
+    return {**asdict(config), "embedding": file_fingerprint(job.embedding)}

@@ -1,1 +1,0 @@
-"""Networks and what wraps them: weights, devices, the diffusion model, the segmenters."""

@@ -1,0 +1,1 @@
+"""Step 3: masks by few-shot conditioned refinement (Algorithm 1)."""

@@ -1,0 +1,169 @@
+"""The files of step 3: support and samples in, masks and records out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.console import progress, warn
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_json
+from aligndiff.dataset.images import (
+    BACKGROUND,
+    OBJECT,
+    Uint8,
+    check_image,
+    read_grey,
+    read_image,
+    resize_image,
+    resize_mask,
+    write_mask,
+)
+from aligndiff.dataset.packing import pack, unpack
+from aligndiff.dataset.records import FailureRecord, MaskSource, SampleRecord
+from aligndiff.dataset.samples import read_sample
+from aligndiff.dataset.support import SupportPair, load_support
+from aligndiff.refinement.plan import RefinementPlan, outcomes_on_disk
+
+
+@dataclass(frozen=True)
+class Query:
+    """A synthetic image and its heatmap, read when they are needed, not before.
+
+    `read_image` gives uint8 (h, w, 3), `read_heatmap` uint8 (h, w); both may raise InputError.
+    """
+
+    index: int
+    read_image: Callable[[], Uint8]
+    read_heatmap: Callable[[], Uint8]
+
+
+def queries_of(plan: RefinementPlan) -> list[Query]:
+    """The samples of the entry, in order; nothing is read yet."""
+    place = plan.place
+    return [
+        Query(
+            sample.index,
+            partial(read_image, place.image_path(sample.index, sample.image_format)),
+            partial(read_grey, place.heatmap_path(sample.index)),
+        )
+        for sample in plan.samples
+    ]
+
+
+def support_of(plan: RefinementPlan) -> list[SupportPair]:
+    """The real pairs, none larger than the synthetic images: the network's memory goes with it."""
+    side = _longest_side(plan)
+    pairs = load_support(plan.support_dir)
+    return pairs if side is None else [reduce_pair(pair, side) for pair in pairs]
+
+
+def reduce_pair(pair: SupportPair, side: int) -> SupportPair:
+    """The pair with its longer side reduced to `side` pixels; smaller pairs stay as they are.
+
+    So does a pair whose object or background is too small to survive the reduction.
+    """
+    height, width = pair.mask.shape
+    longer = max(height, width)
+    if longer <= side:
+        return pair
+    size = max(1, round(height * side / longer)), max(1, round(width * side / longer))
+    mask = resize_mask(pair.mask, size)
+    if not ((mask == OBJECT).any() and (mask == BACKGROUND).any()):
+        return pair
+    return SupportPair(pair.name, resize_image(pair.image, size), mask)
+
+
+def begin(plan: RefinementPlan) -> None:
+    """Forget the entry's earlier masks and note the settings of the new ones.
+
+    A record forgets its mask before the mask goes: a record never promises a mask that is not
+    there. Packed samples become loose files first.
+    """
+    unpack(plan.place)
+    for sample in plan.samples:
+        # Not the plan's copy: another process may have had this entry in hand since, and is gone.
+        if read_sample(plan.place, sample.index).record.refinement is not None:
+            _forgotten(sample).write(plan.place.record_path(sample.index))
+        plan.place.mask_path(sample.index).unlink(missing_ok=True)
+    write_json(plan.settings_file, {"settings": dict(plan.settings)})
+
+
+def write_mask_and_record(
+    plan: RefinementPlan,
+    sample: SampleRecord,
+    mask: NDArray[np.bool_],
+    source: MaskSource,
+    iou: float | None,
+) -> None:
+    """Keep a sample: its mask, bool (h, w), then its record, which marks it done."""
+    write_mask(plan.place.mask_path(sample.index), mask)
+    record = replace(_forgotten(sample), status="refined", mask_source=source, iou=iou)
+    _write_done(plan, record)
+
+
+def write_rejection(
+    plan: RefinementPlan, sample: SampleRecord, reason: str, iou: float | None
+) -> None:
+    """Reject a sample: a record with the reason, and no mask."""
+    plan.place.mask_path(sample.index).unlink(missing_ok=True)
+    record = replace(_forgotten(sample), status="rejected", rejected_because=reason, iou=iou)
+    _write_done(plan, record)
+
+
+def write_failure(plan: RefinementPlan, sample: SampleRecord, reason: str) -> Path:
+    """Note why a sample has no verdict, beside its record, which stays as it is."""
+    path = plan.place.failure_path(sample.index)
+    FailureRecord(3, reason, sample.index).write(path)
+    return path
+
+
+def pack_refined(plans: Sequence[RefinementPlan], shard_size: int) -> int:
+    """Pack every entry whose samples all have their verdict; returns how many entries failed.
+
+    The others stay as they are, which is told.
+    """
+    failed = 0
+    with progress("packing", sum(len(plan.samples) for plan in plans)) as advance:
+        for plan in plans:
+            found = outcomes_on_disk(plan)
+            records = [record for record in found if record is not None]
+            if missing := len(found) - len(records):
+                have = "has" if missing == 1 else "have"
+                warn(
+                    f"note: {plan.entry.id}: not packed, {missing} of its samples {have} no verdict"
+                )
+                continue
+            try:
+                pack(plan.place, records, shard_size, advance)
+            except InputError as error:
+                failed += 1
+                warn(f"failed: {plan.entry.id}: not packed: {'; '.join(error.problems)}")
+    return failed
+
+
+def _longest_side(plan: RefinementPlan) -> int | None:
+    """The longer side of the first synthetic image that can be read, in pixels."""
+    for sample in plan.samples:
+        try:
+            return max(check_image(plan.place.image_path(sample.index, sample.image_format)))
+        except InputError:
+            continue  # told when its turn comes
+    return None
+
+
+def _write_done(plan: RefinementPlan, record: SampleRecord) -> None:
+    plan.place.failure_path(record.index).unlink(missing_ok=True)
+    replace(record, refinement=plan.fingerprint).write(plan.place.record_path(record.index))
+
+
+def _forgotten(record: SampleRecord) -> SampleRecord:
+    """The record as step 2 wrote it."""
+    return SampleRecord(
+        record.index, record.seed, "synthesized", record.image_format, record.fingerprint
+    )

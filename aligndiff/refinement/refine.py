@@ -1,0 +1,252 @@
+"""Step 3: few-shot conditioned refinement, Algorithm 1 of the paper.
+
+A segmenter that knows the support pairs looks at every synthetic image. Where it agrees with the
+heatmap its mask is kept and the pair becomes trusted. The trusted pairs join the support, and the
+other images are segmented again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.core.console import Advance, warn
+from aligndiff.core.errors import InputError
+from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.dataset.records import SampleRecord
+from aligndiff.dataset.support import SupportPair
+from aligndiff.refinement.files import (
+    Query,
+    queries_of,
+    support_of,
+    write_failure,
+    write_mask_and_record,
+    write_rejection,
+)
+from aligndiff.refinement.plan import RefinementConfig, RefinementPlan, prototype_weights
+from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
+
+# The script imports this file, and `--help` must not wait for torch.
+if TYPE_CHECKING:
+    from aligndiff.segmenters.base import Encoded, Prototypes, Segmenter
+
+Uint8 = NDArray[np.uint8]
+T = TypeVar("T")
+
+BLACK_LEVEL = 8  # grey level of 255; JPEG does not keep a black image at exactly 0
+NO_MEMORY = "out of memory with this image alone"
+LOOKS = 2  # how often an image is segmented at most: what the progress bar counts
+OUTCOME_WORDS = {
+    "consensus": "agreed",
+    "pseudo_label": "guessed",
+    "rejected": "rejected",
+    "failed": "failed",
+}
+
+
+def refine(
+    segmenter: Segmenter,
+    support: Sequence[SupportPair],
+    queries: Sequence[Query],
+    config: RefinementConfig,
+    feature_memory: int,
+) -> Iterator[Verdict]:
+    """Algorithm 1: `support` and the trusted queries are D_good of the paper.
+
+    Yields a verdict after every look, an uncertain query's second one later. Without any trusted
+    query the second pass knows the support alone. Of the uncertain queries so many stay encoded as
+    fit in `feature_memory` bytes; the others are read and encoded again, the same to rounding.
+    """
+    real: list[Prototypes] = []
+    for pairs in _batches(support, config.batch_size):
+        images = segmenter.encode([pair.image for pair in pairs])
+        real += map(segmenter.pool, images, [pair.mask for pair in pairs])
+    segmenter.set_support(real)
+
+    trusted: list[Prototypes] = []
+    uncertain: list[_Seen] = []
+    for query, encoded, verdict in _first_pass(segmenter, queries, config):
+        if encoded is not None and verdict.mask is not None:
+            trusted.append(segmenter.pool(encoded, verdict.mask.astype(np.uint8)))
+        elif encoded is not None and verdict.outcome == "uncertain":
+            keep = encoded.nbytes <= feature_memory
+            feature_memory -= encoded.nbytes if keep else 0
+            uncertain.append(_Seen(query, encoded if keep else None, verdict.iou))
+        yield verdict
+
+    if trusted and uncertain:
+        weights = prototype_weights(len(real), len(trusted), config.support_weight)
+        segmenter.set_support([*real, *trusted], weights)
+    yield from _second_pass(segmenter, uncertain, config)
+
+
+def refine_entry(
+    plan: RefinementPlan,
+    segmenter: Segmenter,
+    config: RefinementConfig,
+    feature_memory: int,
+    advance: Advance,
+) -> int:
+    """Refine one entry and write its masks and records; returns how many samples failed.
+
+    `begin(plan)` comes first. Each sample's mask is written before its record. `advance` is moved
+    on by two for each sample. A sample whose files cannot be read, or that is too much for the
+    memory, is reported with its reason and stays unrefined.
+    """
+    samples = {sample.index: sample for sample in plan.samples}
+    uncertain: set[int] = set()
+    counts: Counter[str] = Counter()
+
+    def last_verdicts() -> Iterator[Verdict]:
+        found = refine(segmenter, support_of(plan), queries_of(plan), config, feature_memory)
+        for verdict in found:
+            looks = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else LOOKS
+            if verdict.outcome == "uncertain":
+                uncertain.add(verdict.index)
+            else:
+                counts[OUTCOME_WORDS[verdict.outcome]] += 1
+                yield verdict
+            advance(looks, status=_status(plan, counts))
+
+    def keep(verdict: Verdict) -> None:
+        _keep(plan, samples[verdict.index], verdict)
+
+    for _ in mapped_ahead(keep, last_verdicts(), config.batch_size):
+        pass
+    return counts[OUTCOME_WORDS["failed"]]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The files of a query: uint8 (h, w, 3) and (h, w)."""
+
+    image: Uint8
+    heatmap: Uint8
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A query after its first look; `encoded` is None where it was not kept for the second."""
+
+    query: Query
+    encoded: Encoded | None
+    iou: float | None
+
+
+def _first_pass(
+    segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig
+) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
+    """A verdict on every query, with what was encoded of those that were worth a look."""
+    loaded = zip(queries, mapped_ahead(_load, queries, config.batch_size), strict=True)
+    for batch in _batches(loaded, config.batch_size):
+        yield from ((query, None, found) for query, found in batch if isinstance(found, Verdict))
+        looks = [(query, found) for query, found in batch if isinstance(found, _Look)]
+        encoded = _encode(segmenter, [look.image for _, look in looks])
+        for (query, look), seen in zip(looks, encoded, strict=True):
+            probability = _segment(segmenter, seen)
+            if probability is None:
+                yield query, None, Verdict(query.index, "failed", reason=NO_MEMORY)
+            else:
+                yield query, seen, first_verdict(query.index, probability, look.heatmap, config)
+
+
+def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
+    """What the segmenter sees in each image; None where one alone is too much for the memory."""
+    from aligndiff.core.device import unless_out_of_memory
+
+    together = unless_out_of_memory(partial(segmenter.encode, images))
+    if together is not None:
+        return [*together]
+    alone = [unless_out_of_memory(partial(segmenter.encode, [image])) for image in images]
+    return [None if found is None else found[0] for found in alone]
+
+
+def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float32] | None:
+    from aligndiff.core.device import unless_out_of_memory
+
+    if encoded is None:
+        return None
+    return unless_out_of_memory(partial(segmenter.segment, encoded))
+
+
+def _load(query: Query) -> _Look | Verdict:
+    try:
+        image, heatmap = query.read_image(), query.read_heatmap()
+        _check_sizes(image, heatmap)
+    except InputError as error:
+        return _failure(query, error)
+    if image.max() <= BLACK_LEVEL:
+        return Verdict(query.index, "rejected", reason="the image is black")
+    return _Look(image, heatmap)
+
+
+def _second_pass(
+    segmenter: Segmenter, uncertain: Sequence[_Seen], config: RefinementConfig
+) -> Iterator[Verdict]:
+    loaded = mapped_ahead(_load_again, uncertain, config.batch_size)
+    for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
+        images = [found for _, found in batch if isinstance(found, np.ndarray)]
+        again = iter(_encode(segmenter, images))
+        for seen, found in batch:
+            if isinstance(found, Verdict):
+                yield found
+                continue
+            encoded = next(again) if seen.encoded is None else seen.encoded
+            probability = _segment(segmenter, encoded)
+            if probability is None:
+                yield Verdict(seen.query.index, "failed", reason=NO_MEMORY)
+            else:
+                yield second_verdict(seen.query.index, probability, seen.iou, config)
+
+
+def _load_again(seen: _Seen) -> Uint8 | Verdict | None:
+    """The image of a query that was not kept; None for one that was."""
+    if seen.encoded is not None:
+        return None
+    try:
+        return seen.query.read_image()
+    except InputError as error:
+        return _failure(seen.query, error)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items each, the last one maybe shorter; taken as they are needed."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
+
+
+def _check_sizes(image: Uint8, heatmap: Uint8) -> None:
+    if image.shape[:2] != heatmap.shape:
+        raise InputError(f"the image is {image.shape[:2]}, its heatmap {heatmap.shape} (h, w)")
+
+
+def _failure(query: Query, error: InputError) -> Verdict:
+    return Verdict(query.index, "failed", reason="; ".join(error.problems))
+
+
+def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
+    """Write what the last verdict on a sample says; a failure is told as well."""
+    if verdict.outcome == "failed":
+        noted = write_failure(plan, sample, verdict.reason or "")
+        warn(
+            f"failed: {plan.entry.id} image {sample.index}: {verdict.reason}; noted in {noted}; to "
+            f"draw it again, remove {plan.place.record_path(sample.index)} and repeat step 2"
+        )
+    elif verdict.outcome == "rejected":
+        write_rejection(plan, sample, verdict.reason or "", verdict.iou)
+    elif verdict.mask is not None and verdict.outcome != "uncertain":
+        write_mask_and_record(plan, sample, verdict.mask, verdict.outcome, verdict.iou)
+
+
+def _status(plan: RefinementPlan, counts: Counter[str]) -> str:
+    """ "fish: 12 agreed, 3 guessed" for the end of the progress bar."""
+    words = (f"{counts[word]} {word}" for word in OUTCOME_WORDS.values() if counts[word])
+    return f"{plan.entry.category}: {', '.join(words) or 'first pass'}"

@@ -1,0 +1,1 @@
+"""Contact sheets, overlays and plots."""

@@ -1,0 +1,1 @@
+"""One command on many processes: the driver of the steps, workers, torchrun, Slurm, Ray."""

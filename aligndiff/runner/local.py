@@ -1,0 +1,250 @@
+"""One process per device: start them, watch them, say which died; the others live on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from aligndiff.core import console
+from aligndiff.core.errors import OVERWRITES, AlignDiffError, InputError, overwrites, worst_code
+from aligndiff.core.ranks import PARENT, PROGRESS_FILE, RANK, UNITS, WORLD_SIZE, Share
+
+_POLL = 0.5  # seconds between two looks at the workers
+_GRACE = 10.0  # seconds a worker gets to end by itself after SIGTERM
+_MOST_SAID = 2**20  # bytes of a worker's stderr that are passed on at once
+
+_GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as entries for CUDA_VISIBLE_DEVICES (numbers or UUIDs).
+
+    Does not import torch: asks CUDA_VISIBLE_DEVICES, else `nvidia-smi -L`. Empty when there is
+    none. A GPU that is split (MIG) counts as its parts.
+    """
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is not None:
+        entries = []
+        for entry in (part.strip() for part in said.split(",")):
+            if entry in ("", "-1", "NoDevFiles"):
+                break  # CUDA ignores what follows an invalid entry
+            entries.append(entry)
+        return list(dict.fromkeys(entries))
+    return _parse_gpu_list(_ask_nvidia_smi())
+
+
+def run_workers(
+    module: str,
+    argv: Sequence[str],
+    devices: Sequence[str | None],
+    units: Sequence[Sequence[int]],
+    retries: int = 0,
+    total: int = 0,
+    description: str = "",
+) -> int:
+    """Run `python -m module argv` once per device; returns the exit code that the run ends with.
+
+    A device is an entry for CUDA_VISIBLE_DEVICES, or None to leave that variable alone (CPU).
+    `units` are the numbers of the units of work that each worker does, which finds them by
+    `worker.told_units`. What they write on stderr is passed on with their number. One that dies is
+    named, with its last words, and started again up to `retries` times; the others live on. The bar
+    of the parent moves by what the workers tell (`worker.note_progress`), out of `total`. Whatever
+    exception comes through here, Ctrl-C and SIGTERM among them, stops the workers first.
+
+    The code is 0 when all workers ended well, 2 when one found bad input, 70 when one met a bug,
+    else 1.
+    """
+    with tempfile.TemporaryDirectory(prefix="aligndiff-") as folder:
+        workers: list[_Worker] = []
+        try:
+            for rank, (device, numbers) in enumerate(zip(devices, units, strict=True)):
+                where = Path(folder, f"worker_{rank}")
+                where.with_suffix(".units").write_text(json.dumps(list(numbers)))
+                command = [sys.executable, "-m", module, *argv]
+                workers.append(_Worker(command, Share(rank, len(devices)), device, where, retries))
+            return _watch(workers, total, description)
+        finally:
+            # Nothing is left to stop unless an exception came through here.
+            _stop(workers)
+            for worker in workers:
+                worker.stderr.close()
+
+
+class _Worker:
+    """One process of a launch, and the next one when it dies and may be started again."""
+
+    def __init__(
+        self, command: list[str], share: Share, device: str | None, where: Path, retries: int
+    ) -> None:
+        self.command, self.retries, self.rank = command, retries, share.rank
+        self.name = f"worker {share.rank} of {share.world_size}"
+        self.name += "" if device is None else f" on device {device}"
+        self.progress_file = where.with_suffix(".progress")
+        self.stderr = where.with_suffix(".txt").open("w+b")
+        self.heard = 0  # bytes of it that were passed on
+        self.last_words = ""
+        self.env = os.environ | {
+            RANK: str(share.rank),
+            WORLD_SIZE: str(share.world_size),
+            PARENT: str(os.getpid()),
+            PROGRESS_FILE: str(self.progress_file),
+            UNITS: str(where.with_suffix(".units")),
+        }
+        if overwrites():
+            self.env[OVERWRITES] = "1"
+        if device is None:
+            # Each worker would start as many threads as there are cores, and they would fight.
+            self.env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.world_size)))
+        else:
+            self.env["CUDA_VISIBLE_DEVICES"] = device
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # What is inheritable is meant to be inherited: the lock of the dataset folder.
+        return subprocess.Popen(
+            self.command,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stderr=self.stderr,
+            close_fds=False,
+        )
+
+    @property
+    def done(self) -> int:
+        """Items that the worker has told of."""
+        try:
+            return self.progress_file.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def is_over(self) -> bool:
+        """Whether the worker has ended for good; says how one ended that did not end well."""
+        code = self.process.poll()
+        self._pass_on(to_the_end=code is not None)
+        if code is None:
+            return False
+        if code == 0:
+            return True
+        died = code not in (AlignDiffError.exit_code, InputError.exit_code)  # would come again
+        again = died and self.retries > 0
+        last = f": {self.last_words}" if self.last_words else ""
+        what_follows = "; started again" if again else ""
+        console.warn(f"error: {self.name} {_ending(code)}{last}{what_follows}")
+        if again:
+            self.last_words = ""
+            self.retries -= 1
+            self.process = self._start()
+        return not again
+
+    def _pass_on(self, to_the_end: bool) -> None:
+        """Say what the worker wrote on stderr since the last time, up to its last whole line."""
+        # The worker writes at the file's position, which must not be moved.
+        while written := os.pread(self.stderr.fileno(), _MOST_SAID, self.heard):
+            if not to_the_end and len(written) < _MOST_SAID:
+                written = written[: written.rfind(b"\n") + 1]
+            self.heard += len(written)
+            for line in written.decode("utf-8", "replace").splitlines():
+                if line.strip():
+                    self.last_words = line.rstrip()
+                    console.warn(f"[worker {self.rank}] {self.last_words}")
+            if not to_the_end:
+                break
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+    return f"ended with exit code {code}"
+
+
+def _watch(workers: Sequence[_Worker], total: int, description: str) -> int:
+    """Wait for all workers, moving the bar on; returns the exit code of the run."""
+    seen = 0
+    living = list(workers)
+    with console.progress(description, total) as advance:
+        while living:
+            _wait_a_little(living)
+            living = [worker for worker in living if not worker.is_over()]
+            # A worker that was started again may have told of the same items twice.
+            now = min(total, sum(worker.done for worker in workers))
+            advance(now - seen)
+            seen = now
+    codes = {worker.process.returncode for worker in workers}
+    if codes == {0}:
+        return 0
+    return worst_code(codes)
+
+
+def _wait_a_little(workers: Sequence[_Worker]) -> None:
+    """Sleep for one poll, or less when the first of the workers ends."""
+    try:
+        workers[0].process.wait(_POLL)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def _stop(workers: Sequence[_Worker]) -> None:
+    """End the workers that still run: ask, then kill."""
+    # A Ctrl-C typed at the terminal reaches the workers by itself: another signal would only
+    # disturb them while they end, so it is sent to those that did not hear the first.
+    for number, grace in ((None, 0.5), (signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+        for worker in workers:
+            if number is not None and worker.process.poll() is None:
+                worker.process.send_signal(number)
+        if _all_ended(workers, grace):
+            return
+
+
+def _all_ended(workers: Sequence[_Worker], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while any(worker.process.poll() is None for worker in workers):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _ask_nvidia_smi() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
+
+
+def _parse_gpu_list(text: str) -> list[str]:
+    """UUIDs from `nvidia-smi -L`; the parts of a split GPU are indented below it."""
+    found: list[str] = []
+    for line in text.splitlines():
+        match = _GPU_LINE.match(line)
+        if match is None:
+            continue
+        uuid = match["uuid"]
+        # A split GPU cannot be used whole: its first part takes its place.
+        if uuid.startswith("MIG-") and found and not found[-1].startswith("MIG-"):
+            found.pop()
+        found.append(uuid)
+    return found
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

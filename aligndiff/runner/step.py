@@ -1,0 +1,126 @@
+"""Who does the work: this process, one process per device, or the actors of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.options import RunOptions
+from aligndiff.core.ranks import Share, launched_share
+from aligndiff.diffusion.weights import Chosen
+from aligndiff.runner import ray as ray_actors
+from aligndiff.runner.local import run_workers, visible_gpus
+from aligndiff.runner.ray import Office, has_gpus, ray_cluster
+from aligndiff.runner.worker import end_with_parent, told_units
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+
+class Work(ray_actors.Work, Protocol):
+    """The work of a command, cut into units that any process can do, in any order."""
+
+    def weight(self, unit: Any) -> int:
+        """How many items of the progress bar it is, done or not: all processes say the same."""
+
+    def make_room(self) -> None:
+        """Before other processes begin: find what would stop them, do what --overwrite asks for.
+
+        They are started without --overwrite, and only fill the gaps.
+        """
+
+
+def my_units(work: Work) -> list[Any]:
+    """The units of this process among those of its launch; all of them when it stands alone."""
+    told = told_units()
+    if told is not None:
+        return [work.units[number] for number in told]
+    share = launched_share() or Share(0, 1)
+    return share.of(work.units, [work.weight(unit) for unit in work.units])
+
+
+def carry_out(
+    work: Work,
+    missing: Sequence[Any],
+    module: str,
+    argv: Sequence[str],
+    run: RunOptions,
+    description: str,
+) -> int:
+    """Do the `missing` units of `work`; returns the exit code that the run ends with.
+
+    A process that something launched does its share. Any other one starts a process for each
+    device where there are several, or hands the work to Ray with `--launcher ray`.
+    """
+    end_with_parent()
+    if not missing:
+        return 0
+    words = [word for word in argv if word != "--overwrite"]
+    words += ["--precision", run.precision]  # what "auto" came to here counts everywhere
+    asked = set(map(id, missing))
+    numbers = [number for number, unit in enumerate(work.units) if id(unit) in asked]
+    weights = [work.weight(work.units[number]) for number in numbers]
+    if launched_share() is None and run.launcher == "ray":
+        gpu = run.device in ("auto", "cuda")
+        units = list(zip(numbers, weights, strict=True))
+        with ray_cluster(run.ray_address) as ray:
+            if gpu and has_gpus(ray) and not visible_gpus() and not _says_precision(argv):
+                raise InputError(
+                    "--launcher ray: the cluster has GPUs and this machine has none: add "
+                    "--precision bfloat16, or what else they are to compute in"
+                )
+            work.make_room()
+            office = Office(ray, (module, tuple(words)), run.workers, gpu, run.retries)
+            return office.run(units, description)
+    devices = [] if launched_share() is not None else _worker_devices(run)[: len(missing)]
+    if len(devices) < 2:
+        work.do(missing)
+        return 0
+    work.make_room()
+    shares = [Share(rank, len(devices)).of(numbers, weights) for rank in range(len(devices))]
+    return run_workers(module, words, devices, shares, run.retries, sum(weights), description)
+
+
+def load_diffusion_model(chosen: Chosen, run: RunOptions) -> StableDiffusionPipeline:
+    """The model in the run's precision, on the run's device."""
+    from aligndiff.core.device import choose_device, choose_dtype
+    from aligndiff.diffusion.stable_diffusion import load_pipeline
+
+    device = choose_device(run.device)
+    return load_pipeline(chosen, device, choose_dtype(run.precision, device))
+
+
+def check_device(run: RunOptions) -> None:
+    """Raise InputError for a device or a precision that this machine has not.
+
+    With Ray other machines do the work, of which nobody knows here.
+    """
+    from aligndiff.core.device import choose_device, choose_dtype
+
+    if run.launcher != "ray":
+        choose_dtype(run.precision, choose_device(run.device))
+
+
+def check_model(chosen: Chosen) -> None:
+    """Load the model, to find out what is wrong with it, if anything."""
+    import torch
+
+    from aligndiff.diffusion.stable_diffusion import load_pipeline
+
+    load_pipeline(chosen, "cpu", torch.bfloat16)  # half of the memory; its numbers do not matter
+
+
+def _says_precision(argv: Sequence[str]) -> bool:
+    words = [part for word in argv for part in word.split("=", 1)]
+    return any(
+        name == "--precision" and value != "auto"
+        for name, value in zip(words, words[1:], strict=False)
+    )
+
+
+def _worker_devices(run: RunOptions) -> list[str | None]:
+    """One device per worker, GPUs shared in turn; None where a worker sees what we see."""
+    gpus = visible_gpus() if run.device in ("auto", "cuda") else []
+    count = run.workers or len(gpus)
+    return [gpus[rank % len(gpus)] if gpus else None for rank in range(count)]

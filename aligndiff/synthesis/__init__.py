@@ -1,0 +1,1 @@
+"""Step 2: images with heatmaps from cross-attention."""

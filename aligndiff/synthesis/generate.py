@@ -1,0 +1,162 @@
+"""Step 2: images of every entry of the prompt bank, each with the heatmap of its category."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aligndiff.core.console import Advance, progress, warn
+from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.dataset.images import write_grey, write_image
+from aligndiff.dataset.records import FailureRecord
+from aligndiff.synthesis.plan import EntryPlan, Sample, discard_sample, new_record
+from aligndiff.synthesis.synthesis_plan import SynthesisConfig
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from aligndiff.diffusion.sampling import Drawing, DrawingSettings, EncodedPrompt
+
+WRITERS = 2  # threads that encode and write images
+NO_NUMBERS = "the model gave not-a-number (try --precision float32)"
+NO_MEMORY = "out of memory with this image alone (try a smaller --size, or --precision bfloat16)"
+
+
+@dataclass(frozen=True)
+class SynthesisReport:
+    """What a run did: how many samples it made, and those that failed."""
+
+    made: int
+    failed: tuple[Sample, ...]
+
+
+@dataclass
+class Pace:
+    """How many images a process draws at once, as it finds out; kept from call to call."""
+
+    batch_size: int = 0  # 0: not known yet
+
+
+def synthesize(
+    pipe: StableDiffusionPipeline,
+    samples: Sequence[Sample],
+    config: SynthesisConfig,
+    pace: Pace | None = None,
+) -> SynthesisReport:
+    """Draw all `samples`, in batches of one entry, and write them while the next ones are drawn.
+
+    A sample's files are its image, its heatmap and, last, its record; each appears whole. Of a
+    sample for which the model gives not-a-number the reason is written instead, and the run goes
+    on. Where the memory does not suffice, the batches become smaller.
+    """
+    from aligndiff.diffusion.sampling import DrawingSettings, drawing_size
+    from aligndiff.diffusion.schedulers import scheduled
+    from aligndiff.diffusion.speed import batch_that_fits, compiled
+
+    settings = DrawingSettings(
+        config.num_inference_steps, config.guidance_scale, drawing_size(pipe, config.size)
+    )
+    pace = pace or Pace()
+    # What torch keeps for itself after a first call would not count as free in a second one.
+    pace.batch_size = pace.batch_size or config.batch_size or batch_that_fits(pipe, settings.size)
+    failed: list[Sample] = []
+    done: Counter[str] = Counter()
+    totals = Counter(sample.plan.entry.category for sample in samples)
+
+    def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing | str]]:
+        # A compiled UNet keeps its shapes: its last batch is as large as the others.
+        fill = config.compile
+        for batch, outcomes in _draw_all(pipe, samples, pace, fill, settings):
+            done[batch[0].plan.entry.category] += len(batch)
+            advance(len(batch), status=_class_counts(done, totals))
+            for sample, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, str):
+                    failed.append(sample)
+                    warn(_failure(sample, outcome))
+                yield sample, outcome
+
+    with (
+        progress("drawing", len(samples)) as advance,
+        scheduled(pipe, config.scheduler),
+        compiled(pipe) if config.compile else nullcontext(),
+    ):
+        write = partial(_write, image_format=config.image_format)
+        for _ in mapped_ahead(write, drawn(advance), ahead=pace.batch_size, threads=WRITERS):
+            pass
+    return SynthesisReport(len(samples) - len(failed), tuple(failed))
+
+
+def _draw_all(
+    pipe: StableDiffusionPipeline,
+    samples: Sequence[Sample],
+    pace: Pace,
+    fill: bool,
+    settings: DrawingSettings,
+) -> Iterator[tuple[list[Sample], list[Drawing | str]]]:
+    """Batches of one entry, drawn, or why not; each entry's prompt is encoded once.
+
+    A batch is a whole block of the entry's samples, from a multiple of its size on, and what is
+    not asked for of it is dropped: a sample has the same company, and so the same last bits, in
+    whichever process and after whatever interruption it is drawn. With `fill` the last block of an
+    entry is drawn as large as the others. A batch that does not fit in the memory is drawn again as
+    smaller ones, and so are all after it.
+    """
+    from aligndiff.core.device import halved, unless_out_of_memory
+    from aligndiff.diffusion.sampling import draw
+
+    for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
+        prompt = _encode(pipe, plan)
+        queue = deque(group)
+        while queue:
+            size = pace.batch_size
+            start = queue[0].index - queue[0].index % size
+            block = range(start, min(start + size, plan.count))
+            seeds = [plan.sample(index).seed for index in block]
+            seeds += seeds[-1:] * (size - len(block) if fill else 0)
+            drawings = unless_out_of_memory(partial(draw, pipe, prompt, seeds, settings))
+            if drawings is None and len(seeds) > 1:
+                pace.batch_size = halved(len(seeds), "images")
+                continue
+            batch = []
+            while queue and queue[0].index in block:
+                batch.append(queue.popleft())
+            if drawings is None:
+                yield batch, [NO_MEMORY]
+            else:
+                yield batch, [drawings[one.index - start] or NO_NUMBERS for one in batch]
+
+
+def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
+    from aligndiff.diffusion.sampling import encode_entry
+    from aligndiff.diffusion.stable_diffusion import load_embedding
+
+    rows = None if plan.embedding is None else load_embedding(plan.embedding)
+    return encode_entry(pipe, plan.entry, rows)
+
+
+def _write(outcome: tuple[Sample, Drawing | str], image_format: str) -> None:
+    sample, drawing = outcome
+    place, index = sample.plan.place, sample.index
+    # A mask of step 3 that may still lie there belongs to another image.
+    discard_sample(place, index)
+    if isinstance(drawing, str):
+        FailureRecord(2, drawing, index).write(place.failure_path(index))
+        return
+    write_image(place.image_path(index, image_format), drawing.image)
+    write_grey(place.heatmap_path(index), drawing.heatmap)
+    new_record(sample, image_format).write(place.record_path(index))
+
+
+def _class_counts(done: Mapping[str, int], totals: Mapping[str, int]) -> str:
+    """ "fish 12/50, dog 3/50" over the classes begun so far."""
+    return ", ".join(f"{name} {count}/{totals[name]}" for name, count in done.items())
+
+
+def _failure(sample: Sample, reason: str) -> str:
+    entry, noted = sample.plan.entry, sample.plan.place.failure_path(sample.index)
+    return f"failed: {entry.id} image {sample.index}: {reason}; noted in {noted}"

@@ -1,0 +1,187 @@
+"""Which samples step 2 has to make: how many of each entry, with which seeds, what is there.
+
+A sample is its entry and its index: seed, noise and file names come from these (and the user's
+seed) alone, never from rank, world size or batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.packing import remove_shards
+from aligndiff.dataset.prompt_bank import Entry
+from aligndiff.dataset.records import (
+    IMAGE_FORMATS,
+    EntryRecord,
+    SampleRecord,
+    describe_changes,
+    is_made,
+)
+from aligndiff.dataset.samples import sample_indices
+from aligndiff.dataset.shards import packed_sample
+
+
+@dataclass(frozen=True)
+class EntryPlan:
+    """An entry's samples 0 .. count - 1, to be made as `record` says."""
+
+    place: EntryFolder
+    record: EntryRecord
+    count: int
+    embedding: Path | None = None  # the learned rows of an embedding entry
+
+    @property
+    def entry(self) -> Entry:
+        return self.place.entry
+
+    def sample(self, index: int) -> Sample:
+        """The sample of this number, with its seed."""
+        return Sample(self, index, sample_seed(self.record.settings["seed"], self.entry.id, index))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image to make: number `index` of an entry, from its own `seed`."""
+
+    plan: EntryPlan
+    index: int
+    seed: int
+
+    @property
+    def record_path(self) -> Path:
+        """The last of its files."""
+        return self.plan.place.record_path(self.index)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its files are there and its record says it was made as it is planned now."""
+        place, image_format = self.plan.place, self.plan.record.settings["image_format"]
+        if packed := packed_sample(place, self.index):
+            return packed.record.fingerprint == self.plan.record.fingerprint
+        return (
+            is_made(self.record_path, self.plan.record.fingerprint)
+            and place.image_path(self.index, image_format).is_file()
+            and place.heatmap_path(self.index).is_file()
+        )
+
+
+def sample_seed(seed: int, entry_id: str, index: int) -> int:
+    """The seed of a sample's generator, 63 bits: no two samples of a data set share their noise."""
+    digest = hashlib.sha256(f"{seed}/{entry_id}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
+
+
+def split_counts(
+    entries: Sequence[Entry], per_class: int, per_entry: int | None = None
+) -> dict[str, int]:
+    """How many images each entry (by id) makes: `per_entry`, or its part of the class's number.
+
+    A class's number is split evenly; what is left over goes to the first entries by id.
+    """
+    if per_entry is not None:
+        return {entry.id: per_entry for entry in entries}
+    counts: dict[str, int] = {}
+    for category in {entry.category for entry in entries}:
+        ids = sorted(entry.id for entry in entries if entry.category == category)
+        share, left_over = divmod(per_class, len(ids))
+        counts |= {name: share + (rank < left_over) for rank, name in enumerate(ids)}
+    return counts
+
+
+def list_samples(plans: Sequence[EntryPlan]) -> list[Sample]:
+    """Every sample of every plan, entry by entry."""
+    return [plan.sample(index) for plan in plans for index in range(plan.count)]
+
+
+def blocks_of(samples: Iterable[Sample], size: int) -> list[list[Sample]]:
+    """Consecutive samples of one entry, cut where an index is a multiple of `size`.
+
+    Samples that are drawn together are of one block, whoever draws them: what stands beside a
+    sample in its batch may change its last bits.
+    """
+    blocks = itertools.groupby(samples, key=lambda s: (id(s.plan), s.index // size))
+    return [list(block) for _, block in blocks]
+
+
+def check_settings(plans: Iterable[EntryPlan]) -> None:
+    """Raise InputError naming every entry that has samples made with other settings."""
+    problems = []
+    for plan in plans:
+        old = EntryRecord.read_or_none(plan.place.entry_json)
+        if old is None or old.fingerprint == plan.record.fingerprint:
+            continue
+        if not sample_indices(plan.place):
+            continue
+        problems.append(
+            f"{plan.place.folder}: its samples were made with other settings "
+            f"({describe_changes(old.settings, plan.record.settings)}); give these again, or "
+            "--overwrite to replace the samples"
+        )
+    if problems:
+        raise InputError(problems)
+
+
+def prepare_folders(
+    plans: Sequence[EntryPlan], mine: Sequence[Sample], overwrite: bool, whole: bool
+) -> None:
+    """Write every entry's record; with `overwrite` first remove the samples of `mine` on disk.
+
+    With `overwrite` all that is packed goes too: each process has its part in the tar files. With
+    `whole`, the process speaks for the whole run, and removes what lies beyond the asked count too.
+    Several processes may do this at once: all write the same entry records, and each removes its
+    own samples only. The record comes before they go: it tells the next run, should this one be
+    stopped, which ones are outdated.
+    """
+    for plan in plans:
+        place = plan.place
+        if overwrite:
+            remove_shards(place)
+        if overwrite and whole:
+            for index in {*place.indices(), *place.failed_indices()}:
+                if index >= plan.count:
+                    discard_sample(place, index)
+        if (plan.count or place.entry_json.exists()) and not _is_recorded(plan):
+            place.make()
+            plan.record.write(place.entry_json)
+    for sample in mine if overwrite else ():
+        discard_sample(sample.plan.place, sample.index)
+
+
+def _is_recorded(plan: EntryPlan) -> bool:
+    try:
+        return EntryRecord.read_or_none(plan.place.entry_json) == plan.record
+    except InputError:  # a broken record is written anew
+        return False
+
+
+def discard_sample(place: EntryFolder, index: int) -> None:
+    """Remove a sample: its record first, so that a half removed sample is one to be made.
+
+    Goes with it: what an earlier failure left.
+    """
+    images = [place.image_path(index, image_format) for image_format in IMAGE_FORMATS]
+    for path in (
+        place.record_path(index),
+        place.mask_path(index),
+        place.heatmap_path(index),
+        *images,
+        place.failure_path(index),
+    ):
+        path.unlink(missing_ok=True)
+
+
+def new_record(sample: Sample, image_format: str) -> SampleRecord:
+    """The record of a sample that has just been made."""
+    return SampleRecord(
+        index=sample.index,
+        seed=sample.seed,
+        status="synthesized",
+        image_format=image_format,
+        fingerprint=sample.plan.record.fingerprint,
+    )

@@ -1,0 +1,1 @@
+"""Episodic training of a few-shot segmenter on real and synthetic pairs."""

@@ -1,0 +1,216 @@
+"""What a training of the segmenter has to do: its options, its pairs, and whether it may go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import read_json, write_json
+from aligndiff.core.limits import MOST_IN_A_BATCH
+from aligndiff.dataset.excluded import EXCLUDE_HELP
+from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.dataset.records import describe_changes
+from aligndiff.training.pairs import (
+    ClassPairs,
+    Source,
+    Trial,
+    collect_pairs,
+    fixed_trials,
+    hold_out,
+    read_validation_folder,
+)
+
+# What lies in the output folder.
+SETTINGS, CHECKPOINT, LOG, TENSORBOARD = (
+    "training.json",
+    "checkpoint.pt",
+    "log.jsonl",
+    "tensorboard",
+)
+LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the segmenter is trained. Everything but `save_every` decides the result."""
+
+    steps: int = field(default=2000, metadata={"help": "optimizer steps, 1 or more"})
+    batch_size: int = field(
+        default=4, metadata={"help": "episodes of a step, over all processes together"}
+    )
+    lr: float | None = field(
+        default=None,
+        metadata={
+            "help": "learning rate at its highest, above 0 "
+            "(default: 0.001 of SGD; from random weights 0.002 of AdamW)"
+        },
+    )
+    shot: int = field(default=1, metadata={"help": "support pairs of an episode, 1 or more"})
+    side: int | None = field(
+        default=None,
+        metadata={
+            "help": "pixels of the square views, 32 to 2048; step 3 will resize images to it "
+            "(default: what the start was trained at, else 473)"
+        },
+    )
+    scale_jitter: float = field(
+        default=1.25,
+        metadata={"help": "views are scaled by a factor from 1/X to X, 1 to 4; 1: not at all"},
+    )
+    sources: tuple[Source, ...] = field(
+        default=("real", "consensus", "pseudo_label"),
+        metadata={"help": "which pairs to learn from: real ones, and synthetic ones by their mask"},
+    )
+    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
+    real_fraction: float = field(
+        default=0.5,
+        metadata={"help": "probability that a pair of an episode is a real one, 0 to 1"},
+    )
+    val_fraction: float = field(
+        default=0.3,
+        metadata={
+            "help": "share of each class's real pairs held out to validate; 0: no validation"
+        },
+    )
+    val_dir: Path | None = field(
+        default=None,
+        metadata={"help": "folder of <category>/1.jpg + 1.png to validate on; none is held out"},
+    )
+    val_episodes: int = field(default=50, metadata={"help": "episodes of one validation"})
+    save_every: int = field(
+        default=200, metadata={"help": "validate and save after so many steps, 1 or more"}
+    )
+    seed: int = field(default=0, metadata={"help": "seed of the episodes, 0 or more"})
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float]] = {
+            "steps": (1, 10**7),
+            "batch_size": (1, MOST_IN_A_BATCH),
+            "shot": (1, 100),
+            "side": (32, 2048),
+            "scale_jitter": (1, 4),
+            "real_fraction": (0, 1),
+            "val_fraction": (0, 0.9),
+            "val_episodes": (1, 10**6),
+            "save_every": (1, 10**7),
+            "seed": (0, 2**63 - 1),
+        }
+        problems = [
+            f"--{name}: must be {low} to {high}, is {value}"
+            for name, (low, high) in limits.items()
+            if (value := getattr(self, name)) is not None and not low <= value <= high
+        ]
+        if self.lr is not None and not 0 < self.lr <= 10:
+            problems.append(f"--lr: must be above 0, at most 10, is {self.lr}")
+        if problems:
+            raise InputError(problems)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The pairs to learn from, the trials of every validation (none: no validation), and settings.
+
+    `settings` is all that decides the result, ready for JSON; `notes` are to be told.
+    """
+
+    classes: tuple[ClassPairs, ...]
+    trials: tuple[Trial, ...]
+    settings: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def plan_training(
+    banks: Sequence[PromptBank], config: TrainingConfig, **settings: object
+) -> TrainingPlan:
+    """Collect and split the pairs. `settings` are others that decide the result.
+
+    Raises InputError when a class has too few pairs for an episode, or none to validate on.
+    """
+    classes, known = collect_pairs(banks, config.sources, config.exclude)
+    notes = list[str]()
+    if config.val_dir is not None:
+        validation, known["val_dir"] = read_validation_folder(config.val_dir)
+        notes = _validation_notes(classes, validation)
+        held = {one.category: one.real for one in validation if len(one.real) > 1}
+        support = held
+    else:
+        classes, held = hold_out(classes, config.val_fraction, config.seed)
+        support = {one.category: one.real for one in classes}
+    if not held and (config.val_dir or config.val_fraction):
+        raise InputError(
+            "no class has two real pairs, one to segment by and one to validate on; "
+            "add pairs, or give --val_fraction 0"
+        )
+    if "real" not in config.sources:
+        classes = [ClassPairs(one.category, (), one.synthetic) for one in classes]
+    _check_enough(classes, config)
+    trials = fixed_trials(held, support, config.shot, config.val_episodes, config.seed)
+    decisive = {name: value for name, value in asdict(config).items() if name != "save_every"}
+    # As JSON gives it back: with lists instead of tuples.
+    plain = json.loads(json.dumps({**decisive, **known, **settings}, default=str))
+    return TrainingPlan(tuple(classes), tuple(trials), plain, tuple(notes))
+
+
+def check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Raise InputError when `folder` holds a training with other settings, and say which."""
+    path = folder / SETTINGS
+    if not path.exists():
+        left = [name for name in (CHECKPOINT, LAST, BEST) if (folder / name).exists()]
+        if left:
+            raise InputError(
+                f"{folder}: has {left[0]}, but no {SETTINGS} to tell how it was trained; give "
+                "another --output_dir, or --overwrite"
+            )
+        return
+    found = read_json(path)
+    if found != settings:
+        changes = describe_changes(found, settings) if isinstance(found, dict) else "unreadable"
+        raise InputError(
+            f"{folder}: was trained with other settings ({changes}); give these again, another "
+            "--output_dir, or --overwrite to train again"
+        )
+
+
+def begin(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Write down the settings; with `overwrite` first remove what an earlier training left."""
+    if overwrite:
+        for name in (CHECKPOINT, LAST, BEST, LOG, SETTINGS):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SETTINGS, settings)
+
+
+def _validation_notes(classes: Sequence[ClassPairs], validation: Sequence[ClassPairs]) -> list[str]:
+    """What a validation folder has that makes its figures mean something else."""
+    names = {one.category for one in classes}
+    photos = {pair.photo for one in classes for pair in one.real}
+    copies = [pair.name for one in validation for pair in one.real if pair.photo in photos]
+    notes = [
+        f"--val_dir: {one.category} is none of the classes to learn ({', '.join(sorted(names))})"
+        for one in validation
+        if one.category not in names
+    ]
+    if copies:
+        notes.append(
+            f"--val_dir: {len(copies)} of its photos are learned from too, such as {copies[0]}: "
+            "the validation says too much; give it other photos"
+        )
+    return notes
+
+
+def _check_enough(classes: Sequence[ClassPairs], config: TrainingConfig) -> None:
+    problems = [
+        f"{one.category}: {len(one.real)} real and {len(one.synthetic)} synthetic pairs to learn "
+        f"from, an episode of --shot {config.shot} needs {config.shot + 1}; make more with steps "
+        "2 and 3, or hold out fewer (--val_fraction)"
+        for one in classes
+        if len(one) <= config.shot
+    ]
+    if problems:
+        raise InputError(problems)

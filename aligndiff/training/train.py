@@ -1,0 +1,211 @@
+"""The last step of the method: train SSP by episodes, of whatever source they are.
+
+A run in a folder can be stopped and goes on exactly where its last checkpoint was written: the
+draws of an episode and the learning rate depend on the number of the step alone. Several processes
+(torchrun, accelerate launch) share the episodes of a step; the first one validates and writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from aligndiff.core.console import Advance
+from aligndiff.core.errors import AlignDiffError, InputError
+from aligndiff.core.files import atomic_path
+from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.ranks import Share, launched_share
+from aligndiff.segmenters.metrics import Scores
+from aligndiff.segmenters.ssp.checkpoint import save_ssp
+from aligndiff.segmenters.ssp.loss import episode_losses
+from aligndiff.segmenters.ssp.network import SSP, image_tensor
+from aligndiff.training.episodes import Episode, EpisodeSource
+from aligndiff.training.journal import Journal
+from aligndiff.training.plan import BEST, CHECKPOINT, LAST
+from aligndiff.training.recipe import Recipe, prepare_to_learn
+
+LOG_EVERY = 10  # steps; losses stay on the device in between
+LOADERS = 4  # steps whose episodes are read ahead, each by a thread of its own
+Validate = Callable[[SSP], Scores]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run: `recipe.rate` is its rate, `batch_size` that of all processes together."""
+
+    folder: Path
+    recipe: Recipe
+    steps: int
+    batch_size: int
+    save_every: int  # steps
+    input_side: int  # px, what the checkpoints say they were trained at
+    device: torch.device
+    dtype: torch.dtype  # of the network's passes; its weights are float32
+
+
+@dataclass
+class Trainee:
+    """All that a checkpoint holds: it goes on from here."""
+
+    network: SSP
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler  # does something in float16 only
+    step: int = 0
+    best: float | None = None  # highest validation mIoU so far
+
+    def load(self, folder: Path) -> None:
+        """Go on from the checkpoint in `folder`, if there is one."""
+        path = folder / CHECKPOINT
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step, self.best = state["step"], state["best"]
+        except Exception as error:  # a damaged archive fails in many ways
+            raise InputError(
+                f"{path}: no checkpoint of this training; remove it, or --overwrite"
+            ) from error
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint whole; last of the folder's files, it is what a run goes on from."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+        with atomic_path(folder / CHECKPOINT) as beside:
+            torch.save(state, beside)
+
+
+def train(
+    network: SSP,
+    source: EpisodeSource,
+    run: Training,
+    validate: Validate | None,
+    advance: Advance,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train `network` in place, to the end or until `stop()`, from the folder's checkpoint on.
+
+    It validates before the first step, so that the best checkpoint may be the start itself.
+    Raises AlignDiffError when the loss is not finite.
+    """
+    accelerator = Accelerator(cpu=run.device.type == "cpu", mixed_precision="no")
+    share = _share_of(accelerator, run.batch_size)
+    accelerator.wait_for_everyone()  # the first process has cleared the folder
+    trainee = _new_trainee(network, run)
+    model = accelerator.prepare_model(network, device_placement=False)
+    slots = share.of(range(run.batch_size))
+
+    def read(step: int) -> list[Episode]:
+        return [source.episode(step, slot) for slot in slots]
+
+    losses: list[Tensor] = []  # since the last line of the log
+    with Journal(run.folder, trainee.step, share.is_main) as journal:
+        if trainee.step == 0 and share.is_main:
+            _take_stock(trainee, run, validate, journal)
+        for episodes in mapped_ahead(read, range(trainee.step, run.steps), LOADERS, LOADERS):
+            losses.append(_learn(trainee, model, episodes, run))
+            trainee.step += 1
+            stopped, status = stop(), ""
+            planned = trainee.step % run.save_every == 0 or trainee.step == run.steps
+            if stopped or planned or trainee.step % LOG_EVERY == 0:
+                loss = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
+                losses.clear()
+                _check_finite(loss, trainee.step)
+                rate = trainee.optimizer.param_groups[0]["lr"]
+                journal.write(trainee.step, loss=loss, lr=rate)
+                status = f"loss {loss:.4f}"
+            if (stopped or planned) and share.is_main:
+                _take_stock(trainee, run, validate if planned else None, journal)
+            advance(1, status=status)
+            if stopped:
+                break
+    accelerator.wait_for_everyone()
+
+
+def _new_trainee(network: SSP, run: Training) -> Trainee:
+    """The network on its device with its optimizer, as the last checkpoint has them."""
+    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learning = prepare_to_learn(network, run.recipe)
+    optimizer = run.recipe.optimizer(learning, lr=run.recipe.rate)
+    half = run.dtype == torch.float16
+    trainee = Trainee(network, optimizer, torch.amp.GradScaler(run.device.type, enabled=half))
+    trainee.load(run.folder)
+    return trainee
+
+
+def _learn(
+    trainee: Trainee, model: nn.Module, episodes: Sequence[Episode], run: Training
+) -> Tensor:
+    """One optimizer step; `model` is the network, or what shares its gradients among processes."""
+    recipe, optimizer, scaler = run.recipe, trainee.optimizer, trainee.scaler
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.rate * recipe.schedule(trainee.step, run.steps)
+    images = image_tensor(np.concatenate([one.images for one in episodes]), run.device)
+    masks = torch.from_numpy(np.stack([one.masks for one in episodes])).to(run.device)
+    reduced = run.dtype != torch.float32
+    with torch.autocast(run.device.type, dtype=run.dtype if reduced else None, enabled=reduced):
+        features = model(images.to(memory_format=torch.channels_last))
+    by_episode = features.float().unflatten(0, masks.shape[:2])
+    loss = episode_losses(by_episode, masks, recipe.loss).mean()
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    if recipe.clip_norm is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(trainee.network.parameters(), recipe.clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    return loss.detach()
+
+
+def _take_stock(
+    trainee: Trainee, run: Training, validate: Validate | None, journal: Journal
+) -> None:
+    """Validate, write the weights, the best of them too, and last the checkpoint."""
+    if validate is not None:
+        scores = validate(trainee.network)
+        journal.write_scores(trainee.step, scores)
+        if trainee.best is None or scores.miou > trainee.best:
+            trainee.best = scores.miou
+            save_ssp(trainee.network, run.folder / BEST, run.input_side)
+    save_ssp(trainee.network, run.folder / LAST, run.input_side)
+    trainee.save(run.folder)
+    journal.write_saved(trainee.step)
+
+
+def _share_of(accelerator: Accelerator, batch_size: int) -> Share:
+    """This process's share of a step's episodes. Raises InputError where they cannot be shared."""
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    launched = launched_share()
+    if launched is not None and launched.world_size != share.world_size:
+        raise InputError(
+            f"{launched.world_size} processes were started that do not know of each other; start "
+            "them with torchrun or accelerate launch"
+        )
+    if batch_size % share.world_size:
+        raise InputError(
+            f"--batch_size {batch_size}: must be a multiple of the number of processes, "
+            f"{share.world_size}"
+        )
+    return share
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise AlignDiffError(
+            f"the loss is not a number any more, by step {step}: try --precision float32, or a "
+            "smaller --lr"
+        )

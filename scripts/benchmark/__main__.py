@@ -1,0 +1,79 @@
+"""Measure what the three steps cost, against what their networks cost, and print one table.
+
+Comparisons alternate in one process; figures are medians and quartiles. docs/PERFORMANCE.md says
+what each line means.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+from aligndiff.core.console import quiet_libraries, say
+from aligndiff.core.errors import exit_with
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from scripts.benchmark.config import PARTS, BenchmarkConfig, Part
+from scripts.reporting import make_work_folder
+
+MODULE = "scripts.benchmark"
+EPILOG = (
+    "Nothing but the tiny models is needed: larger networks have random weights, which cost the "
+    "same. A quiet machine gives the best figures; ratios bear some noise."
+)
+MEASURES: dict[Part, str] = {
+    "a": "drawing",
+    "b": "heatmaps",
+    "c": "inversion",
+    "d": "refinement",
+    "e": "whole_scripts",
+    "f": "startup",
+    "g": "growing",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, measure part by part, report; 0 when it ran, whatever the figures."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = OneLineParser(
+        prog=f"python -m {MODULE}", description=__doc__, epilog=EPILOG, allow_abbrev=False
+    )
+    add_config_options(parser, BenchmarkConfig, "benchmark")
+    config = config_from_args(BenchmarkConfig, parser.parse_args(argv))
+    make_work_folder(config.output_dir, config.work_dir)
+    quiet_libraries()
+
+    import torch
+
+    from aligndiff.core.device import choose_device
+    from scripts.benchmark.lines import Line, cells
+    from scripts.benchmark.report import circumstances, print_report, write_report
+
+    device = choose_device(config.device)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    where = circumstances(shlex.join(["python", "-m", MODULE, *argv]), device)
+    say(str(where))
+    started, lines = time.monotonic(), list[Line]()
+    for part, title in PARTS.items():
+        if part not in config.parts:
+            continue
+        say(f"{part}: {title} ...")
+        for line in importlib.import_module(f"scripts.benchmark.{MEASURES[part]}").measure(
+            config, device
+        ):
+            lines.append(line)
+            say("  " + "  ".join(cell for cell in cells(line)[1:4] if cell))
+        # After every part: a later one that fails does not cost the earlier ones.
+        write_report(config.output_dir, lines, where, (time.monotonic() - started) / 60)
+    print_report(lines, where, (time.monotonic() - started) / 60)
+    shutil.rmtree(config.work_dir, ignore_errors=True)
+    say(f"all of it: {config.output_dir / 'benchmark.md'} and benchmark.json beside it")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_with(main)

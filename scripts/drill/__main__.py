@@ -1,0 +1,85 @@
+"""Kill, stop, starve and mislead the three steps, and hold what they leave against quiet runs.
+
+Real processes, signals and disks, on the tiny models. docs/DRILL.md says what each line means.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from aligndiff.core.console import quiet_libraries, say
+from aligndiff.core.errors import AlignDiffError, exit_with
+from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from scripts.drill.config import SCENARIOS, DrillConfig, Scenario
+from scripts.drill.datasets import Ground
+from scripts.drill.lines import Line, cells, line
+from scripts.drill.report import circumstances, print_report, write_report
+from scripts.reporting import make_work_folder
+
+MODULE = "scripts.drill"
+EPILOG = "Exit code 1 when something did not pass; what it left is then below the output folder."
+MODULES: dict[Scenario, str] = {
+    "launchers": "launchers",
+    "kills": "kills",
+    "signals": "signals",
+    "full_disk": "disks",
+    "gone_disk": "gone_disks",
+    "rivals": "rivals",
+    "sample": "samples",
+    "ray": "ray_nodes",
+    "hostile": "hostile",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, go through the scenarios, report; 0 when all passed, else 1."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = OneLineParser(
+        prog=f"python -m {MODULE}", description=__doc__, epilog=EPILOG, allow_abbrev=False
+    )
+    add_config_options(parser, DrillConfig, "drill")
+    config = config_from_args(DrillConfig, parser.parse_args(argv))
+    make_work_folder(config.output_dir, config.work_dir)
+    shutil.rmtree(config.work_dir)  # what an earlier drill left
+    config.work_dir.mkdir()
+    quiet_libraries()
+    # A shell that starts us in the background has it ignored, and the commands would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    where = circumstances(shlex.join(["python", "-m", MODULE, *argv]))
+    say(where)
+    started, lines, ground = time.monotonic(), list[Line](), Ground(config)
+    for scenario, title in SCENARIOS.items():
+        if scenario not in config.scenarios:
+            continue
+        say(f"{scenario}: {title} ...")
+        for found in _lines(scenario, ground):
+            lines.append(found)
+            say("  " + "  ".join(cells(found)[1:]))
+            # After every line: what stops the drill does not cost the earlier ones.
+            write_report(config.output_dir, lines, where, (time.monotonic() - started) / 60)
+    print_report(lines, where, (time.monotonic() - started) / 60)
+    say(f"all of it: {config.output_dir / 'drill.md'} and drill.json beside it")
+    if any(line.passed is False for line in lines):
+        return 1
+    shutil.rmtree(config.work_dir, ignore_errors=True)
+    return 0
+
+
+def _lines(scenario: Scenario, ground: Ground) -> Iterator[Line]:
+    """Those of a scenario; one that cannot go on is a line that did not pass."""
+    started = time.monotonic()
+    try:
+        yield from importlib.import_module(f"scripts.drill.{MODULES[scenario]}").drill(ground)
+    except (AlignDiffError, OSError, ValueError) as error:
+        yield line(scenario, "the rest of it", 1, "", [str(error)], started)
+
+
+if __name__ == "__main__":
+    exit_with(main)

@@ -1,0 +1,68 @@
+"""A disk that may not be written to, and a dataset folder that is moved away during a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.drill.datasets import Ground, await_work, one_error
+from scripts.drill.disks import CannotMountError, mount, small_disk
+from scripts.drill.lines import Line, line, skipped
+from scripts.drill.processes import run
+from scripts.drill.snapshots import broken_files, differences, tree
+
+
+def drill(ground: Ground) -> Iterator[Line]:
+    for step in ground.config.steps:
+        started, what = time.monotonic(), f"step {step}: the disk is mounted for reading only"
+        try:
+            with small_disk(ground.config.work_dir / "disk") as disk:
+                problems = _read_only(ground, step, disk)
+            fine = "one line, exit code 2, nothing written; mounted for writing the same bytes"
+            yield line("gone_disk", what, 1, fine, problems, started)
+        except CannotMountError as error:
+            yield skipped("gone_disk", what, error.problems[0])
+    for step in ground.config.steps:
+        for workers in (1, 2):
+            started = time.monotonic()
+            code, problems = _moved_away(ground, step, workers)
+            processes = "1 process" if workers == 1 else f"{workers} workers"
+            what = f"step {step}, {processes}: the dataset folder is moved away"
+            fine = f"exit code {code}, nothing made in its place; brought back the same bytes"
+            yield line("gone_disk", what, 1, fine, problems, started)
+
+
+def _read_only(ground: Ground, step: int, disk: Path) -> list[str]:
+    dataset = ground.copy(ground.made(step - 1), below=disk)
+    before, words = tree(dataset), ground.words(step, dataset)
+    mount("-o", "remount,ro", str(disk))
+    problems = one_error(run(words), 2, "reading only")
+    problems += differences(before, tree(dataset))
+    mount("-o", "remount,rw", str(disk))
+    problems += run(words).problems()
+    return problems + ground.compare(step, dataset)
+
+
+def _moved_away(ground: Ground, step: int, workers: int) -> tuple[int, list[str]]:
+    """The exit code, and what was wrong."""
+    dataset = ground.fresh(step)
+    away = dataset.with_name(f"{dataset.name}_away")
+    more = ["--workers", str(workers)]
+    command, watch = ground.begin(step, dataset, *more)
+    with command:
+        await_work(command, watch)
+        dataset.rename(away)
+        ended = command.wait()
+    if workers == 1:
+        problems = one_error(ended, 1, "was here and is gone")
+    else:
+        # Each worker has a line of its own, and one that tells whose it is. One that was still
+        # reading its input says that this is not there: 2.
+        problems = ended.problems(2 if ended.code == 2 else 1)
+    if dataset.exists():
+        return ended.code, [*problems, f"made in its old place: {sorted(tree(dataset))[:3]}"]
+    away.rename(dataset)
+    problems += broken_files(dataset)
+    problems += run(ground.words(step, dataset, *more)).problems()
+    return ended.code, problems + ground.compare(step, dataset)

@@ -1,0 +1,86 @@
+"""The same files, byte for byte, whoever does the work; the same images for any batch size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from scripts.drill.datasets import Ground
+from scripts.drill.lines import Line, line, skipped
+from scripts.drill.processes import TORCHRUN, Command, run
+from scripts.drill.ray_nodes import RAY_WORDS, has_ray, two_nodes
+from scripts.drill.snapshots import largest_difference
+from scripts.reporting import Target
+
+# Grey levels: sums of floats are added in another order, and a level may round the other way.
+CLOSE = Target(1, "at most")
+_SAME = "the same {} files as of one process, byte for byte"
+
+
+def drill(ground: Ground) -> Iterator[Line]:
+    for step in ground.config.steps:
+        yield _line(ground, step, "--workers 2", after=("--workers", "2"))
+        yield _line(ground, step, "torchrun with 2 processes", before=TORCHRUN)
+        yield _by_srun(ground, step)
+    if not ground.config.quick:
+        yield from _on_ray(ground)
+    yield _batches(ground)
+
+
+def _on_ray(ground: Ground) -> Iterator[Line]:
+    what = "Ray with 2 nodes"
+    if not has_ray():
+        yield skipped("launchers", what, "Ray is not installed")
+        return
+    with two_nodes() as (address, _, _):
+        for step in ground.config.steps:
+            yield _line(ground, step, what, after=(*RAY_WORDS, address))
+
+
+def _by_srun(ground: Ground, step: int) -> Line:
+    """Two processes with the variables that srun would give them; the second begins later."""
+    started = time.monotonic()
+    wanted = len(ground.tree_after(step))
+    dataset = ground.fresh(step)
+    words = ground.words(step, dataset)
+    job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
+    with Command(words, variables={**job, "SLURM_PROCID": "0"}) as first:
+        time.sleep(1)
+        with Command(words, variables={**job, "SLURM_PROCID": "1"}) as second:
+            problems = first.wait().problems() + second.wait().problems()
+    problems += ground.compare(step, dataset)
+    fine = _SAME.format(wanted)
+    return line(
+        "launchers", f"step {step}: 2 tasks of srun, by its variables", 1, fine, problems, started
+    )
+
+
+def _line(
+    ground: Ground, step: int, what: str, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> Line:
+    """A step with words before and after its usual ones."""
+    started = time.monotonic()
+    wanted = len(ground.tree_after(step))
+    dataset = ground.fresh(step)
+    problems = run([*before, *ground.words(step, dataset, *after)]).problems()
+    problems += ground.compare(step, dataset)
+    fine = _SAME.format(wanted)
+    return line("launchers", f"step {step}: {what}", 1, fine, problems, started)
+
+
+def _batches(ground: Ground) -> Line:
+    """Step 2 with batches of 1 and 4; the images without JPEG's own rounding."""
+    started = time.monotonic()
+    drawn = {size: ground.fresh(2) for size in (1, 4)}
+    problems = list[str]()
+    for size, dataset in drawn.items():
+        options = ("--batch_size", str(size), "--image_format", "png")
+        problems += run(ground.words(2, dataset, *options)).problems()
+    found = {
+        name: largest_difference(drawn[1], drawn[4], folder)
+        for name, folder in (("images", "generated_images"), ("heatmaps", "attention_masks"))
+    }
+    told = ", ".join(f"{name} {levels} of 255" for name, levels in found.items())
+    problems += [f"too far apart: {told}"] * (not all(map(CLOSE.holds, found.values())))
+    what = "step 2: --batch_size 1 and 4, the largest difference in grey levels"
+    return line("launchers", what, 1, told, problems, started)

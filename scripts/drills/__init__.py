@@ -1,1 +1,0 @@
-"""What `scripts.drill` does to the three scripts, a module for each kind of fault."""

@@ -1,0 +1,1 @@
+"""The method measured on the tiny world."""

@@ -1,0 +1,1 @@
+"""The tiny world: shapes, looks, scenes, captions."""

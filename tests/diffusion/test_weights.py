@@ -1,0 +1,136 @@
+"""Which weights are chosen, who said so, and what is said when they are not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aligndiff.core.errors import InputError, MissingWeightsError
+from aligndiff.diffusion import weights
+from aligndiff.diffusion.weights import (
+    DEFAULT_DIFFUSION_MODEL,
+    Chosen,
+    from_disk_or_hub,
+    load_tokenizer,
+    model_identity,
+    resolve_checkpoint,
+    resolve_diffusion_model,
+)
+
+
+def test_the_flag_wins_over_dataset_json_which_wins_over_the_built_in_model() -> None:
+    assert str(resolve_diffusion_model("a/b", "c/d")) == "a/b (command line)"
+    assert str(resolve_diffusion_model(None, "c/d")) == "c/d (dataset.json)"
+    assert (
+        str(resolve_diffusion_model(None, None)) == f"{DEFAULT_DIFFUSION_MODEL} (built-in default)"
+    )
+
+
+def test_tiny_and_folders_are_paths_and_hub_names_are_not(
+    tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "WEIGHTS_DIR", tmp_path)
+    shutil.copytree(tiny_pipeline_dir, tmp_path / "tiny")
+    assert resolve_diffusion_model("tiny", None) == Chosen(
+        "tiny", tmp_path / "tiny", "command line"
+    )
+    assert resolve_diffusion_model(str(tiny_pipeline_dir), None).location == tiny_pipeline_dir
+    assert resolve_diffusion_model("owner/name-1.5", None).location == "owner/name-1.5"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./models/sd", "/not/there", "a/b/c", "Tiny"])
+def test_a_name_that_is_nothing_offers_tiny(name: str) -> None:
+    with pytest.raises(MissingWeightsError) as caught:
+        resolve_diffusion_model(name, None)
+    (line,) = caught.value.problems
+    assert line.startswith(f"diffusion model {name} (command line): no such folder")
+    assert line.endswith("--diffusion_model tiny")
+
+
+def test_a_folder_of_another_kind_is_refused_before_anything_loads(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no model_index.json"):
+        resolve_diffusion_model(str(tmp_path), None)
+    index = {"_class_name": "StableDiffusionXLPipeline"}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="is a StableDiffusionXLPipeline; only StableDiffusionPip"):
+        resolve_diffusion_model(str(tmp_path), None)
+
+
+def test_missing_tiny_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "WEIGHTS_DIR", tmp_path)
+    with pytest.raises(MissingWeightsError, match="tiny .*restore it from the repository"):
+        resolve_diffusion_model("tiny", None)
+    with pytest.raises(MissingWeightsError, match="tiny_ssp.safetensors; .*restore it"):
+        resolve_checkpoint(None, "tiny")
+
+
+def test_a_checkpoint_must_be_named_and_there(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeightsError, match=r"docs/PREPARE.md.*--fss_ckpt_path tiny"):
+        resolve_checkpoint(None, None)
+    path = tmp_path / "ssp.pth"
+    with pytest.raises(MissingWeightsError, match=r"no file .*ssp.pth; docs/PREPARE.md"):
+        resolve_checkpoint(str(path), None)
+    path.write_bytes(b"")
+    assert resolve_checkpoint(None, str(path)) == Chosen(str(path), path, "dataset.json")
+
+
+def test_the_identity_of_a_folder_changes_with_its_settings_and_its_weights(
+    tiny_pipeline_dir: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_pipeline_dir, tmp_path / "elsewhere" / "small_random"))
+    first = model_identity(Chosen("x", tiny_pipeline_dir, "command line"))
+    assert first.startswith("small_random ")
+    assert model_identity(Chosen("y", folder, "dataset.json")) == first, "a copy is the same model"
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(scheduler.read_text().replace("epsilon", "v_prediction"))
+    second = model_identity(Chosen("y", folder, "dataset.json"))
+    weights = next(folder.glob("unet/*.safetensors"))
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))  # trained on: the same size
+    third = model_identity(Chosen("y", folder, "dataset.json"))
+    assert len({first, second, third}) == 3
+    assert model_identity(Chosen("a/b", "a/b", "command line")) == "a/b"
+
+
+def test_load_tokenizer_reads_a_folder_and_fails_in_one_line(
+    tiny_pipeline_dir: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(Chosen("small", tiny_pipeline_dir, "command line"))
+    assert len(tokenizer("a photo of an albatross").input_ids) == 8
+    with pytest.raises(MissingWeightsError) as caught:
+        load_tokenizer(Chosen("no/model", "no/model", "command line"))
+    (line,) = caught.value.problems
+    assert "no/model (command line): no such folder, and cannot be loaded from the hub" in line
+    assert line.endswith("--diffusion_model tiny")
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_not_for_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    asked: list[bool] = []
+
+    def load(local_only: bool) -> None:
+        asked.append(local_only)
+        raise OSError("not here")
+
+    with pytest.raises(MissingWeightsError, match="http://127.0.0.1:9 cannot be reached") as caught:
+        from_disk_or_hub(Chosen("some/model", "some/model", "dataset.json"), load)
+    assert len(caught.value.problems) == 1
+    assert asked == [True], "only this machine was asked, by the patient client"
+
+
+def test_choosing_weights_does_not_load_torch() -> None:
+    code = (
+        "import sys, aligndiff.diffusion.weights, aligndiff.core.device, aligndiff.diffusion.tokens"
+    )
+    check = "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", f"{code}; {check}"]).returncode == 0

@@ -1,0 +1,319 @@
+"""Every format read again by a program that we did not write, and compared with the masks."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from aligndiff.core.errors import InputError
+from aligndiff.evaluation.benchmarks import open_fss
+from aligndiff.export.formats.voc import colour_map, uncertain
+from aligndiff.export.items import SUPPORT
+from aligndiff.export.job import Job
+
+SUPPORT_AREA = 15 * 22  # px, of both pairs
+
+
+def check_picture(made, name: str, image: Image.Image | np.ndarray, mask: np.ndarray) -> None:
+    """A sample's image must be the stored one, its mask the truth; of a pair the object."""
+    pixels = np.asarray(image)
+    assert pixels.shape[:2] == mask.shape
+    if name in made.masks:
+        assert np.array_equal(mask, made.masks[name])
+        assert np.array_equal(pixels, np.asarray(Image.open(made.images[name]).convert("RGB")))
+    else:
+        assert name.startswith("support-") and mask.sum() == SUPPORT_AREA
+        assert set(np.unique(mask)) == {0, 1}
+
+
+def by_split(job: Job) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {"train": set(), "val": set()}
+    for item in job.written:
+        found[job.selection.split(item)].add(item.name)
+    assert found["train"] and found["val"]
+    assert {item.name for item in job.written if item.source == SUPPORT} <= found["train"]
+    return found
+
+
+def test_coco_by_pycocotools(made, exported) -> None:
+    from pycocotools.coco import COCO
+
+    job = exported("coco")
+    ids: list[int] = []
+    for split, names in by_split(job).items():
+        coco = COCO(job.folder / "annotations" / f"instances_{split}.json")
+        categories = {key: one["name"] for key, one in coco.cats.items()}
+        assert list(categories.values()) == job.categories and list(categories) == [1, 2, 3, 4, 5]
+        assert {Path(one["file_name"]).stem for one in coco.imgs.values()} == names
+        for key, image in coco.imgs.items():
+            (annotation,) = coco.loadAnns(coco.getAnnIds(imgIds=key))
+            mask = coco.annToMask(annotation)
+            name = annotation["name"]
+            path = job.folder / "images" / image["file_name"]
+            check_picture(made, name, Image.open(path), mask)
+            if name in made.images:
+                assert path.read_bytes() == made.images[name].read_bytes()  # encoded only once
+            assert (image["height"], image["width"]) == mask.shape
+            assert categories[annotation["category_id"]] == annotation["category"]
+            assert annotation["area"] == mask.sum()
+            ys, xs = np.nonzero(mask)
+            box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
+            assert annotation["bbox"] == box
+            ids.append(key)
+    assert len(set(ids)) == len(made.masks) + 10  # both splits may be loaded together
+    facts = {"iou": 0.9, "mask_source": "consensus", "category": "fish"}
+    first = coco_annotation(job, next(name for name in made.masks if name.endswith("_000000")))
+    assert facts.items() <= first.items()
+
+
+def coco_annotation(job: Job, name: str) -> dict:
+    files = (job.folder / "annotations").iterdir()
+    found = [one for file in files for one in json.loads(file.read_text())["annotations"]]
+    return next(one for one in found if one["name"] == name)
+
+
+def test_voc_by_pillow(made, exported) -> None:
+    job = exported("voc")
+    labels = (job.folder / "labels.txt").read_text().splitlines()
+    assert labels == ["background", *job.categories]
+    lists = job.folder / "ImageSets" / "Segmentation"
+    names = {path.stem: path.read_text().split() for path in lists.iterdir()}
+    assert {split: set(names[split]) for split in ("train", "val")} == by_split(job)
+    assert sorted(names["trainval"]) == sorted(names["train"] + names["val"])
+    ignored = []
+    for name in names["trainval"]:
+        label = Image.open(job.folder / "SegmentationClass" / f"{name}.png")
+        assert label.mode == "P" and label.getpalette() == colour_map().flatten().tolist()
+        indices = np.asarray(label)
+        image = Image.open(job.folder / "JPEGImages" / f"{name}.jpg")
+        if name not in made.masks:  # the second pair ignores a line of 24 pixels
+            assert image.size == label.size and not image.getexif()
+            ignored.append(int((indices == 255).sum()))
+            assert ((indices > 0) & (indices < 255)).sum() == SUPPORT_AREA
+            continue
+        # Void only at most 0.01 x 64 px from the border, which is nowhere: a pixel is 1 away.
+        number = labels.index(made.categories[name])
+        check_picture(made, name, image, indices // number)
+        assert set(np.unique(indices)) == {0, number}
+    assert sorted(ignored) == [0] * 5 + [24] * 5
+
+
+def test_voc_is_void_near_the_border_where_the_heatmap_disagrees(made, exported) -> None:
+    job = exported("voc", void_width=0.05)
+    synthetic = [item for item in job.written if item.read_coarse is not None]
+    assert len(synthetic) == len(made.masks)
+    for item in synthetic:
+        indices = np.asarray(Image.open(job.folder / "SegmentationClass" / f"{item.name}.png"))
+        mask, coarse = made.masks[item.name] > 0, item.read_coarse()
+        void = brute_force(mask, coarse, 0.05 * max(mask.shape))
+        assert void.any() and np.array_equal(indices == 255, void)
+        assert np.array_equal(indices[~void] > 0, mask[~void])
+
+
+def brute_force(mask: np.ndarray, coarse: np.ndarray, width: float) -> np.ndarray:
+    """The definition of void, pixel by pixel."""
+    void = np.zeros_like(mask)
+    for y, x in np.argwhere(mask != coarse):
+        across = np.argwhere(mask != mask[y, x])
+        void[y, x] = np.sqrt(((across - (y, x)) ** 2).sum(axis=1)).min() <= width
+    return void
+
+
+def test_uncertain_by_hand() -> None:
+    mask = np.array([[0, 0, 0, 1, 1, 1]], dtype=bool)
+    coarse = np.array([[0, 1, 1, 1, 1, 0]], dtype=bool)  # differs at 1, 2 and 5
+    assert uncertain(mask, coarse, 1).tolist() == [[False, False, True, False, False, False]]
+    assert uncertain(mask, coarse, 2).tolist() == [[False, True, True, False, False, False]]
+    assert uncertain(mask, coarse, 3).tolist() == [[False, True, True, False, False, True]]
+
+
+def test_vocs_own_colours() -> None:
+    colours = colour_map()[[0, 1, 2, 3, 8, 20, 255]].tolist()
+    assert colours == [
+        *([0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]),
+        *([64, 0, 0], [0, 64, 128], [224, 224, 192]),
+    ]
+
+
+@pytest.mark.parametrize("reader", ["cv2", "pillow"])
+def test_yolo_by_drawing_its_polygons(made, exported, reader: str) -> None:
+    job = exported("yolo")
+    data = yaml.safe_load((job.folder / "data.yaml").read_text(encoding="utf-8"))
+    assert data["names"] == dict(enumerate(job.categories))
+    for split, names in by_split(job).items():
+        images = job.folder / data[split]
+        assert {path.stem for path in images.iterdir()} == names
+        for image in images.iterdir():
+            label = job.folder / "labels" / split / f"{image.stem}.txt"
+            rows = [line.split() for line in label.read_text().splitlines()]
+            picture = Image.open(image)
+            mask = drawn([row[1:] for row in rows], picture.size, reader)
+            if image.stem in made.masks:
+                truth = made.masks[image.stem] > 0
+                numbers = {job.categories[int(row[0])] for row in rows}
+                assert numbers == {made.categories[image.stem]}
+                assert np.array_equal(mask, truth)
+                assert len(rows) == 3  # the ellipse, the islet, the pixel
+                assert min(len(row) for row in rows) >= 7
+
+
+def drawn(rows: list[list[str]], size: tuple[int, int], reader: str) -> np.ndarray:
+    """Polygons of x and y in [0, 1] as a mask, bool (h, w), as trainers draw them."""
+    width, height = size
+    polygons = [np.array(row, float).reshape(-1, 2) * size for row in rows]
+    if reader == "cv2":
+        mask = np.zeros((height, width), np.uint8)
+        for polygon in polygons:
+            cv2.fillPoly(mask, [polygon.astype(np.int32)], 1)
+        return mask > 0
+    from PIL import ImageDraw
+
+    canvas = Image.new("1", size)
+    for polygon in polygons:
+        ImageDraw.Draw(canvas).polygon([tuple(p) for p in np.floor(polygon)], fill=1, outline=1)
+    return np.asarray(canvas)
+
+
+def test_yolo_without_validation_has_a_val_all_the_same(exported) -> None:
+    job = exported("yolo", {"val_fraction": 0.0})
+    data = yaml.safe_load((job.folder / "data.yaml").read_text(encoding="utf-8"))
+    assert data["train"] == data["val"] == "images/train"
+
+
+def test_fss1000_by_pillow(made, exported) -> None:
+    job = exported("fss1000")
+    names = json.loads((job.folder / "splits" / "categories.json").read_text(encoding="utf-8"))
+    classes = (job.folder / "splits" / "classes.txt").read_text().split("\n")[:-1]
+    assert [names[folder] for folder in classes] == job.categories
+    assert len({folder.casefold() for folder in classes}) == len(job.categories)
+    assert {path.name for path in (job.folder / "FSS-1000").iterdir()} == set(classes)
+    test = open_fss(job.folder)  # by the list that its readers look for
+    assert {name: len(items) for name, items in test.items.items()} == {
+        folder: len(list((job.folder / "FSS-1000" / folder).glob("*.jpg"))) for folder in classes
+    }
+    splits = by_split(job)
+    for folder in classes:
+        files = {path.name for path in (job.folder / "FSS-1000" / folder).iterdir()}
+        numbers = range(1, len(files) // 2 + 1)  # without a gap
+        assert files == {f"{n}.{suffix}" for n in numbers for suffix in ("jpg", "png")}
+    for split in ("train", "val"):
+        lines = (job.folder / "splits" / f"{split}.txt").read_text().splitlines()
+        assert {line.split("\t")[1] for line in lines} == splits[split]
+        for line in lines:
+            place, name = line.split("\t")
+            path = job.folder / "FSS-1000" / place
+            grey = np.asarray(Image.open(f"{path}.png").convert("L"))
+            assert set(np.unique(grey)) == {0, 255}
+            check_picture(made, name, Image.open(f"{path}.jpg"), (grey >= 128).astype(np.uint8))
+            if name in made.categories:
+                assert names[place.split("/")[0]] == made.categories[name]
+    first = [line.split("\t") for line in (job.folder / "splits" / "train.txt").open()]
+    assert [place for place, name in first if name.startswith(SUPPORT)] == [
+        f"{folder}/{number}" for folder in classes for number in (1, 2)
+    ]
+
+
+def test_fss1000_in_its_own_size(made, exported) -> None:
+    job = exported("fss1000", fss_size=24)
+    for path in (job.folder / "FSS-1000").rglob("*.*"):
+        assert Image.open(path).size == (24, 24)
+    place, name = (job.folder / "splits" / "val.txt").read_text().splitlines()[0].split("\t")
+    truth = Image.fromarray(made.masks[name] * 255).resize((24, 24), Image.Resampling.NEAREST)
+    mask = Image.open(job.folder / "FSS-1000" / f"{place}.png")
+    assert np.array_equal(np.asarray(mask), np.asarray(truth))
+
+
+def test_imagefolder_by_datasets(made, exported, tmp_path: Path, monkeypatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    job = exported("imagefolder")
+    splits = by_split(job)
+    lines = (job.folder / "train" / "metadata.jsonl").read_text("utf-8").splitlines()
+    unknown = [json.loads(line)["iou"] is None for line in lines]
+    assert any(unknown) and unknown == sorted(unknown)  # a first chunk of them would have no type
+    for loaded in (
+        datasets.load_dataset("imagefolder", data_dir=str(job.folder), cache_dir=str(tmp_path)),
+        datasets.load_dataset(str(job.folder), cache_dir=str(tmp_path)),  # by its README.md
+    ):
+        assert set(loaded) == {"train", "validation"}
+        for split, rows in (("train", loaded["train"]), ("val", loaded["validation"])):
+            assert {row["name"] for row in rows} == splits[split]
+            assert isinstance(rows.features["mask"], datasets.Image)
+            for row in rows:
+                mask = np.asarray(row["mask"])
+                assert set(np.unique(mask)) == {0, 255}
+                check_picture(made, row["name"], row["image"], mask // 255)
+                assert row["area"] == pytest.approx((mask > 0).mean())
+                if row["name"] in made.categories:
+                    assert row["category"] == made.categories[row["name"]]
+                    assert row["iou"] in (0.3, 0.5, 0.9)
+                else:
+                    assert row["iou"] is None and row["mask_source"] == SUPPORT
+
+
+def test_webdataset_by_webdataset_and_by_datasets(made, exported, tmp_path: Path) -> None:
+    import datasets
+    import webdataset
+
+    job = exported("webdataset", shard_size=4)
+    index = json.loads((job.folder / "index.json").read_text())
+    for split, names in by_split(job).items():
+        shards = [str(job.folder / one["shard"]) for one in index[split]]
+        assert [one["samples"] for one in index[split][:-1]] == [4] * (len(shards) - 1)
+        rows = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
+        assert len(rows) == len(names) == sum(one["samples"] for one in index[split])
+        assert {row["__key__"] for row in rows} == names
+        for row in rows:
+            mask = np.asarray(row["mask.png"].convert("L"))
+            check_picture(made, row["__key__"], row["jpg"], mask // 255)
+            assert row["json"]["name"] == row["__key__"]
+            assert row["json"]["category"] == made.categories.get(
+                row["__key__"], row["json"]["category"]
+            )
+    loaded = datasets.load_dataset(str(job.folder), cache_dir=str(tmp_path))
+    assert {split: len(rows) for split, rows in loaded.items()} == {
+        split: sum(one["samples"] for one in index[ours])
+        for split, ours in (("train", "train"), ("validation", "val"))
+    }
+
+
+def test_webdataset_is_the_same_to_the_byte(made, exported) -> None:
+    job = exported("webdataset")
+    before = {path.name: path.read_bytes() for path in job.folder.iterdir()}
+    again = exported("webdataset", overwrite=True)
+    assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
+    with tarfile.open(fileobj=io.BytesIO(before["train-000000.tar"])) as tar:
+        assert {(one.mtime, one.uid, one.uname, one.mode) for one in tar} == {(0, 0, "", 0o644)}
+        entries = [name.split("_")[0] for name in tar.getnames()[::3]]
+    assert entries != sorted(entries)  # classes are mixed
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "imagefolder", "webdataset", "voc", "fss1000"])
+def test_png_images_stay_lossless_where_the_layout_lets_them(
+    made_as_png, exported, form: str
+) -> None:
+    job = exported(form, {"val_fraction": 0.4}, made_as_png.root)
+    images = {path for path in job.folder.rglob("*.jpg")}
+    if form in ("voc", "fss1000"):
+        assert len(images) == len(made_as_png.masks)
+    else:
+        assert not images
+    if form == "coco":
+        for name, stored in made_as_png.images.items():
+            assert (job.folder / "images" / f"{name}.png").read_bytes() == stored.read_bytes()
+
+
+def test_voc_holds_254_classes(made, exported, monkeypatch) -> None:
+    monkeypatch.setattr("aligndiff.export.formats.voc._MOST_CLASSES", 4)
+    with pytest.raises(InputError, match="at most 4 classes, these are 5; choose some with"):
+        exported("voc")
