@@ -14,29 +14,25 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.console import quiet_libraries, say, table
 from aligndiff.core.device import known_precision
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable, remove_leftovers
-from aligndiff.core.options import (
-    RunOptions,
-    add_config_options,
-    add_diffusion_model_option,
-    config_from_args,
-    make_parser,
-    token_counter,
-)
+from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.diffusion.embeddings import check_embeddings
-from aligndiff.diffusion.weights import Chosen, resolve_diffusion_model
-from aligndiff.runner.lock import only_run_in
-from aligndiff.runner.step import (
-    carry_out,
-    check_device,
+from aligndiff.diffusion.load import (
+    add_diffusion_model_option,
     check_model,
     load_diffusion_model,
-    my_units,
+    resolve_diffusion_model,
+    token_counter,
 )
+from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.options import RunOptions, make_parser
+from aligndiff.runner.step import carry_out, check_device, my_units
+from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import Pace, synthesize
 from aligndiff.synthesis.plan import (
     EntryPlan,
@@ -44,10 +40,10 @@ from aligndiff.synthesis.plan import (
     blocks_of,
     check_settings,
     list_samples,
+    plan_synthesis,
     prepare_folders,
 )
 from aligndiff.synthesis.sheet import write_synthesis_sheet
-from aligndiff.synthesis.synthesis_plan import SynthesisConfig, plan_synthesis
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

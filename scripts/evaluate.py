@@ -12,7 +12,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from aligndiff.core.console import quiet_libraries
-from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.errors import InputError
+from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.evaluation.config import (
     BenchmarkConfig,

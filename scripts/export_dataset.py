@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
-from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.errors import InputError
+from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.export.config import ExportConfig, SelectionConfig

@@ -14,27 +14,25 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import known_precision
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable, remove_leftovers
-from aligndiff.core.options import (
-    RunOptions,
-    add_config_options,
-    add_diffusion_model_option,
-    config_from_args,
-    make_parser,
-    token_counter,
-)
+from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.layout import embedding_file, sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.diffusion.initializer import initializer_id
-from aligndiff.diffusion.weights import (
-    Chosen,
-    load_tokenizer,
+from aligndiff.diffusion.hub import load_tokenizer
+from aligndiff.diffusion.load import (
+    add_diffusion_model_option,
+    check_model,
+    load_diffusion_model,
     model_identity,
     resolve_diffusion_model,
+    token_counter,
 )
-from aligndiff.inversion.learn import InversionConfig, learn_object
+from aligndiff.diffusion.tokens import initializer_id
+from aligndiff.inversion.config import InversionConfig, SheetConfig
+from aligndiff.inversion.learn import learn_object
 from aligndiff.inversion.plan import (
     Job,
     adopt,
@@ -44,20 +42,10 @@ from aligndiff.inversion.plan import (
     plan_jobs,
     tidy,
 )
-from aligndiff.inversion.sheet import (
-    SheetConfig,
-    draw_missing,
-    has_samples,
-    write_inversion_sheet,
-)
+from aligndiff.inversion.sheet import draw_missing, has_samples, write_inversion_sheet
 from aligndiff.runner.lock import only_run_in
-from aligndiff.runner.step import (
-    carry_out,
-    check_device,
-    check_model,
-    load_diffusion_model,
-    my_units,
-)
+from aligndiff.runner.options import RunOptions, make_parser
+from aligndiff.runner.step import carry_out, check_device, my_units
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

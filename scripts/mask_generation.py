@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import known_precision
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable, remove_leftovers
-from aligndiff.core.options import RunOptions, add_config_options, config_from_args, make_parser
+from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first, is_worker
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.layout import sheet_path
-from aligndiff.dataset.packing import ShardOptions
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.diffusion.weights import Chosen, resolve_checkpoint
+from aligndiff.refinement.config import RefinementConfig, ShardOptions
 from aligndiff.refinement.files import begin, pack_refined
 from aligndiff.refinement.plan import (
-    RefinementConfig,
     RefinementPlan,
     check_settings,
     count_outcomes,
@@ -31,11 +30,13 @@ from aligndiff.refinement.plan import (
 from aligndiff.refinement.refine import LOOKS, refine_entry
 from aligndiff.refinement.sheet import write_refinement_sheet
 from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
+from aligndiff.segmenters.load import resolve_checkpoint
 
 if TYPE_CHECKING:
-    from aligndiff.segmenters.base import SSPSegmenter
     from aligndiff.segmenters.ssp.checkpoint import SSPCheckpoint
+    from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
 MODULE = "scripts.mask_generation"
 EPILOG = (
@@ -114,7 +115,7 @@ class Refining:
     @cached_property
     def _segmenter(self) -> SSPSegmenter:
         from aligndiff.core.device import choose_device, choose_dtype
-        from aligndiff.segmenters.base import SSPSegmenter
+        from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
         device = choose_device(self.run.device)
         dtype = choose_dtype(self.run.precision, device)

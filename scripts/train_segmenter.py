@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Literal
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import PRECISION_HELP, known_precision
-from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.errors import InputError
+from aligndiff.core.exits import exit_with, interrupt_later
 from aligndiff.core.files import check_writable, file_fingerprint
-from aligndiff.core.interrupt import interrupt_later
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.core.ranks import launched_share
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.diffusion.weights import Chosen, resolve_checkpoint
+from aligndiff.segmenters.load import resolve_checkpoint
+from aligndiff.training.config import TrainingConfig
 from aligndiff.training.log import trained_steps, validations
 from aligndiff.training.plan import (
     BEST,
     LAST,
     SETTINGS,
-    TrainingConfig,
     TrainingPlan,
     begin,
     check_settings,
@@ -163,7 +164,7 @@ def _identity(chosen: Chosen, run: TrainOptions) -> str:
 
 def _train(plan: TrainingPlan, config: TrainingConfig, chosen: Chosen, run: TrainOptions) -> None:
     from aligndiff.core.device import choose_device, choose_dtype
-    from aligndiff.training.training_run import train_on_pairs
+    from aligndiff.training.train import train_on_pairs
 
     device = choose_device(run.device)
     dtype = choose_dtype(plan.settings["precision"], device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.dataset.prompt_bank import load_prompt_bank

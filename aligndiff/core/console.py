@@ -25,9 +25,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from aligndiff.core.ranks import is_first, is_worker
-from aligndiff.core.text import printable
-from aligndiff.runner.worker import note_progress
+from aligndiff.core.errors import printable
+from aligndiff.core.ranks import is_first, is_worker, note_progress
 
 # One console for the bar and for messages, so that a message appears above a living bar.
 _STDERR = Console(stderr=True, highlight=False, markup=False, emoji=False)

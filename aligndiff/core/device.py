@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 from aligndiff.core.console import warn
 from aligndiff.core.errors import InputError, is_out_of_memory
 from aligndiff.core.ranks import launched_share
-from aligndiff.runner.local import visible_gpus
 
 if TYPE_CHECKING:
     import torch
+
+_GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
 
 Result = TypeVar("Result")
 
@@ -153,3 +156,48 @@ def _local_rank() -> int:
         if os.environ.get(variable, "").isdigit():
             return int(os.environ[variable])
     return 0
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as entries for CUDA_VISIBLE_DEVICES (numbers or UUIDs).
+
+    Does not import torch: asks CUDA_VISIBLE_DEVICES, else `nvidia-smi -L`. Empty when there is
+    none. A GPU that is split (MIG) counts as its parts.
+    """
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is not None:
+        entries = []
+        for entry in (part.strip() for part in said.split(",")):
+            if entry in ("", "-1", "NoDevFiles"):
+                break  # CUDA ignores what follows an invalid entry
+            entries.append(entry)
+        return list(dict.fromkeys(entries))
+    return _parse_gpu_list(_ask_nvidia_smi())
+
+
+def _ask_nvidia_smi() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
+
+
+def _parse_gpu_list(text: str) -> list[str]:
+    """UUIDs from `nvidia-smi -L`; the parts of a split GPU are indented below it."""
+    found: list[str] = []
+    for line in text.splitlines():
+        match = _GPU_LINE.match(line)
+        if match is None:
+            continue
+        uuid = match["uuid"]
+        # A split GPU cannot be used whole: its first part takes its place.
+        if uuid.startswith("MIG-") and found and not found[-1].startswith("MIG-"):
+            found.pop()
+        found.append(uuid)
+    return found

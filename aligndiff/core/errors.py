@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import re
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Container, Sequence
-from typing import Any, NoReturn
+from collections.abc import Container, Sequence
+from typing import Any
 
-from aligndiff.core.text import one_line
+_MOST_CHARACTERS = 1000  # of a line: a value of a hostile file may hold megabytes
+_END = 300  # characters of the end that are kept, where a message says what to do
 
 BUG = 70  # the exit code of a traceback ("internal software error" among the codes of BSD)
 OVERWRITES = "ALIGNDIFF_OVERWRITES"  # set for processes of a run that --overwrite was typed for
-_MOMENT = 0.1  # seconds after which a stop that Python dropped is repeated
-_MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a whole
 
 # Faults of the machine, not of the program, and what the user can do about each: a traceback would
 # tell nothing more.
@@ -86,39 +81,6 @@ class MissingWeightsError(InputError):
     """Model weights are not where they were looked for, or the hub cannot be reached."""
 
 
-def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Run `main` and exit with the code it returns: 0 all done, 1 some samples failed, 2 bad input.
-
-    Every problem of an `AlignDiffError` becomes one line on stderr. Ctrl-C ends with 130 and
-    SIGTERM with 143, after what was begun is put in order. Other exceptions are bugs: they keep
-    their traceback and end with 70.
-    """
-    _show_any_name()
-    was_terminated = _heed_sigterm()
-    try:
-        code = main()
-    except KeyboardInterrupt:
-        code = _stopped(signal.SIGTERM if was_terminated() else signal.SIGINT)
-    except BrokenPipeError:  # nobody reads our output any more, as after `| head`
-        sys.stdout = open(os.devnull, "w")
-        code = AlignDiffError.exit_code
-    except Exception as error:
-        problem = as_problem(error)
-        if was_terminated():  # what a library made of it
-            code = _stopped(signal.SIGTERM)
-        elif problem is None:
-            traceback.print_exc()
-            code = BUG
-        else:
-            code = _report(problem)
-    sys.exit(code)
-
-
-def _stopped(number: signal.Signals) -> int:
-    print(f"stopped; {how_to_continue()}", file=sys.stderr)
-    return 128 + number
-
-
 def worst_code(codes: Container[int]) -> int:
     """The exit code of a run some of whose processes did not end well, from theirs."""
     return next((code for code in (InputError.exit_code, BUG) if code in codes), 1)
@@ -130,37 +92,6 @@ def as_problem(error: BaseException) -> AlignDiffError | None:
         return error
     fault = _fault_of_the_machine(error)
     return None if fault is None else AlignDiffError(fault)
-
-
-def _heed_sigterm() -> Callable[[], bool]:
-    """Let SIGTERM, by which batch systems end jobs, unwind the program as Ctrl-C does, once.
-
-    A second one ends the process at once. Returns what tells whether there was one. Python drops
-    an exception that is raised where an object is deleted: such a stop is repeated a moment later.
-    """
-    came = False
-    usual_hook = sys.unraisablehook
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal came
-        came = True
-        stop_again(number, frame)
-
-    def stop_again(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    def hook(dropped: sys.UnraisableHookArgs) -> None:
-        if dropped.exc_type is not KeyboardInterrupt:
-            usual_hook(dropped)
-            return
-        signal.signal(signal.SIGTERM, stop_again)
-        threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)).start()
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
-        sys.unraisablehook = hook
-    return lambda: came
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -203,16 +134,18 @@ def _missing_folder(path: str) -> str | None:
     return missing
 
 
-def _report(error: AlignDiffError) -> int:
-    problems = error.problems
-    for problem in problems[:_MOST_PROBLEMS]:
-        print(f"error: {one_line(problem)}", file=sys.stderr)
-    if len(problems) > _MOST_PROBLEMS:
-        print(f"error: and {len(problems) - _MOST_PROBLEMS} more problems", file=sys.stderr)
-    return error.exit_code
+def printable(text: str) -> str:
+    r"""`text` with line breaks, control characters and stray bytes written as \n, \x1b, \udce9."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
-def _show_any_name() -> None:
-    """Make stdout write what its encoding lacks as an escape, as stderr does, and not fail."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+def one_line(text: str) -> str:
+    """`text` printable, line breaks turned into spaces, and cut in the middle when very long."""
+    line = printable(re.sub(r"\s*\n\s*", " ", text.strip()))
+    if len(line) <= _MOST_CHARACTERS:
+        return line
+    return f"{line[: _MOST_CHARACTERS - _END]} ... {line[-_END:]}"

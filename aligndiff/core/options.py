@@ -11,89 +11,23 @@ import argparse
 import contextlib
 import dataclasses
 import difflib
-import functools
 import math
 import types
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union
 
-from aligndiff.core.device import PRECISION_HELP
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import read_json
-from aligndiff.core.ranks import is_worker, launched_share
-from aligndiff.dataset.bank_checks import CountTokens, parse_defaults
-from aligndiff.dataset.layout import DATASET_FILE
-from aligndiff.dataset.prompt_bank import rooted_defaults
+
+MOST_IN_A_BATCH = 1024  # no machine holds more
+MOST_DENOISING_STEPS = 1000  # what diffusion models are trained on
+MOST_GUIDANCE = 100
+MOST_VECTORS = 16  # rows of an embedding; each takes one of the prompt's 77 tokens
+MOST_IN_A_SHARD = 100_000  # samples in a tar file: 15 GB of 512 px
 
 Config = TypeVar("Config")
-MOST_WORKERS = 64  # processes on one machine; none has more GPUs
-MOST_RETRIES = 100
 METAVARS = {int: "N", float: "X", Path: "PATH"}
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What every script takes: where the data are, and how to run."""
-
-    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
-    categories: tuple[str, ...] = field(
-        default=(), metadata={"help": "work on these categories only (default: all of them)"}
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        default="auto", metadata={"help": "where to compute; auto takes a GPU if there is one"}
-    )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = field(
-        default="auto",
-        metadata={"help": PRECISION_HELP},
-    )
-    workers: int = field(
-        default=0,
-        metadata={"help": "processes to start, up to 64; 0 is one per visible GPU, or just one"},
-    )
-    launcher: Literal["auto", "ray"] = field(
-        default="auto",
-        metadata={
-            "help": "auto: this command itself, or torchrun or srun where they start it; ray: an "
-            "actor for each GPU of a Ray cluster"
-        },
-    )
-    ray_address: str | None = field(
-        default=None,
-        metadata={"help": "host:port of the Ray cluster (default: the one this machine is in)"},
-    )
-    retries: int = field(
-        default=1,
-        metadata={"help": "times that a process which died is started again, 0 to 100"},
-    )
-    overwrite: bool = field(
-        default=False,
-        metadata={"help": "make again what exists; leave it out to continue"},
-    )
-    no_sheet: bool = field(
-        default=False, metadata={"help": "do not write the contact sheet at the end"}
-    )
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not 0 <= self.workers <= MOST_WORKERS:
-            problems.append(f"--workers must be from 0 to {MOST_WORKERS}, not {self.workers}")
-        if not 0 <= self.retries <= MOST_RETRIES:
-            problems.append(f"--retries must be from 0 to {MOST_RETRIES}, not {self.retries}")
-        if self.ray_address is not None and self.launcher != "ray":
-            problems.append("--ray_address needs --launcher ray; add that, or leave it out")
-        if launched_share() is not None and not is_worker():
-            started = "torchrun or srun has started the processes already; leave one of the two out"
-            problems += [f"--launcher ray: {started}"] * (self.launcher == "ray")
-            problems += [f"--workers {self.workers}: {started}"] * (self.workers > 0)
-        if self.device == "cpu" and self.precision == "float16":
-            problems.append(
-                "--precision float16 needs a GPU and --device says cpu; use float32 or bfloat16"
-            )
-        if problems:
-            raise InputError(problems)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -108,15 +42,6 @@ class OneLineParser(argparse.ArgumentParser):
             known = [flag for flag in self._option_string_actions if flag.startswith("--")]
             self.error("; ".join(_unknown_argument(word, known) for word in unknown))
         return parsed
-
-
-def make_parser(module: str, description: str, epilog: str | None = None) -> OneLineParser:
-    """A parser for `python -m <module>` that already has the options of RunOptions."""
-    parser = OneLineParser(
-        prog=f"python -m {module}", description=description, epilog=epilog, allow_abbrev=False
-    )
-    add_config_options(parser, RunOptions, "run")
-    return parser
 
 
 def add_config_options(
@@ -146,16 +71,6 @@ def add_config_options(
         target.add_argument(f"--{item.name}", **argument)
 
 
-def add_diffusion_model_option(parser: argparse.ArgumentParser) -> None:
-    """--diffusion_model, the same words in every script that draws images."""
-    parser.add_argument_group("model").add_argument(
-        "--diffusion_model",
-        metavar="MODEL",
-        help="'tiny', a diffusers folder, or a hub name (default: the one of dataset.json, "
-        "else stable-diffusion-v1-5/stable-diffusion-v1-5)",
-    )
-
-
 def config_from_args(config: type[Config], args: argparse.Namespace, **fallbacks: Any) -> Config:
     """Build `config` from what was typed, else from `fallbacks` that are not None, else defaults.
 
@@ -170,24 +85,6 @@ def config_from_args(config: type[Config], args: argparse.Namespace, **fallbacks
         return config(**values)
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def token_counter(dataset_dir: Path, diffusion_model: str | None) -> CountTokens:
-    """Count the tokens of a prompt as the run's model does; its tokenizer is loaded when asked.
-
-    `diffusion_model` is the flag; without one the prompt bank's own default counts, which is read
-    here because the bank is not checked yet when its prompts are.
-    """
-
-    @functools.cache
-    def tokenizer() -> Any:
-        from aligndiff.diffusion.weights import load_tokenizer, resolve_diffusion_model
-
-        said = parse_defaults(read_json(dataset_dir / DATASET_FILE).get("defaults", {}))[0]
-        default = rooted_defaults(dataset_dir, said).diffusion_model
-        return load_tokenizer(resolve_diffusion_model(diffusion_model, default))
-
-    return lambda prompt: len(tokenizer()(prompt).input_ids)
 
 
 def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:

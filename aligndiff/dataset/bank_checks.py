@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from aligndiff.core.text import printable
+from aligndiff.core.errors import printable
 from aligndiff.dataset.entries import (
     Defaults,
     EmbeddingEntry,

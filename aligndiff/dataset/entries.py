@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from aligndiff.core.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
+from aligndiff.core.options import MOST_DENOISING_STEPS, MOST_GUIDANCE
 
 PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
 SchedulerName = Literal["default", "dpm++", "pndm"]

@@ -6,13 +6,12 @@ Everywhere else a size is (h, w), an image is uint8 RGB (h, w, 3), a mask or hea
 from __future__ import annotations
 
 import io
-import math
 import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import Source, read_input, write_bytes
@@ -175,19 +174,6 @@ def resize_mask(mask: Uint8, size: tuple[int, int]) -> Uint8:
     """Resize uint8 (h, w) to `size` (h, w) by nearest neighbour: no value is made up."""
     height, width = size
     return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-
-
-def text_coverage(text: str, height: int) -> Uint8:
-    """Draw one line of text at font size `height` px: uint8 (h, w), 255 where the ink is full.
-
-    All lines of one size have the same height and the same base line.
-    """
-    font = ImageFont.load_default(height)
-    ascent, descent = round(height * 0.95), round(height * 0.35)
-    width = max(1, math.ceil(font.getlength(text)) + 1)
-    canvas = Image.new("L", (width, ascent + descent), 0)
-    ImageDraw.Draw(canvas).text((0, ascent), text, fill=255, font=font, anchor="ls")
-    return np.array(canvas)
 
 
 def _upright(path: Source) -> Image.Image:

@@ -12,28 +12,12 @@ from aligndiff.core.files import read_json
 from aligndiff.dataset import bank_checks as checks
 from aligndiff.dataset.bank_checks import CountTokens
 from aligndiff.dataset.entries import (
-    PLACEHOLDER,
     Defaults,
     EmbeddingEntry,
     Entry,
     TextEntry,
-    category_spans,
-    placeholder_tokens,
 )
 from aligndiff.dataset.layout import DATASET_FILE
-
-__all__ = [
-    "DATASET_FILE",
-    "PLACEHOLDER",
-    "Defaults",
-    "EmbeddingEntry",
-    "Entry",
-    "PromptBank",
-    "TextEntry",
-    "category_spans",
-    "load_prompt_bank",
-    "placeholder_tokens",
-]
 
 _TOP_KEYS = ("prompt_dataset", "defaults")
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, Self, cast
 from pydantic import TypeAdapter, ValidationError
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import read_json, write_json
+from aligndiff.core.files import fingerprint, read_json, write_json
+from aligndiff.dataset.layout import INVERSION_RECORD
 
 Status = Literal["synthesized", "refined", "rejected"]
 MaskSource = Literal["consensus", "pseudo_label"]
@@ -147,3 +148,35 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if "support" in phrases:
         phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
     return ", ".join(phrases.values())
+
+
+@dataclass(frozen=True)
+class InversionRecord:
+    """What made an embedding: all that decides its rows, what it ran on, the loss of each step."""
+
+    settings: dict[str, Any]
+    ran_on: str
+    loss: tuple[float, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the settings: equal for equal embeddings."""
+        return fingerprint(self.settings)
+
+    def write(self, folder: Path) -> None:
+        """Write `inversion.json` into `folder`."""
+        record = {"settings": self.settings, "fingerprint": self.fingerprint, "ran_on": self.ran_on}
+        write_json(folder / INVERSION_RECORD, {**record, "loss": list(self.loss)})
+
+
+def read_record(folder: Path) -> InversionRecord | None:
+    """The record in `folder`, None when there is none. Raises InputError when it is broken."""
+    path = folder / INVERSION_RECORD
+    if not path.exists():
+        return None
+    found = read_json(path)
+    try:
+        loss = tuple(map(float, found["loss"]))
+        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), loss)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{path}: is no inversion record") from None

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import FilePart
+from aligndiff.core.files import FilePart, read_input, read_json
 from aligndiff.dataset.images import Uint8, read_grey, read_image
 from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
+from aligndiff.dataset.records import IMAGE_FORMATS, EntryRecord, SampleRecord
 from aligndiff.dataset.shards import PackedSample, load_index, packed_file, packed_sample
+
+EXCLUDE_HELP = "a text file: one name of a sample to leave out a line"
+_MOST_BYTES = 64 * 2**20  # a million names
+SETTINGS_FILE = "refinement.json"
 
 _HALF = 127  # grey level; a written mask holds 0 and 255 only
 
@@ -113,3 +119,64 @@ def _loose_record(place: EntryFolder, index: int) -> SampleRecord:
     if record.index != index:
         raise InputError(f"{path}: its index is {record.index}; remove the file, repeat step 2")
     return record
+
+
+def read_names(path: Path) -> dict[str, int]:
+    """The names of a list, with their line numbers; empty lines and # comments say nothing."""
+    text = read_input(path, _MOST_BYTES).decode("utf-8-sig", "backslashreplace")
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
+    return {name: number for number, name in lines if name and not name.startswith("#")}
+
+
+def unknown_names(path: Path | None, names: dict[str, int]) -> list[str]:
+    """A line for each name of a list that no sample has."""
+    return [
+        f"{path}: line {number}: {name}: no such sample in this dataset; remove the line"
+        for name, number in names.items()
+    ]
+
+
+def excluded_samples(path: Path | None, roots: Iterable[Path]) -> frozenset[str]:
+    """The names on the list `path` (None: no list) of samples in the dataset folders `roots`.
+
+    InputError tells every name that no sample there has.
+    """
+    if path is None:
+        return frozenset()
+    names = read_names(path)
+    known = {s.name for root in set(roots) for s in stored_samples(load_prompt_bank(root))}
+    if unknown := {name: line for name, line in names.items() if name not in known}:
+        raise InputError(unknown_names(path, unknown))
+    return frozenset(names)
+
+
+def sample_seed(seed: int, entry_id: str, index: int) -> int:
+    """The seed of a sample's generator, 63 bits: no two samples of a data set share their noise."""
+    digest = hashlib.sha256(f"{seed}/{entry_id}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
+
+
+def discard_sample(place: EntryFolder, index: int) -> None:
+    """Remove a sample: its record first, so that a half removed sample is one to be made.
+
+    Goes with it: what an earlier failure left.
+    """
+    images = [place.image_path(index, image_format) for image_format in IMAGE_FORMATS]
+    for path in (
+        place.record_path(index),
+        place.mask_path(index),
+        place.heatmap_path(index),
+        *images,
+        place.failure_path(index),
+    ):
+        path.unlink(missing_ok=True)
+
+
+def settings_on_disk(place: EntryFolder) -> dict[str, Any]:
+    """What the masks of an entry were made with; empty when nothing tells."""
+    path = place.folder / SETTINGS_FILE
+    if not path.exists():
+        return {}
+    found = read_json(path)
+    settings = found.get("settings") if isinstance(found, dict) else None
+    return settings if isinstance(settings, dict) else {}

@@ -18,6 +18,8 @@ from aligndiff.dataset.images import (
     has_colour,
     read_image,
     read_mask,
+    resize_image,
+    resize_mask,
 )
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # in any case
@@ -218,3 +220,19 @@ def _natural(stem: str) -> tuple[list[tuple[int, int, str]], str]:
     parts = re.findall(r"\d+|\D+", stem)
     key = [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts]
     return key, stem
+
+
+def reduce_pair(pair: SupportPair, side: int) -> SupportPair:
+    """The pair with its longer side reduced to `side` pixels; smaller pairs stay as they are.
+
+    So does a pair whose object or background is too small to survive the reduction.
+    """
+    height, width = pair.mask.shape
+    longer = max(height, width)
+    if longer <= side:
+        return pair
+    size = max(1, round(height * side / longer)), max(1, round(width * side / longer))
+    mask = resize_mask(pair.mask, size)
+    if not ((mask == OBJECT).any() and (mask == BACKGROUND).any()):
+        return pair
+    return SupportPair(pair.name, resize_image(pair.image, size), mask)

@@ -1,18 +1,22 @@
-"""The learned embeddings that step 2 reads: checked before the diffusion model loads."""
+"""Learned embeddings on disk: checked before the diffusion model loads, read and written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import read_json
-from aligndiff.core.limits import MOST_VECTORS
-from aligndiff.dataset.prompt_bank import PLACEHOLDER
-from aligndiff.diffusion.weights import Chosen
+from aligndiff.core.files import read_json, write_bytes
+from aligndiff.core.options import MOST_VECTORS
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEXT_CONFIG = "text_encoder/config.json"
 LEARN_AGAIN = "learn it again with python -m scripts.image_mask_inversion --overwrite"
@@ -84,3 +88,24 @@ def _text_width(chosen: Chosen) -> int | None:
     config = read_json(path) if path is not None and path.is_file() else None
     width = config.get("hidden_size") if isinstance(config, dict) else None
     return width if isinstance(width, int) else None
+
+
+def load_embedding(path: Path) -> Tensor:
+    """Learned rows, float32 (n, d), from a safetensors file of one placeholder.
+
+    Raises InputError when the file is missing, broken, or holds something else.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run python -m scripts.image_mask_inversion first")
+    embedding_vectors(path)  # says what is wrong with a file that holds something else
+    return torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
+
+
+def save_embedding(path: Path, rows: Tensor) -> None:
+    """Write `rows`, float (n, d), as {"<fss-token>": float32 (n, d)}; the file appears whole."""
+    from safetensors.torch import save
+
+    write_bytes(path, save({PLACEHOLDER: rows.detach().float().cpu().contiguous()}))

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from aligndiff.core.errors import MissingWeightsError
+from aligndiff.core.weights import Chosen
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+Loaded = TypeVar("Loaded")
+logger = logging.getLogger(__name__)
+OFFER_TINY_MODEL = "to try things out without it: --diffusion_model tiny"
+SPECIAL_TOKENS = 3  # start, end, padding: CLIP has no others
+
 PROBE_SECONDS = 5.0  # the hub client itself would try again and again, for minutes
 
 
@@ -17,3 +33,79 @@ def unreachable_hub() -> str | None:
     except Exception as error:  # the client's errors have no common family
         return f"{constants.ENDPOINT} cannot be reached: {error}"
     return None
+
+
+def load_tokenizer(chosen: Chosen) -> CLIPTokenizer:
+    """The tokenizer of a diffusion model alone, to count the tokens of a prompt.
+
+    Raises MissingWeightsError when it is neither on this machine nor to be had from the hub.
+    """
+    quiet_loading()
+    from transformers import CLIPTokenizer
+
+    def load(local_only: bool) -> CLIPTokenizer:
+        tokenizer = CLIPTokenizer.from_pretrained(
+            chosen.location, subfolder="tokenizer", local_files_only=local_only
+        )
+        check_vocabulary(tokenizer)
+        return tokenizer
+
+    return from_disk_or_hub(chosen, load)
+
+
+def from_disk_or_hub(chosen: Chosen, load: Callable[[bool], Loaded]) -> Loaded:
+    """What `load(local_files_only)` gives: from this machine, else from the hub.
+
+    Raises MissingWeightsError, at once where the hub cannot be reached: the hub client by itself
+    would try again for minutes.
+    """
+    try:
+        return load(True)
+    except Exception as error:  # files, configs and the hub client fail in many families
+        reason = error
+    if isinstance(chosen.location, str):
+        if silence := unreachable_hub():
+            raise missing_model(chosen, silence) from reason
+        logger.warning("%s is not on this machine: asking the hub for it", chosen.name)
+        try:
+            return load(False)
+        except Exception as error:
+            reason = error
+    raise missing_model(chosen, str(reason)) from reason
+
+
+def check_vocabulary(tokenizer: CLIPTokenizer) -> None:
+    """Raise OSError for a tokenizer without words.
+
+    That is what the library makes, without a word of warning, where vocab.json is missing.
+    """
+    if tokenizer.vocab_size <= SPECIAL_TOKENS:
+        raise OSError("the tokenizer's vocab.json or merges.txt is missing")
+
+
+def quiet_loading() -> None:
+    """Keep the model libraries' own bars and advice off the screen; our errors say what matters.
+
+    They set their levels when they are imported, and complain while they import their parts: so
+    this comes after `import transformers` and before anything is taken from either.
+    """
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    import diffusers
+
+    diffusers.utils.logging.set_verbosity(logging.CRITICAL)
+    diffusers.utils.logging.disable_progress_bar()
+
+
+def missing_model(chosen: Chosen, reason: str) -> MissingWeightsError:
+    """One line for weights that could not be loaded: what was looked for, why, what to do."""
+    words = " ".join(reason.split())
+    short = words if len(words) <= 160 else words[:157] + "..."
+    where = "folder" if isinstance(chosen.location, Path) else "hub or its local cache"
+    no_folder = "" if isinstance(chosen.location, Path) else "no such folder, and "
+    return MissingWeightsError(
+        f"diffusion model {chosen}: {no_folder}cannot be loaded from the {where} ({short}); "
+        f"docs/PREPARE.md says how to get it; {OFFER_TINY_MODEL}"
+    )

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import write_bytes
-from aligndiff.dataset.prompt_bank import PLACEHOLDER, placeholder_tokens
-from aligndiff.diffusion.embeddings import embedding_vectors
-from aligndiff.diffusion.weights import (
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import placeholder_tokens
+from aligndiff.diffusion.hub import (
     OFFER_TINY_MODEL,
-    Chosen,
     check_vocabulary,
     from_disk_or_hub,
     quiet_loading,
@@ -29,6 +26,7 @@ from aligndiff.diffusion.weights import (
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
+
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
@@ -134,26 +132,6 @@ def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
     ).last_hidden_state
 
 
-def load_embedding(path: Path) -> Tensor:
-    """Learned rows, float32 (n, d), from a safetensors file of one placeholder.
-
-    Raises InputError when the file is missing, broken, or holds something else.
-    """
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run python -m scripts.image_mask_inversion first")
-    embedding_vectors(path)  # says what is wrong with a file that holds something else
-    return torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
-
-
-def save_embedding(path: Path, rows: Tensor) -> None:
-    """Write `rows`, float (n, d), as {"<fss-token>": float32 (n, d)}; the file appears whole."""
-    from safetensors.torch import save
-
-    write_bytes(path, save({PLACEHOLDER: rows.detach().float().cpu().contiguous()}))
-
-
 def _from_pretrained(chosen: Chosen, dtype: torch.dtype) -> StableDiffusionPipeline:
     """What is on this machine, else what the hub gives, else MissingWeightsError."""
     quiet_loading()
@@ -188,3 +166,30 @@ def _check_family(pipe: StableDiffusionPipeline, chosen: Chosen) -> None:
         problems.append("its UNet takes more than latents (an inpainting or editing model?)")
     if problems:
         raise InputError(f"diffusion model {chosen}: {'; '.join(problems)}; {OFFER_TINY_MODEL}")
+
+
+@contextmanager
+def scheduled(pipe: StableDiffusionPipeline, name: str) -> Iterator[None]:
+    """While open, the pipeline draws by another scheduler; afterwards by its own.
+
+    `name` is one of `data.entries.SchedulerName`; "default" changes nothing.
+    """
+    own = pipe.scheduler
+    pipe.scheduler = own if name == "default" else _other(own, name)
+    try:
+        yield
+    finally:
+        pipe.scheduler = own
+
+
+def _other(own: Any, name: str) -> Any:
+    """The named scheduler, with the noise levels and the kind of prediction of the model's own."""
+    from diffusers import DPMSolverMultistepScheduler, PNDMScheduler
+
+    # Passed on, because what the own configuration leaves to its class would follow the new class.
+    kept = {"timestep_spacing": own.config.get("timestep_spacing", "leading")}
+    if name == "pndm":
+        return PNDMScheduler.from_config(own.config, skip_prk_steps=True, **kept)
+    return DPMSolverMultistepScheduler.from_config(
+        own.config, algorithm_type="dpmsolver++", solver_order=2, **kept
+    )

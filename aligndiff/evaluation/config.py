@@ -8,9 +8,9 @@ from typing import Literal
 
 from aligndiff.core.device import PRECISION_HELP
 from aligndiff.core.errors import InputError
-from aligndiff.core.limits import MOST_IN_A_BATCH
-from aligndiff.dataset.excluded import EXCLUDE_HELP
+from aligndiff.core.options import MOST_IN_A_BATCH
 from aligndiff.dataset.records import MaskSource
+from aligndiff.dataset.samples import EXCLUDE_HELP
 from aligndiff.evaluation.benchmarks import FOLDS, Benchmark
 
 MOST_SIDE = 8192  # px

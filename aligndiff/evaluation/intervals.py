@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aligndiff.evaluation.bootstrap import Sums, class_iou, interval, resampled_gains
 from aligndiff.evaluation.support_gain import ClassGain
+from aligndiff.segmenters.metrics import Sums, class_iou
+
+Float = NDArray[np.float64]
+_COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,27 @@ def fb_iou(sums: Sequence[Sums]) -> float:
     """FB-IoU of the classes' `sums`: background and object, each over all images, averaged."""
     everything = np.concatenate(sums)
     return (class_iou(everything[:, :2]) + class_iou(everything[:, 2:])) / 2
+
+
+def resampled_gains(before: Sums, after: Sums, resamples: int, seed: Sequence[int]) -> Float:
+    """By how much a class's IoU grows in each of `resamples` redrawn sets of its images.
+
+    Both sides are redrawn together, as hard images are hard for both: an image that is drawn twice
+    counts twice in both. Returns (resamples,) differences of IoUs in [0, 1].
+    """
+    count = len(before)
+    draws = np.random.default_rng(list(seed)).multinomial(
+        count, np.full(count, 1 / count), size=resamples
+    )
+    return _ious(draws @ after) - _ious(draws @ before)
+
+
+def interval(values: Float) -> tuple[float, float]:
+    """The middle 95 % of `values`: their quantiles 0.025 and 0.975."""
+    outside = (1 - _COVERAGE) / 2
+    low, high = np.quantile(values, [outside, 1 - outside])
+    return float(low), float(high)
+
+
+def _ious(sums: Sums) -> Float:
+    return np.asarray(sums[:, 0] / np.maximum(sums[:, 1], 1), dtype=np.float64)

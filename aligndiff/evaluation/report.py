@@ -11,8 +11,9 @@ from aligndiff.dataset.images import Uint8
 from aligndiff.evaluation.evaluate import Answer, Evaluated
 from aligndiff.evaluation.intervals import CurvePoint, GainRow, fb_iou
 from aligndiff.evaluation.support_gain import ClassGain
+from aligndiff.render.overlay import overlay_mask
 from aligndiff.render.plot import Band, count_plot
-from aligndiff.render.sheet import grid, overlay_mask
+from aligndiff.render.sheet import grid
 from aligndiff.segmenters.metrics import Scores
 
 PROTOCOL = (

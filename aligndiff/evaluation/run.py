@@ -12,8 +12,8 @@ from aligndiff.core.console import progress, say, table, warn
 from aligndiff.core.device import known_precision
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.files import check_writable, file_fingerprint, write_json, write_text
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.diffusion.weights import Chosen, resolve_checkpoint
 from aligndiff.evaluation.benchmarks import BENCHMARKS
 from aligndiff.evaluation.config import (
     BenchmarkConfig,
@@ -23,7 +23,6 @@ from aligndiff.evaluation.config import (
 )
 from aligndiff.evaluation.episodes import sample_episodes
 from aligndiff.evaluation.evaluate import Evaluated, evaluate_episodes, evaluate_masks
-from aligndiff.evaluation.gain_plan import plan_gain
 from aligndiff.evaluation.intervals import fb_iou, gain_curve, gain_rows
 from aligndiff.evaluation.mask_pairs import find_mask_pairs
 from aligndiff.evaluation.report import (
@@ -36,8 +35,9 @@ from aligndiff.evaluation.report import (
     score_columns,
     scores_json,
 )
-from aligndiff.evaluation.support_gain import measure_gain
+from aligndiff.evaluation.support_gain import measure_gain, plan_gain
 from aligndiff.render.sheet import write_sheet
+from aligndiff.segmenters.load import resolve_checkpoint
 
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Segmenter
@@ -120,8 +120,8 @@ def compare_support(config: GainConfig, run: EvaluationRun) -> None:
 
 def _load_segmenter(chosen: Chosen, run: EvaluationRun) -> Segmenter:
     from aligndiff.core.device import choose_device, choose_dtype
-    from aligndiff.segmenters.base import SSPSegmenter
     from aligndiff.segmenters.ssp.checkpoint import load_ssp
+    from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
     say(f"segmenter checkpoint: {chosen}")
     device = choose_device(run.device)

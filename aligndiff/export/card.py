@@ -11,14 +11,13 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.entries import EmbeddingEntry
 from aligndiff.dataset.layout import EntryFolder, embedding_dir, embedding_file
-from aligndiff.dataset.records import EntryRecord
+from aligndiff.dataset.records import EntryRecord, read_record
+from aligndiff.dataset.samples import settings_on_disk
 from aligndiff.export.config import Format
 from aligndiff.export.formats.imagefolder import FOLDERS
 from aligndiff.export.items import SPLITS, SUPPORT
 from aligndiff.export.job import Job
 from aligndiff.export.markup import markdown_table, markdown_text, yaml_string
-from aligndiff.inversion.plan import read_record
-from aligndiff.refinement.plan import settings_on_disk
 
 _MOST_NAMES = 5  # categories in the title
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)  # borders of the Hub's size categories

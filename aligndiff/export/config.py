@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aligndiff.core.errors import InputError
-from aligndiff.dataset.excluded import EXCLUDE_HELP
 from aligndiff.dataset.records import MaskSource
+from aligndiff.dataset.samples import EXCLUDE_HELP
 
 Format = Literal["coco", "voc", "yolo", "fss1000", "imagefolder", "webdataset"]
 

@@ -15,10 +15,10 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.images import OBJECT, Uint8, encode
-from aligndiff.dataset.samples import StoredSample
+from aligndiff.dataset.samples import StoredSample, settings_on_disk
 from aligndiff.dataset.support import PairPaths, load_pair
 from aligndiff.export.markup import hashed_slug
-from aligndiff.refinement.plan import RefinementConfig, settings_on_disk
+from aligndiff.refinement.config import RefinementConfig
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")

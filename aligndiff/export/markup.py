@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from aligndiff.core.text import printable
+from aligndiff.core.errors import printable
 from aligndiff.dataset.entries import slug
 
 _HASH_LENGTH = 8  # hex digits, as in an entry's id

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import mapped_ahead
-from aligndiff.dataset.excluded import read_names, unknown_names
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.dataset.samples import StoredSample, stored_samples
+from aligndiff.dataset.samples import StoredSample, read_names, stored_samples, unknown_names
 from aligndiff.dataset.support import find_pairs
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.items import ExportItem, Split, item_of_pair, item_of_sample

@@ -17,7 +17,8 @@ import numpy as np
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
-from aligndiff.dataset.prompt_bank import Entry, PromptBank
+from aligndiff.dataset.entries import Entry
+from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import EntryRecord
 from aligndiff.dataset.samples import StoredSample, stored_samples
 from aligndiff.dataset.support import PairPaths, find_pairs, load_pair

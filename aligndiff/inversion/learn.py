@@ -10,21 +10,22 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aligndiff.core.console import Advance
-from aligndiff.core.errors import AlignDiffError, InputError, is_out_of_memory
-from aligndiff.core.limits import MOST_IN_A_BATCH, MOST_VECTORS
+from aligndiff.core.errors import AlignDiffError, is_out_of_memory
+from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.dataset.images import write_image
 from aligndiff.dataset.layout import LOSS_PLOT
-from aligndiff.dataset.prompt_bank import placeholder_tokens
+from aligndiff.dataset.records import InversionRecord
+from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import load_support
-from aligndiff.inversion.plan import InversionRecord, Job, make_folder, note_failure, replacing
+from aligndiff.inversion.config import InversionConfig
+from aligndiff.inversion.plan import Job, make_folder, note_failure, replacing
 from aligndiff.render.plot import loss_plot
-from aligndiff.synthesis.plan import sample_seed
 
 # torch and diffusers are imported where they are used: the script reads its options from this file,
 # and `--help` must not wait for them.
@@ -42,74 +43,6 @@ if TYPE_CHECKING:
 STEPS_BETWEEN_CHECKS = 10
 FLOAT16_LOSS_SCALE = 1024.0
 NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --resolution"
-
-
-@dataclass(frozen=True)
-class InversionConfig:
-    """The recipe of one run. Everything but `gradient_checkpointing` decides the result."""
-
-    bg_lambda: tuple[float, ...] = field(
-        default=(0.6,),
-        metadata={
-            "help": "weight of the background beside the object, 0 or more; several: a sweep"
-        },
-    )
-    inversion_steps: int = field(
-        default=500, metadata={"help": "optimizer steps for one embedding, 1 or more"}
-    )
-    inversion_lr: float = field(
-        default=5e-4, metadata={"help": "AdamW's learning rate at the start, above 0; cosine to 0"}
-    )
-    inversion_train_bs: int = field(
-        default=4, metadata={"help": "support views in one pass through the UNet, 1 or more"}
-    )
-    gradient_accumulation: int = field(
-        default=2, metadata={"help": "passes for one optimizer step, 1 or more"}
-    )
-    vectors: int = field(
-        default=1, metadata={"help": "embedding rows for one object, 1 to 16; each takes a token"}
-    )
-    initializer: str = field(
-        default="good",
-        metadata={"help": "word that the rows start from, one token of the model"},
-    )
-    resolution: int | None = field(
-        default=None, metadata={"help": "training size in pixels; left out: the model's own size"}
-    )
-    seed: int = field(default=0, metadata={"help": "seed of the flips, noise levels and noise"})
-    gradient_checkpointing: bool = field(
-        default=False,
-        metadata={"help": "save most of the UNet's memory for a third more time"},
-    )
-
-    def __post_init__(self) -> None:
-        limits = {
-            "inversion_steps": 10**6,
-            "inversion_train_bs": MOST_IN_A_BATCH,
-            "gradient_accumulation": MOST_IN_A_BATCH,
-        }
-        for name, most in limits.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise InputError(f"--{name}: must be 1 to {most}, is {getattr(self, name)}")
-        if not 1 <= self.vectors <= MOST_VECTORS:
-            raise InputError(f"--vectors: must be 1 to {MOST_VECTORS}, is {self.vectors}")
-        if not 0 < self.inversion_lr <= 10:
-            raise InputError(f"--inversion_lr: must be above 0, at most 10, is {self.inversion_lr}")
-        if not self.bg_lambda or not all(0 <= value <= 1000 for value in self.bg_lambda):
-            raise InputError("--bg_lambda: needs one or more numbers, each from 0 to 1000")
-        if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
-            raise InputError("--bg_lambda: the same value is there twice (to six digits)")
-        side = self.resolution
-        if side is not None and side not in range(64, 4097, 8):
-            raise InputError(f"--resolution: must be a multiple of 8 from 64 to 4096, is {side}")
-        if not self.initializer.strip():
-            raise InputError("--initializer: must be a word")
-
-    def recipe(self, model: str, precision: str) -> dict[str, Any]:
-        """What decides the learned rows besides the object and `bg_lambda`, ready for JSON."""
-        settings = {**asdict(self), "diffusion_model": model, "precision": precision}
-        del settings["bg_lambda"], settings["gradient_checkpointing"]
-        return settings
 
 
 def learn_rows(
@@ -131,8 +64,8 @@ def learn_rows(
     import torch
     from diffusers import DDPMScheduler
 
-    from aligndiff.diffusion.initializer import initial_rows
     from aligndiff.diffusion.stable_diffusion import add_placeholders, encode_prompt, trainable_rows
+    from aligndiff.diffusion.tokens import initial_rows
     from aligndiff.inversion.latents import training_batches
 
     ids = add_placeholders(pipe, config.vectors)
@@ -256,7 +189,7 @@ def _learn_job(
     """Learn one embedding, and put it with its record and its loss curve where it belongs."""
     import torch
 
-    from aligndiff.diffusion.stable_diffusion import save_embedding
+    from aligndiff.diffusion.embeddings import save_embedding
 
     # bg_lambda does not enter the seed: every value of a sweep trains on the same draws.
     seed = sample_seed(config.seed, f"training {job.entry.path}", 0)

@@ -17,6 +17,7 @@ from typing import Any
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import fingerprint, read_json, write_bytes, write_json
+from aligndiff.dataset.entries import PLACEHOLDER, EmbeddingEntry
 from aligndiff.dataset.layout import (
     EMBEDDING,
     FAILURE,
@@ -25,45 +26,12 @@ from aligndiff.dataset.layout import (
     OUTDATED,
     embedding_dir,
 )
-from aligndiff.dataset.prompt_bank import PLACEHOLDER, EmbeddingEntry
-from aligndiff.dataset.records import FailureRecord, describe_changes
+from aligndiff.dataset.records import FailureRecord, describe_changes, read_record
 from aligndiff.dataset.support import support_fingerprint
 
 SAMPLES = "samples"
 _NEW = ".new"  # where what replaces an embedding is put together
 _WANTED = "wanted"  # in `outdated.json`: the fingerprint of what is to be learned instead
-
-
-@dataclass(frozen=True)
-class InversionRecord:
-    """What made an embedding: all that decides its rows, what it ran on, the loss of each step."""
-
-    settings: dict[str, Any]
-    ran_on: str
-    loss: tuple[float, ...]
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits over the settings: equal for equal embeddings."""
-        return fingerprint(self.settings)
-
-    def write(self, folder: Path) -> None:
-        """Write `inversion.json` into `folder`."""
-        record = {"settings": self.settings, "fingerprint": self.fingerprint, "ran_on": self.ran_on}
-        write_json(folder / INVERSION_RECORD, {**record, "loss": list(self.loss)})
-
-
-def read_record(folder: Path) -> InversionRecord | None:
-    """The record in `folder`, None when there is none. Raises InputError when it is broken."""
-    path = folder / INVERSION_RECORD
-    if not path.exists():
-        return None
-    found = read_json(path)
-    try:
-        loss = tuple(map(float, found["loss"]))
-        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), loss)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(f"{path}: is no inversion record") from None
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,23 @@ The images lie beside their embedding, so that the sheet needs no model once the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aligndiff.core.errors import AlignDiffError, InputError, is_out_of_memory
+from aligndiff.core.errors import AlignDiffError, is_out_of_memory
 from aligndiff.core.files import file_fingerprint, read_json, write_json
-from aligndiff.core.limits import MOST_DENOISING_STEPS, MOST_GUIDANCE
 from aligndiff.dataset.images import Uint8, read_image, write_image
+from aligndiff.dataset.records import read_record
+from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import load_support
-from aligndiff.inversion.plan import SAMPLES, Job, note_failure, read_record
+from aligndiff.inversion.config import SheetConfig
+from aligndiff.inversion.plan import SAMPLES, Job, note_failure
+from aligndiff.render.overlay import overlay_mask
 from aligndiff.render.plot import loss_plot
-from aligndiff.render.sheet import grid, overlay_mask, write_sheet
-from aligndiff.synthesis.plan import sample_seed
+from aligndiff.render.sheet import grid, write_sheet
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -30,31 +32,6 @@ SHOWN_PAIRS = 3
 # px of a tile's side: enough to judge a texture.
 TILE = 192
 NO_MEMORY = "out of memory while drawing: try a smaller --sheet_samples"
-
-
-@dataclass(frozen=True)
-class SheetConfig:
-    """How the samples of the contact sheet are drawn."""
-
-    sheet_samples: int = field(
-        default=3, metadata={"help": "images drawn with each embedding for the sheet, 1 to 16"}
-    )
-    num_inference_steps: int = field(
-        default=50, metadata={"help": "denoising steps of these images, 1 or more"}
-    )
-    guidance_scale: float = field(
-        default=7.5, metadata={"help": "classifier-free guidance of these images, 1 or less: none"}
-    )
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.sheet_samples <= 16:
-            raise InputError(f"--sheet_samples: must be 1 to 16, is {self.sheet_samples}")
-        steps, guidance = self.num_inference_steps, self.guidance_scale
-        if not 1 <= steps <= MOST_DENOISING_STEPS:
-            most = MOST_DENOISING_STEPS
-            raise InputError(f"--num_inference_steps: must be 1 to {most}, is {steps}")
-        if not 0 <= guidance <= MOST_GUIDANCE:
-            raise InputError(f"--guidance_scale: must be 0 to {MOST_GUIDANCE}, is {guidance}")
 
 
 def has_samples(job: Job, config: SheetConfig) -> bool:
@@ -89,11 +66,11 @@ def draw_samples(pipe: StableDiffusionPipeline, job: Job, config: SheetConfig) -
     """
     import torch
 
+    from aligndiff.diffusion.embeddings import load_embedding
     from aligndiff.diffusion.sampling import initial_noise
     from aligndiff.diffusion.stable_diffusion import (
         add_placeholders,
         image_size,
-        load_embedding,
         set_placeholder_rows,
     )
 

@@ -14,20 +14,16 @@ from aligndiff.core.console import progress, warn
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
 from aligndiff.dataset.images import (
-    BACKGROUND,
-    OBJECT,
     Uint8,
     check_image,
     read_grey,
     read_image,
-    resize_image,
-    resize_mask,
     write_mask,
 )
-from aligndiff.dataset.packing import pack, unpack
 from aligndiff.dataset.records import FailureRecord, MaskSource, SampleRecord
 from aligndiff.dataset.samples import read_sample
-from aligndiff.dataset.support import SupportPair, load_support
+from aligndiff.dataset.shards import pack, unpack
+from aligndiff.dataset.support import SupportPair, load_support, reduce_pair
 from aligndiff.refinement.plan import RefinementPlan, outcomes_on_disk
 
 
@@ -61,22 +57,6 @@ def support_of(plan: RefinementPlan) -> list[SupportPair]:
     side = _longest_side(plan)
     pairs = load_support(plan.support_dir)
     return pairs if side is None else [reduce_pair(pair, side) for pair in pairs]
-
-
-def reduce_pair(pair: SupportPair, side: int) -> SupportPair:
-    """The pair with its longer side reduced to `side` pixels; smaller pairs stay as they are.
-
-    So does a pair whose object or background is too small to survive the reduction.
-    """
-    height, width = pair.mask.shape
-    longer = max(height, width)
-    if longer <= side:
-        return pair
-    size = max(1, round(height * side / longer)), max(1, round(width * side / longer))
-    mask = resize_mask(pair.mask, size)
-    if not ((mask == OBJECT).any() and (mask == BACKGROUND).any()):
-        return pair
-    return SupportPair(pair.name, resize_image(pair.image, size), mask)
 
 
 def begin(plan: RefinementPlan) -> None:

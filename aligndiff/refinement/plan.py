@@ -7,84 +7,20 @@ refined as a whole: its records carry one fingerprint of the settings and of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import file_fingerprint, fingerprint, read_json
-from aligndiff.core.limits import MOST_IN_A_BATCH
+from aligndiff.core.files import file_fingerprint, fingerprint
+from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.prompt_bank import Entry, PromptBank
+from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import EntryRecord, SampleRecord, describe_changes
-from aligndiff.dataset.samples import read_sample, sample_indices
+from aligndiff.dataset.samples import SETTINGS_FILE, read_sample, sample_indices, settings_on_disk
 from aligndiff.dataset.support import support_fingerprint
-
-SETTINGS_FILE = "refinement.json"
-
-
-@dataclass(frozen=True)
-class RefinementConfig:
-    """The thresholds of Algorithm 1. Everything but the batch size decides the masks."""
-
-    consensus_iou_threshold: float = field(
-        default=0.8,
-        metadata={"help": "a mask is agreed when its IoU with the heatmap is above this, 0 to 1"},
-    )
-    foreground_threshold: float = field(
-        default=0.4,
-        metadata={"help": "object where the first pass's probability is above this, 0 to 1"},
-    )
-    heatmap_threshold: float = field(
-        default=0.4, metadata={"help": "object where the heatmap / 255 is above this, 0 to 1"}
-    )
-    pseudo_label_threshold: float = field(
-        default=0.5,
-        metadata={"help": "object where the second pass's probability is above this, 0 to 1"},
-    )
-    support_weight: float = field(
-        default=0.5,
-        metadata={"help": "weight of the real pairs in the second pass, the trusted have the rest"},
-    )
-    batch_size: int = field(
-        default=8, metadata={"help": "images segmented at once; changes speed and memory only"}
-    )
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"--{name} must be from 0 to 1, not {getattr(self, name)}"
-            for name in (
-                "consensus_iou_threshold",
-                "foreground_threshold",
-                "heatmap_threshold",
-                "pseudo_label_threshold",
-            )
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if not 0 < self.support_weight < 1:
-            problems.append(f"--support_weight must be between 0 and 1, not {self.support_weight}")
-        if not 1 <= self.batch_size <= MOST_IN_A_BATCH:
-            problems.append(
-                f"--batch_size must be from 1 to {MOST_IN_A_BATCH}, not {self.batch_size}"
-            )
-        if problems:
-            raise InputError(problems)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides the masks, as the entry's record keeps it."""
-        return {name: value for name, value in asdict(self).items() if name != "batch_size"}
-
-
-def prototype_weights(support: int, trusted: int, support_weight: float) -> list[float]:
-    """One weight per pair, support first: a few real pairs are not drowned by many trusted ones.
-
-    The real pairs share `support_weight`, the trusted ones, of which there is at least one, the
-    rest of 1.
-    """
-    real = [support_weight / support] * support
-    return real + [(1 - support_weight) / trusted] * trusted
+from aligndiff.refinement.config import RefinementConfig
 
 
 @dataclass(frozen=True)
@@ -217,16 +153,6 @@ def outcomes_on_disk(plan: RefinementPlan) -> list[SampleRecord | None]:
     wanted = plan.fingerprint
     records = [read_sample(plan.place, s.index).record for s in plan.samples]
     return [record if record.refinement == wanted else None for record in records]
-
-
-def settings_on_disk(place: EntryFolder) -> dict[str, Any]:
-    """What the masks of an entry were made with; empty when nothing tells."""
-    path = place.folder / SETTINGS_FILE
-    if not path.exists():
-        return {}
-    found = read_json(path)
-    settings = found.get("settings") if isinstance(found, dict) else None
-    return settings if isinstance(settings, dict) else {}
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import mapped_ahead
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.support import SupportPair
+from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import (
     Query,
     queries_of,
@@ -30,8 +31,9 @@ from aligndiff.refinement.files import (
     write_mask_and_record,
     write_rejection,
 )
-from aligndiff.refinement.plan import RefinementConfig, RefinementPlan, prototype_weights
+from aligndiff.refinement.plan import RefinementPlan
 from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
+from aligndiff.segmenters.base import prototype_weights
 
 # The script imports this file, and `--help` must not wait for torch.
 if TYPE_CHECKING:

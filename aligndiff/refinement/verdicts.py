@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aligndiff.refinement.plan import RefinementConfig
+from aligndiff.refinement.config import RefinementConfig
 
 Uint8 = NDArray[np.uint8]
 Bool = NDArray[np.bool_]

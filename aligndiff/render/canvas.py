@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from aligndiff.dataset.images import Uint8, resize_image, text_coverage
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from aligndiff.dataset.images import Uint8, resize_image
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 
@@ -99,3 +102,16 @@ def letterbox(image: Uint8, tile: int) -> Uint8:
     square = blank(tile, tile, PALE)
     paste(square, image, (tile - image.shape[0]) // 2, (tile - image.shape[1]) // 2)
     return square
+
+
+def text_coverage(text: str, height: int) -> Uint8:
+    """Draw one line of text at font size `height` px: uint8 (h, w), 255 where the ink is full.
+
+    All lines of one size have the same height and the same base line.
+    """
+    font = ImageFont.load_default(height)
+    ascent, descent = round(height * 0.95), round(height * 0.35)
+    width = max(1, math.ceil(font.getlength(text)) + 1)
+    canvas = Image.new("L", (width, ascent + descent), 0)
+    ImageDraw.Draw(canvas).text((0, ascent), text, fill=255, font=font, anchor="ls")
+    return np.array(canvas)

@@ -30,18 +30,6 @@ from aligndiff.render.canvas import (
     text_width,
 )
 from aligndiff.render.overlay import overlay_heatmap, overlay_mask
-from aligndiff.render.plot import loss_plot
-
-__all__ = [
-    "SheetRow",
-    "SheetSample",
-    "grid",
-    "loss_plot",
-    "overlay_heatmap",
-    "overlay_mask",
-    "step_sheet",
-    "write_sheet",
-]
 
 Mark = Literal["good", "guess", "bad"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,25 +19,6 @@ from aligndiff.core.ranks import PARENT, PROGRESS_FILE, RANK, UNITS, WORLD_SIZE,
 _POLL = 0.5  # seconds between two looks at the workers
 _GRACE = 10.0  # seconds a worker gets to end by itself after SIGTERM
 _MOST_SAID = 2**20  # bytes of a worker's stderr that are passed on at once
-
-_GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as entries for CUDA_VISIBLE_DEVICES (numbers or UUIDs).
-
-    Does not import torch: asks CUDA_VISIBLE_DEVICES, else `nvidia-smi -L`. Empty when there is
-    none. A GPU that is split (MIG) counts as its parts.
-    """
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        entries = []
-        for entry in (part.strip() for part in said.split(",")):
-            if entry in ("", "-1", "NoDevFiles"):
-                break  # CUDA ignores what follows an invalid entry
-            entries.append(entry)
-        return list(dict.fromkeys(entries))
-    return _parse_gpu_list(_ask_nvidia_smi())
 
 
 def run_workers(
@@ -214,34 +193,6 @@ def _all_ended(workers: Sequence[_Worker], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def _ask_nvidia_smi() -> str:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ""
-    try:
-        answer = subprocess.run(
-            [program, "-L"], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout if answer.returncode == 0 else ""
-
-
-def _parse_gpu_list(text: str) -> list[str]:
-    """UUIDs from `nvidia-smi -L`; the parts of a split GPU are indented below it."""
-    found: list[str] = []
-    for line in text.splitlines():
-        match = _GPU_LINE.match(line)
-        if match is None:
-            continue
-        uuid = match["uuid"]
-        # A split GPU cannot be used whole: its first part takes its place.
-        if uuid.startswith("MIG-") and found and not found[-1].startswith("MIG-"):
-            found.pop()
-        found.append(uuid)
-    return found
 
 
 def _cores() -> int:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aligndiff.core.device import visible_gpus
 from aligndiff.core.errors import InputError
-from aligndiff.core.options import RunOptions
 from aligndiff.core.ranks import Share, launched_share
-from aligndiff.diffusion.weights import Chosen
 from aligndiff.runner import ray as ray_actors
-from aligndiff.runner.local import run_workers, visible_gpus
+from aligndiff.runner.local import run_workers
+from aligndiff.runner.options import RunOptions
 from aligndiff.runner.ray import Office, has_gpus, ray_cluster
 from aligndiff.runner.worker import end_with_parent, told_units
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    pass
 
 
 class Work(ray_actors.Work, Protocol):
@@ -82,15 +82,6 @@ def carry_out(
     return run_workers(module, words, devices, shares, run.retries, sum(weights), description)
 
 
-def load_diffusion_model(chosen: Chosen, run: RunOptions) -> StableDiffusionPipeline:
-    """The model in the run's precision, on the run's device."""
-    from aligndiff.core.device import choose_device, choose_dtype
-    from aligndiff.diffusion.stable_diffusion import load_pipeline
-
-    device = choose_device(run.device)
-    return load_pipeline(chosen, device, choose_dtype(run.precision, device))
-
-
 def check_device(run: RunOptions) -> None:
     """Raise InputError for a device or a precision that this machine has not.
 
@@ -100,15 +91,6 @@ def check_device(run: RunOptions) -> None:
 
     if run.launcher != "ray":
         choose_dtype(run.precision, choose_device(run.device))
-
-
-def check_model(chosen: Chosen) -> None:
-    """Load the model, to find out what is wrong with it, if anything."""
-    import torch
-
-    from aligndiff.diffusion.stable_diffusion import load_pipeline
-
-    load_pipeline(chosen, "cpu", torch.bfloat16)  # half of the memory; its numbers do not matter
 
 
 def _says_precision(argv: Sequence[str]) -> bool:

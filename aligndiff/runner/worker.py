@@ -9,20 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-from aligndiff.core.ranks import PARENT, PROGRESS_FILE, UNITS
+from aligndiff.core.ranks import PARENT, UNITS
 
 _POLL = 0.5  # seconds between two looks at the parent
 _GRACE = 10.0  # seconds to end in good order after that
-
-
-def note_progress(count: int) -> None:
-    """Tell the parent that `count` more items are done; nothing happens without one.
-
-    A file grows by one byte an item: its size is the count, however the worker ends.
-    """
-    if path := os.environ.get(PROGRESS_FILE):
-        with open(path, "ab", buffering=0) as file:
-            file.write(b"." * count)
 
 
 def told_units() -> list[int] | None:

@@ -6,28 +6,16 @@ mask it becomes support itself.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aligndiff.core.device import free_memory, halved, unless_out_of_memory
-from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
-from aligndiff.segmenters.ssp.network import (
-    SSP,
-    fold_batch_norm,
-    foreground_probability,
-    image_tensor,
-    masked_average_pooling,
-    ssp_logits,
-)
+from aligndiff.core.device import free_memory
 
 FEATURES_AT_MOST = 4 * 2**30  # bytes: 256 images of 512 px in float32 by the published networks
 FEATURES_SHARE = 4  # and no more than this part of the free memory: a quarter
@@ -75,132 +63,17 @@ class Segmenter(Protocol):
         """Foreground probability of one image, float32 (h, w) in [0, 1]."""
 
 
-class SSPSegmenter:
-    """SSP behind the `Segmenter` protocol."""
-
-    def __init__(
-        self,
-        network: SSP,
-        input_side: int | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        batch_size: int = 8,
-    ) -> None:
-        """`input_side`: longer side in pixels given to the network; None: images as they are.
-
-        `dtype` is the precision of the network and of the head's large products; the prototypes and
-        the rest of the head are always float32.
-        """
-        self.device, self.dtype = torch.device(device), dtype
-        self.input_side, self.batch_size = input_side, batch_size
-        folded = fold_batch_norm(network).to(self.device, dtype)
-        self.network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._support: tuple[Tensor, Tensor] | None = None  # foreground and background, (c,) each
-
-    @torch.inference_mode()
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
-        """See `Segmenter`. Consecutive images of one size go through the network together.
-
-        Where the memory does not suffice, fewer at once from then on; for one alone that is raised.
-        """
-        encoded: list[Encoded] = []
-        while len(encoded) < len(images):
-            batch = _of_one_size(images[len(encoded) : len(encoded) + self.batch_size])
-            if len(batch) == 1:
-                encoded += self._encode_batch(batch)
-                continue
-            found = unless_out_of_memory(partial(self._encode_batch, batch))
-            if found is None:
-                self.batch_size = halved(len(batch), "images")
-            else:
-                encoded += found
-        return encoded
-
-    @torch.inference_mode()
-    def pool(self, encoded: Encoded, mask: NDArray[np.uint8]) -> Prototypes:
-        """See `Segmenter`. An image without background says nothing of the background."""
-        features = encoded.features[None].float()
-
-        def mean_over(label: int) -> Tensor | None:
-            region = torch.from_numpy(mask == label)[None]
-            if not region.any():
-                return None
-            return masked_average_pooling(features, region.to(self.device))[0]
-
-        return Prototypes(mean_over(OBJECT), mean_over(BACKGROUND))
-
-    @torch.inference_mode()
-    def set_support(
-        self, support: Sequence[Prototypes], weights: Sequence[float] | None = None
-    ) -> None:
-        """See `Segmenter`. What an image does not say pulls no mean towards zero.
-
-        Raises ValueError when no image says anything.
-        """
-        weights = [1.0] * len(support) if weights is None else weights
-        foreground = _weighted_mean([one.foreground for one in support], weights)
-        background = _weighted_mean([one.background for one in support], weights)
-        said = foreground if foreground is not None else background
-        if said is None:
-            raise ValueError("set_support needs at least one mask that is not all 'ignore'")
-        unsaid = torch.zeros_like(said)
-        self._support = (
-            unsaid if foreground is None else foreground,
-            unsaid if background is None else background,
-        )
-
-    @torch.inference_mode()
-    def segment(self, encoded: Encoded) -> NDArray[np.float32]:
-        """See `Segmenter`. Raises RuntimeError before `set_support`."""
-        if self._support is None:
-            raise RuntimeError("call set_support(support) before segment(encoded)")
-        _, logits = ssp_logits(encoded.features[None].float(), *self._support, self.dtype)
-        seen = _fit(encoded.size, self.input_side)
-        probability = foreground_probability(logits, seen)
-        if seen != encoded.size:
-            resized = F.interpolate(probability[:, None], size=encoded.size, mode="bilinear")
-            probability = resized[:, 0]
-        answer: NDArray[np.float32] = probability[0].cpu().numpy()
-        return answer
-
-    def _encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
-        """Images of one size, in one pass."""
-        sized = image_tensor(np.stack([self._resized(image) for image in images]), self.device)
-        features = self.network.backbone(sized.to(self.dtype, memory_format=torch.channels_last))
-        h, w, _ = images[0].shape
-        # A copy each: one image that is kept must not keep its whole batch.
-        return [Encoded(feature.clone(), (h, w)) for feature in features]
-
-    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        h, w, _ = image.shape
-        size = _fit((h, w), self.input_side)
-        return image if size == (h, w) else resize_image(image, size)
-
-
 def feature_memory(device: torch.device) -> int:
     """Bytes of features worth keeping on `device` between the two passes over an entry."""
     free = free_memory(device)
     return FEATURES_AT_MOST if free is None else min(FEATURES_AT_MOST, free // FEATURES_SHARE)
 
 
-def _fit(size: tuple[int, int], side: int | None) -> tuple[int, int]:
-    """(h, w) scaled so that the longer one is `side`; unchanged for None."""
-    if side is None:
-        return size
-    h, w = (max(1, round(length * side / max(size))) for length in size)
-    return h, w
+def prototype_weights(support: int, trusted: int, support_weight: float) -> list[float]:
+    """One weight per pair, support first: a few real pairs are not drowned by many trusted ones.
 
-
-def _of_one_size(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """The first images, as many as have the size of the very first."""
-    return list(itertools.takewhile(lambda image: image.shape == images[0].shape, images))
-
-
-def _weighted_mean(rows: Sequence[Tensor | None], weights: Sequence[float]) -> Tensor | None:
-    """Mean, (c,), of the rows that are there; None without any."""
-    present = [(row, weight) for row, weight in zip(rows, weights, strict=True) if row is not None]
-    if not present:
-        return None
-    stacked = torch.stack([row for row, _ in present])
-    shares = stacked.new_tensor([weight for _, weight in present])
-    return shares @ stacked / shares.sum()
+    The real pairs share `support_weight`, the trusted ones, of which there is at least one, the
+    rest of 1.
+    """
+    real = [support_weight / support] * support
+    return real + [(1 - support_weight) / trusted] * trusted

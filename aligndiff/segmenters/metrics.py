@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from aligndiff.dataset.images import IGNORE, OBJECT, Uint8
 
+Sums = NDArray[np.int64]  # (images, 2): intersection and union of each image
+
 
 @dataclass
 class Overlap:
@@ -84,3 +86,9 @@ def _total(parts: Iterable[Overlap]) -> Overlap:
         total.intersection += part.intersection
         total.union += part.union
     return total
+
+
+def class_iou(sums: Sums) -> float:
+    """IoU of a class, in [0, 1]: one quotient of the sums over its images."""
+    intersection, union = sums.sum(axis=0)
+    return float(intersection / max(union, 1))

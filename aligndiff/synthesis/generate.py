@@ -14,8 +14,9 @@ from aligndiff.core.console import Advance, progress, warn
 from aligndiff.core.prefetch import mapped_ahead
 from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.records import FailureRecord
-from aligndiff.synthesis.plan import EntryPlan, Sample, discard_sample, new_record
-from aligndiff.synthesis.synthesis_plan import SynthesisConfig
+from aligndiff.dataset.samples import discard_sample
+from aligndiff.synthesis.config import SynthesisConfig
+from aligndiff.synthesis.plan import EntryPlan, Sample, new_record
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -54,9 +55,13 @@ def synthesize(
     sample for which the model gives not-a-number the reason is written instead, and the run goes
     on. Where the memory does not suffice, the batches become smaller.
     """
-    from aligndiff.diffusion.sampling import DrawingSettings, drawing_size
-    from aligndiff.diffusion.schedulers import scheduled
-    from aligndiff.diffusion.speed import batch_that_fits, compiled
+    from aligndiff.diffusion.sampling import (
+        DrawingSettings,
+        batch_that_fits,
+        compiled,
+        drawing_size,
+    )
+    from aligndiff.diffusion.stable_diffusion import scheduled
 
     settings = DrawingSettings(
         config.num_inference_steps, config.guidance_scale, drawing_size(pipe, config.size)
@@ -132,8 +137,8 @@ def _draw_all(
 
 
 def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
+    from aligndiff.diffusion.embeddings import load_embedding
     from aligndiff.diffusion.sampling import encode_entry
-    from aligndiff.diffusion.stable_diffusion import load_embedding
 
     rows = None if plan.embedding is None else load_embedding(plan.embedding)
     return encode_entry(pipe, plan.entry, rows)

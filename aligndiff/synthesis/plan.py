@@ -6,25 +6,29 @@ seed) alone, never from rank, world size or batch.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aligndiff.core.errors import InputError
-from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.packing import remove_shards
-from aligndiff.dataset.prompt_bank import Entry
+from aligndiff.core.files import file_fingerprint, fingerprint
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import EmbeddingEntry, Entry, placeholder_tokens
+from aligndiff.dataset.layout import OUTDATED, EntryFolder, embedding_dir, embedding_file
+from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import (
-    IMAGE_FORMATS,
     EntryRecord,
     SampleRecord,
     describe_changes,
     is_made,
 )
-from aligndiff.dataset.samples import sample_indices
-from aligndiff.dataset.shards import packed_sample
+from aligndiff.dataset.samples import discard_sample, sample_indices, sample_seed
+from aligndiff.dataset.shards import packed_sample, remove_shards
+from aligndiff.diffusion.embeddings import embedding_vectors
+from aligndiff.diffusion.load import model_identity
+from aligndiff.synthesis.config import SynthesisConfig
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,6 @@ class Sample:
             and place.image_path(self.index, image_format).is_file()
             and place.heatmap_path(self.index).is_file()
         )
-
-
-def sample_seed(seed: int, entry_id: str, index: int) -> int:
-    """The seed of a sample's generator, 63 bits: no two samples of a data set share their noise."""
-    digest = hashlib.sha256(f"{seed}/{entry_id}/{index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") & (2**63 - 1)
 
 
 def split_counts(
@@ -160,22 +158,6 @@ def _is_recorded(plan: EntryPlan) -> bool:
         return False
 
 
-def discard_sample(place: EntryFolder, index: int) -> None:
-    """Remove a sample: its record first, so that a half removed sample is one to be made.
-
-    Goes with it: what an earlier failure left.
-    """
-    images = [place.image_path(index, image_format) for image_format in IMAGE_FORMATS]
-    for path in (
-        place.record_path(index),
-        place.mask_path(index),
-        place.heatmap_path(index),
-        *images,
-        place.failure_path(index),
-    ):
-        path.unlink(missing_ok=True)
-
-
 def new_record(sample: Sample, image_format: str) -> SampleRecord:
     """The record of a sample that has just been made."""
     return SampleRecord(
@@ -185,3 +167,80 @@ def new_record(sample: Sample, image_format: str) -> SampleRecord:
         image_format=image_format,
         fingerprint=sample.plan.record.fingerprint,
     )
+
+
+def plan_synthesis(
+    bank: PromptBank, chosen: Chosen, config: SynthesisConfig, precision: str
+) -> list[EntryPlan]:
+    """What each entry of the bank is to be made of and with. Reads files, loads no model.
+
+    Raises one InputError that names every embedding entry that has not been learned.
+    """
+    identity = model_identity(chosen)
+    counts = split_counts(bank.entries, config.image_per_class, config.image_per_entry)
+    plans: list[EntryPlan] = []
+    problems: list[str] = []
+    for entry in bank.entries:
+        try:
+            plans.append(_plan_entry(bank, entry, counts[entry.id], config, identity, precision))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return plans
+
+
+def _plan_entry(
+    bank: PromptBank,
+    entry: Entry,
+    count: int,
+    config: SynthesisConfig,
+    identity: str,
+    precision: str,
+) -> EntryPlan:
+    settings: dict[str, Any] = {
+        "diffusion_model": identity,
+        "num_inference_steps": config.num_inference_steps,
+        "guidance_scale": config.guidance_scale,
+        "size": list(config.size),
+        "seed": config.seed,
+        "precision": precision,
+        "image_format": config.image_format,
+    }
+    if config.scheduler != "default":  # absent in data sets from before there was a choice
+        settings["scheduler"] = config.scheduler
+    embedding, tokens = None, []
+    if isinstance(entry, EmbeddingEntry):
+        embedding = embedding_file(bank.root, entry)
+        if not embedding.is_file():
+            raise InputError(_not_learned(bank, entry))
+        if (outdated := embedding.with_name(OUTDATED)).exists():
+            raise InputError(
+                f"{embedding}: is to be learned again, and step 1 has not done it yet: repeat it, "
+                f"or remove {outdated} to use the earlier one"
+            )
+        tokens = placeholder_tokens(embedding_vectors(embedding))
+        settings["embedding"] = file_fingerprint(embedding)
+    record = EntryRecord(
+        entry_id=entry.id,
+        type=entry.type,
+        category=entry.category,
+        prompt=entry.prompt(tokens),
+        support_dir=entry.support_dir,
+        model=identity,
+        settings=settings,
+        fingerprint=fingerprint([entry.id, settings]),
+    )
+    return EntryPlan(EntryFolder(bank.root, entry), record, count, embedding)
+
+
+def _not_learned(bank: PromptBank, entry: EmbeddingEntry) -> str:
+    """What to say of an entry without an embedding: learn it, or choose one of a sweep."""
+    swept = sorted(path.name for path in embedding_dir(bank.root, entry).glob("bg_lambda_*"))
+    first = f"{entry.id}: no learned embedding in {embedding_dir(bank.root, entry)}"
+    if swept:
+        return (
+            f"{first}, but a sweep ({', '.join(swept)}): choose one of its values, "
+            "python -m scripts.image_mask_inversion --bg_lambda VALUE"
+        )
+    return f"{first}: run python -m scripts.image_mask_inversion --dataset_dir {bank.root} first"

@@ -12,10 +12,9 @@ import numpy as np
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
-from aligndiff.dataset.excluded import excluded_samples
 from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.dataset.samples import StoredSample, stored_samples
+from aligndiff.dataset.samples import StoredSample, excluded_samples, stored_samples
 from aligndiff.dataset.support import (
     PairPaths,
     check_support,

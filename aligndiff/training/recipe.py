@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,6 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from aligndiff.segmenters.ssp.loss import LossWeights
 from aligndiff.segmenters.ssp.network import SSP
-from aligndiff.training.learning_rate import cosine_rate, falling_in_thirds
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,19 @@ class Recipe:
     frozen: tuple[str, ...]  # layers whose weights stay
     batch_norm_learns: bool
     clip_norm: float | None  # largest norm of a step's gradients
+
+
+def falling_in_thirds(step: int, steps: int) -> float:
+    """Factor of the learning rate: a tenth after each third of the steps, as in SSP's training."""
+    return 0.1 ** ((step >= steps // 3) + (step >= 2 * steps // 3))
+
+
+def cosine_rate(step: int, steps: int, warmup: int) -> float:
+    """Factor of the learning rate: linear warm-up, then a cosine to 2 % of the peak."""
+    if step < warmup:
+        return (step + 1) / warmup
+    share = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
 
 
 # SSP's published training: from ImageNet weights or better, with the statistics, scales and shifts

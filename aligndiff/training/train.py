@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,22 @@ from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.core.files import atomic_path
 from aligndiff.core.prefetch import mapped_ahead
 from aligndiff.core.ranks import Share, launched_share
+from aligndiff.segmenters.base import Prototypes
 from aligndiff.segmenters.metrics import Scores
+from aligndiff.segmenters.ssp.backbone import Start
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.loss import episode_losses
 from aligndiff.segmenters.ssp.network import SSP, image_tensor
-from aligndiff.training.episodes import Episode, EpisodeSource
-from aligndiff.training.journal import Journal
-from aligndiff.training.plan import BEST, CHECKPOINT, LAST
-from aligndiff.training.recipe import Recipe, prepare_to_learn
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
+from aligndiff.training.config import TrainingConfig
+from aligndiff.training.episodes import Episode, EpisodeSource, PairEpisodes
+from aligndiff.training.log import Journal
+from aligndiff.training.pairs import Pair, Trial
+from aligndiff.training.plan import BEST, CHECKPOINT, LAST, TrainingPlan
+from aligndiff.training.recipe import FINETUNE, SCRATCH, Recipe, prepare_to_learn
+
+FOREGROUND = 0.5  # a pixel is object above this probability
+USUAL_SIDE = 473  # px, of SSP's published training
 
 LOG_EVERY = 10  # steps; losses stay on the device in between
 LOADERS = 4  # steps whose episodes are read ahead, each by a thread of its own
@@ -209,3 +218,68 @@ def _check_finite(loss: float, step: int) -> None:
             f"the loss is not a number any more, by step {step}: try --precision float32, or a "
             "smaller --lr"
         )
+
+
+def validate(
+    network: SSP,
+    trials: Sequence[Trial],
+    input_side: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Scores:
+    """The scores of `network`, which is left as it is. An image is encoded once."""
+    segmenter = SSPSegmenter(network, input_side, device, dtype)
+    prototypes: dict[Pair, Prototypes] = {}
+    scores = Scores()
+    for query in dict.fromkeys(trial.query for trial in trials):
+        image, truth = query.read()
+        (encoded,) = segmenter.encode([image])
+        for trial in trials:
+            if trial.query != query:
+                continue
+            for pair in trial.support:
+                if pair not in prototypes:
+                    prototypes[pair] = _pool(segmenter, pair)
+            segmenter.set_support([prototypes[pair] for pair in trial.support])
+            predicted = segmenter.segment(encoded) > FOREGROUND
+            scores.add(query.category, predicted, truth)
+    return scores
+
+
+def _pool(segmenter: SSPSegmenter, pair: Pair) -> Prototypes:
+    image, mask = pair.read()
+    (encoded,) = segmenter.encode([image])
+    return segmenter.pool(encoded, mask)
+
+
+def train_on_pairs(
+    start: Start,
+    plan: TrainingPlan,
+    config: TrainingConfig,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    advance: Advance,
+    stop: Callable[[], bool],
+) -> None:
+    """Train `start.network` on the pairs of `plan`, in `folder`, to the end or until `stop()`."""
+    side = config.side or start.input_side or USUAL_SIDE
+    recipe = SCRATCH if start.is_random else FINETUNE
+    source = PairEpisodes(
+        plan.classes, config.shot, side, config.real_fraction, config.scale_jitter, config.seed
+    )
+    run = Training(
+        folder,
+        replace(recipe, rate=config.lr or recipe.rate),
+        config.steps,
+        config.batch_size,
+        config.save_every,
+        side,
+        device,
+        dtype,
+    )
+    test = partial(validate, trials=plan.trials, input_side=side, device=device, dtype=dtype)
+    try:
+        train(start.network, source, run, test if plan.trials else None, advance, stop)
+    except torch.OutOfMemoryError as error:
+        raise AlignDiffError("out of memory: use a smaller --batch_size or --side") from error

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from aligndiff.core.console import quiet_libraries, say
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from scripts.benchmark.config import PARTS, BenchmarkConfig, Part
 from scripts.reporting import make_work_folder

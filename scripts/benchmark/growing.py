@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,20 +12,21 @@ import torch
 
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.sampling import DrawingSettings, draw, drawing_size, encode_entry
-from aligndiff.diffusion.weights import resolve_checkpoint, resolve_diffusion_model
+from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import begin
-from aligndiff.refinement.plan import RefinementConfig, plan_refinements
+from aligndiff.refinement.plan import plan_refinements
 from aligndiff.refinement.refine import refine_entry
-from aligndiff.segmenters.base import SSPSegmenter
+from aligndiff.segmenters.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.network import SSPConfig
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
+from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import synthesize
-from aligndiff.synthesis.plan import list_samples, prepare_folders
-from aligndiff.synthesis.synthesis_plan import SynthesisConfig, plan_synthesis
+from aligndiff.synthesis.plan import list_samples, plan_synthesis, prepare_folders
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.drawing import ENTRY, GUIDANCE
-from scripts.benchmark.growth import Point, bend, price_of_memory
 from scripts.benchmark.lines import Line, at_most, line
 from scripts.benchmark.memory import KILOBYTE, MEGABYTE, can_be_measured, most_so_far, start_over
 from scripts.benchmark.networks import (
@@ -183,3 +184,31 @@ def _count(size: int) -> str:
 
 def _unseen(count: int = 1, *, status: str = "") -> None:
     """In place of a progress bar."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What `size` of something took."""
+
+    size: int
+    seconds: float
+    memory: int  # bytes at the peak, beside what was in use before
+
+
+def price_of_time(smaller: Point, larger: Point) -> float:
+    """Seconds of one more, between two sizes."""
+    return (larger.seconds - smaller.seconds) / (larger.size - smaller.size)
+
+
+def price_of_memory(smaller: Point, larger: Point) -> float:
+    """Bytes that one more holds, between two sizes."""
+    return (larger.memory - smaller.memory) / (larger.size - smaller.size)
+
+
+def bend(points: Sequence[Point]) -> float:
+    """The price of time between the two largest sizes over that between the two before.
+
+    1 is linear, 10 is quadratic in sizes that grow tenfold. `points` are three or more, ascending.
+    """
+    before, middle, last = points[-3:]
+    return price_of_time(middle, last) / price_of_time(before, middle)

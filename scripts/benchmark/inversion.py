@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from aligndiff.core.device import choose_dtype
+from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
-from aligndiff.inversion.learn import InversionConfig, learn_rows
+from aligndiff.inversion.learn import learn_rows
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import Line, at_most, line
 from scripts.benchmark.networks import TINY, compared_networks, load_network, title

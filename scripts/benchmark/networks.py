@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from aligndiff.diffusion.hub import load_tokenizer, quiet_loading
+from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.stable_diffusion import load_pipeline
-from aligndiff.diffusion.weights import load_tokenizer, quiet_loading, resolve_diffusion_model
 from aligndiff.segmenters.ssp.network import SSP, Bottleneck, SSPConfig, image_tensor
 from scripts.benchmark.config import BenchmarkConfig
 

@@ -14,14 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from aligndiff.core.device import choose_dtype
-from aligndiff.diffusion.weights import resolve_checkpoint
+from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import Query
-from aligndiff.refinement.plan import RefinementConfig
 from aligndiff.refinement.refine import refine
 from aligndiff.refinement.verdicts import intersection_over_union
-from aligndiff.segmenters.base import SSPSegmenter, feature_memory
+from aligndiff.segmenters.base import feature_memory
+from aligndiff.segmenters.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig, image_tensor
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import Line, at_least, at_most, line
 from scripts.benchmark.networks import TINY, random_ssp

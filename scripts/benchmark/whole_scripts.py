@@ -10,7 +10,7 @@ import torch
 
 from aligndiff.core.files import read_json
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.inversion.learn import InversionConfig
+from aligndiff.inversion.config import InversionConfig
 from scripts.benchmark.commands import run, script_words
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import Line, Unit, line

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from aligndiff.core.console import quiet_libraries, say
-from aligndiff.core.errors import AlignDiffError, exit_with
+from aligndiff.core.errors import AlignDiffError
+from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from scripts.drill.config import SCENARIOS, DrillConfig, Scenario
 from scripts.drill.datasets import Ground

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aligndiff.core.text import one_line
+from aligndiff.core.errors import one_line
 from aligndiff.runner.lock import LOCK_FILE
 
 PICTURES = {".jpg", ".png"}

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aligndiff.core.console import say
-from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.errors import InputError
+from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.dataset.images import write_image, write_mask

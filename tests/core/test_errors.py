@@ -16,10 +16,10 @@ from aligndiff.core.errors import (
     AlignDiffError,
     InputError,
     MissingWeightsError,
-    exit_with,
     how_to_continue,
     is_out_of_memory,
 )
+from aligndiff.core.exits import exit_with
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -167,7 +167,7 @@ def test_who_typed_overwrite_is_told_when_to_leave_it_out(
 def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
     code = (
         "import os, signal, time\n"
-        "from aligndiff.core.errors import exit_with\n"
+        "from aligndiff.core.exits import exit_with\n"
         "def main():\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -183,7 +183,7 @@ def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
 
 LOST = """
 import os, signal, time
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 
 class Deleted:
     def __del__(self):
@@ -214,7 +214,8 @@ def test_a_signal_that_comes_while_an_object_is_deleted_is_not_lost(number: str,
 def test_what_a_library_makes_of_a_stop_is_a_stop() -> None:
     code = (
         "import os, signal\n"
-        "from aligndiff.core.errors import InputError, exit_with\n"
+        "from aligndiff.core.errors import InputError\n"
+        "from aligndiff.core.exits import exit_with\n"
         "def main():\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from aligndiff.core.interrupt import interrupt_later
+from aligndiff.core.exits import interrupt_later
 
 
 def press() -> None:

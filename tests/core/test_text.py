@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aligndiff.core.console import say, table, warn
-from aligndiff.core.text import one_line, printable
+from aligndiff.core.errors import one_line, printable
 
 
 @pytest.mark.parametrize(

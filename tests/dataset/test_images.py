@@ -16,11 +16,11 @@ from aligndiff.dataset.images import (
     read_mask,
     resize_image,
     resize_mask,
-    text_coverage,
     write_grey,
     write_image,
     write_mask,
 )
+from aligndiff.render.canvas import text_coverage
 
 SHAPE = np.array([[0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]], dtype=np.uint8)
 PHOTO = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)

@@ -19,9 +19,9 @@ from aligndiff.dataset import shards
 from aligndiff.dataset.entries import TextEntry
 from aligndiff.dataset.images import write_grey, write_image, write_mask
 from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.packing import pack, remove_shards, unpack
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.samples import StoredSample, read_sample, sample_indices
+from aligndiff.dataset.shards import pack, remove_shards, unpack
 
 ENTRY = TextEntry(type="text", category="Sea fish", D_good_dir="fish", text="a sea fish")
 INDICES = (0, 1, 4, 7, 1234567)

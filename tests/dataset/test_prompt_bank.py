@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.dataset.prompt_bank import (
+from aligndiff.dataset.entries import (
     Defaults,
     EmbeddingEntry,
     TextEntry,
     category_spans,
-    load_prompt_bank,
     placeholder_tokens,
 )
+from aligndiff.dataset.prompt_bank import load_prompt_bank
 
 MakeBank = Callable[..., Path]
 Json = dict[str, Any]

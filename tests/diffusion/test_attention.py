@@ -14,10 +14,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from aligndiff.core.errors import AlignDiffError
+from aligndiff.core.weights import Chosen
 from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
 from aligndiff.diffusion.stable_diffusion import load_pipeline
 from aligndiff.diffusion.tokens import category_columns
-from aligndiff.diffusion.weights import Chosen
 
 STEPS = 3
 

@@ -8,8 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from aligndiff.core.errors import InputError
+from aligndiff.core.weights import Chosen
 from aligndiff.diffusion.embeddings import check_embeddings, embedding_vectors
-from aligndiff.diffusion.weights import Chosen
 
 
 def test_embedding_vectors_counts_rows_and_says_what_is_wrong(tmp_path: Path) -> None:

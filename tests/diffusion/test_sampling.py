@@ -11,7 +11,8 @@ import torch
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, StableDiffusionPipeline
 
 from aligndiff.core.errors import InputError
-from aligndiff.dataset.prompt_bank import EmbeddingEntry, TextEntry
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import EmbeddingEntry, TextEntry
 from aligndiff.diffusion.attention import AttentionRecorder
 from aligndiff.diffusion.sampling import (
     Drawing,
@@ -22,7 +23,6 @@ from aligndiff.diffusion.sampling import (
     initial_noise,
 )
 from aligndiff.diffusion.stable_diffusion import load_pipeline
-from aligndiff.diffusion.weights import Chosen
 
 SETTINGS = DrawingSettings(num_inference_steps=3, guidance_scale=7.5, size=(64, 64))
 TEXT = TextEntry(

@@ -9,11 +9,10 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
 
-from aligndiff.dataset.prompt_bank import TextEntry
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import TextEntry
 from aligndiff.diffusion.sampling import DrawingSettings, draw, encode_entry
-from aligndiff.diffusion.schedulers import scheduled
-from aligndiff.diffusion.stable_diffusion import load_pipeline
-from aligndiff.diffusion.weights import Chosen
+from aligndiff.diffusion.stable_diffusion import load_pipeline, scheduled
 
 TEXT = TextEntry(type="text", category="fish", D_good_dir="a", text="a photo of a fish")
 

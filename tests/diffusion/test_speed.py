@@ -11,12 +11,17 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch._dynamo.utils import counters
 
 from aligndiff.core.errors import AlignDiffError, InputError
-from aligndiff.dataset.prompt_bank import TextEntry
-from aligndiff.diffusion import speed
-from aligndiff.diffusion.sampling import DrawingSettings, draw, encode_entry
-from aligndiff.diffusion.speed import batch_that_fits, compiled
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import TextEntry
+from aligndiff.diffusion import sampling as speed
+from aligndiff.diffusion.sampling import (
+    DrawingSettings,
+    batch_that_fits,
+    compiled,
+    draw,
+    encode_entry,
+)
 from aligndiff.diffusion.stable_diffusion import load_pipeline
-from aligndiff.diffusion.weights import Chosen
 
 SETTINGS = DrawingSettings(num_inference_steps=2, guidance_scale=7.5, size=(64, 64))
 TEXT = TextEntry(type="text", category="fish", D_good_dir="a", text="a photo of a fish")

@@ -13,18 +13,17 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.dataset.prompt_bank import placeholder_tokens
+from aligndiff.core.weights import Chosen
+from aligndiff.dataset.entries import placeholder_tokens
+from aligndiff.diffusion.embeddings import load_embedding, save_embedding
 from aligndiff.diffusion.stable_diffusion import (
     add_placeholders,
     encode_prompt,
     image_size,
-    load_embedding,
     load_pipeline,
-    save_embedding,
     set_placeholder_rows,
     trainable_rows,
 )
-from aligndiff.diffusion.weights import Chosen
 
 CPU = torch.device("cpu")
 
@@ -208,6 +207,6 @@ def test_the_hub_is_asked_only_when_the_machine_has_nothing(
         return real(tiny_pipeline_dir, **options)
 
     monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", only_from_hub)
-    monkeypatch.setattr("aligndiff.diffusion.weights.unreachable_hub", lambda: None)
+    monkeypatch.setattr("aligndiff.diffusion.hub.unreachable_hub", lambda: None)
     load_pipeline(Chosen("a/b", "a/b", "command line"), CPU, torch.float32)
     assert asked == [True, False]

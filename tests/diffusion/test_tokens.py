@@ -8,7 +8,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from aligndiff.core.errors import InputError
-from aligndiff.dataset.prompt_bank import placeholder_tokens
+from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.diffusion.tokens import category_columns
 
 

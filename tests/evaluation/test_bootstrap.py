@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aligndiff.evaluation.bootstrap import class_iou, interval, resampled_gains
+from aligndiff.evaluation.intervals import interval, resampled_gains
+from aligndiff.segmenters.metrics import class_iou
 
 BEFORE = np.array([[1, 2], [0, 4]])
 AFTER = np.array([[2, 2], [1, 4]])

@@ -17,8 +17,9 @@ from aligndiff.evaluation.episodes import Episode, FewShotTest, Item, sample_epi
 from aligndiff.evaluation.evaluate import answer_episodes, evaluate_episodes, evaluate_masks
 from aligndiff.evaluation.mask_pairs import MaskPair
 from aligndiff.evaluation.report import PROTOCOL, score_columns, scores_json
-from aligndiff.segmenters.base import Encoded, SSPSegmenter
+from aligndiff.segmenters.base import Encoded
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from tests.benchmark_data import draw_fss, draw_pascal
 
 ROOT = Path(__file__).resolve().parents[2]

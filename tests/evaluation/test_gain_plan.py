@@ -7,7 +7,7 @@ import pytest
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.evaluation.gain_plan import plan_gain
+from aligndiff.evaluation.support_gain import plan_gain
 from tests.refined_samples import add_refined_samples, draw_test_pairs
 
 BOTH, TYPES = ("consensus", "pseudo_label"), ("text", "NM_embedding")

@@ -9,7 +9,6 @@ import pytest
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.images import read_mask, write_mask
 from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.packing import pack
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.dataset.samples import (
@@ -18,6 +17,7 @@ from aligndiff.dataset.samples import (
     sample_indices,
     stored_samples,
 )
+from aligndiff.dataset.shards import pack
 from aligndiff.evaluation.mask_pairs import ONE_CLASS, find_mask_pairs
 from tests.refined_samples import add_refined_samples
 

@@ -11,10 +11,9 @@ import pytest
 from aligndiff.dataset.images import write_grey, write_image, write_mask
 from aligndiff.dataset.support import find_pairs
 from aligndiff.evaluation.config import GainConfig
-from aligndiff.evaluation.gain_plan import GainTask
 from aligndiff.evaluation.intervals import fb_iou, gain_curve, gain_rows
 from aligndiff.evaluation.report import gain_columns, gain_json, gain_plot, gain_sheet
-from aligndiff.evaluation.support_gain import ClassGain, measure_gain, plan_draws
+from aligndiff.evaluation.support_gain import ClassGain, GainTask, measure_gain, plan_draws
 from tests.evaluation.test_evaluation import RedSegmenter, still
 
 

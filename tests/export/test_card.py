@@ -9,14 +9,13 @@ from markdown_it import MarkdownIt
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.layout import EntryFolder, embedding_file
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.dataset.records import EntryRecord, InversionRecord, SampleRecord
 from aligndiff.dataset.samples import StoredSample
 from aligndiff.export.card import _learned, _size_category
 from aligndiff.export.config import ExportConfig, SelectionConfig
 from aligndiff.export.items import item_of_sample
 from aligndiff.export.job import Job
 from aligndiff.export.selection import Selection
-from aligndiff.inversion.plan import InversionRecord
 
 
 def read(job: Job) -> tuple[dict, str]:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.diffusion.stable_diffusion import load_pipeline
-from aligndiff.diffusion.weights import Chosen
 from aligndiff.inversion.latents import (
     SupportLatents,
     encode_support,

@@ -14,22 +14,24 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
 from aligndiff.core.errors import AlignDiffError, InputError
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.layout import embedding_file
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.dataset.records import FailureRecord
+from aligndiff.dataset.records import FailureRecord, read_record
 from aligndiff.dataset.support import load_support
-from aligndiff.diffusion.initializer import initial_rows, initializer_id
-from aligndiff.diffusion.stable_diffusion import add_placeholders, load_embedding, load_pipeline
-from aligndiff.diffusion.weights import Chosen
+from aligndiff.diffusion.embeddings import load_embedding
+from aligndiff.diffusion.stable_diffusion import add_placeholders, load_pipeline
+from aligndiff.diffusion.tokens import initial_rows, initializer_id
+from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.latents import (
     SupportLatents,
     encode_support,
     training_batches,
 )
-from aligndiff.inversion.learn import NO_MEMORY, InversionConfig, learn_object, learn_rows
+from aligndiff.inversion.learn import NO_MEMORY, learn_object, learn_rows
 from aligndiff.inversion.loss import batch_loss
-from aligndiff.inversion.plan import Job, adopt, check_jobs, mark_outdated, plan_jobs, read_record
-from aligndiff.inversion.sheet import SheetConfig, draw_missing
+from aligndiff.inversion.plan import Job, adopt, check_jobs, mark_outdated, plan_jobs
+from aligndiff.inversion.sheet import draw_missing
 
 PROMPT = "a photo of a <fss-token> fish"
 SHORT = InversionConfig(inversion_steps=3, inversion_train_bs=2, gradient_accumulation=2)
@@ -365,7 +367,7 @@ def test_a_full_disk_leaves_the_earlier_embedding(
 
     (other,) = jobs_of(dataset_dir, replace(SHORT, seed=1))
     mark_outdated(other)
-    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.save_embedding", full)
+    monkeypatch.setattr("aligndiff.diffusion.embeddings.save_embedding", full)
     with pytest.raises(OSError, match="No space left"):
         learn_object(pipe, [other], replace(SHORT, seed=1), silent)
     left = {path.name: path.read_bytes() for path in job.folder.iterdir()}

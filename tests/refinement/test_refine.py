@@ -15,15 +15,10 @@ from aligndiff.dataset.images import read_grey, write_grey, write_image, write_m
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, FailureRecord, SampleRecord
-from aligndiff.dataset.support import SupportPair, load_support
-from aligndiff.refinement.files import Query, begin, reduce_pair
-from aligndiff.refinement.plan import (
-    RefinementConfig,
-    check_settings,
-    count_outcomes,
-    plan_refinements,
-    prototype_weights,
-)
+from aligndiff.dataset.support import SupportPair, load_support, reduce_pair
+from aligndiff.refinement.config import RefinementConfig
+from aligndiff.refinement.files import Query, begin
+from aligndiff.refinement.plan import check_settings, count_outcomes, plan_refinements
 from aligndiff.refinement.refine import refine, refine_entry
 from aligndiff.refinement.verdicts import (
     Verdict,
@@ -31,8 +26,9 @@ from aligndiff.refinement.verdicts import (
     intersection_over_union,
     second_verdict,
 )
-from aligndiff.segmenters.base import Encoded, SSPSegmenter
+from aligndiff.segmenters.base import Encoded, prototype_weights
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = RefinementConfig()

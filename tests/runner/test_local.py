@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from aligndiff.core.device import visible_gpus
 from aligndiff.runner import local as launch
-from aligndiff.runner.local import run_workers, visible_gpus
+from aligndiff.runner.local import run_workers
 
 WORKER = """
 import os, signal, sys, time
@@ -172,7 +173,7 @@ def test_workers_end_with_a_parent_that_is_killed(folder: Path, end: str) -> Non
 PARENT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.runner.local import run_workers
 exit_with(lambda: run_workers("toy_worker", [{folder!r}, {end!r}, {end!r}], [None, None], [[], []]))
 """

@@ -18,7 +18,7 @@ from aligndiff.runner.lock import LOCK_FILE, only_run_in
 HOLDER = """
 import sys
 from pathlib import Path
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.runner.lock import only_run_in
 
 def main():
@@ -34,7 +34,7 @@ MEMBER = """
 import os, sys
 from pathlib import Path
 from aligndiff.runner import lock
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 
 lock._LATEST = 2.0
 

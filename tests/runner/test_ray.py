@@ -205,7 +205,7 @@ def test_the_environment_may_name_the_cluster(monkeypatch: pytest.MonkeyPatch) -
 
 STOPPED = """
 import sys
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.runner.ray import Office, ray_cluster
 
 def main():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.options import RunOptions
+from aligndiff.runner.options import RunOptions
 from aligndiff.runner.step import carry_out, check_device
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ def refused(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         if not loads:
             for network in (
                 "diffusion.stable_diffusion.load_pipeline",
-                "segmenters.base.SSPSegmenter",
+                "segmenters.ssp.segmenter.SSPSegmenter",
             ):
                 monkeypatch.setattr(f"aligndiff.{network}", _must_not_load)
         argv = ["--dataset_dir", str(root), *options]
@@ -85,7 +85,7 @@ def command(script: str, *argv: str, **variables: str) -> subprocess.CompletedPr
         "    found = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
         "    if found: print('loaded', found, file=sys.stderr, flush=True); os._exit(9)\n"
         "atexit.register(check)\n"
-        "from aligndiff.core.errors import exit_with\n"
+        "from aligndiff.core.exits import exit_with\n"
         f"from scripts.{script} import main\n"
         "exit_with(main)\n"
     )

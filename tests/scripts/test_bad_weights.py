@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.numpy import save
 
+from aligndiff.dataset.entries import PLACEHOLDER
 from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.prompt_bank import PLACEHOLDER, load_prompt_bank
+from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
 from tests.scripts.conftest import Refused

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aligndiff.dataset.support import SupportPair, load_support
-from aligndiff.segmenters.base import Prototypes, SSPSegmenter, feature_memory
+from aligndiff.segmenters.base import Prototypes, feature_memory
 from aligndiff.segmenters.ssp.checkpoint import load_ssp, save_ssp
 from aligndiff.segmenters.ssp.network import (
     SSP,
@@ -19,6 +19,7 @@ from aligndiff.segmenters.ssp.network import (
     masked_average_pooling,
     ssp_logits,
 )
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
 IGNORE = 255
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,18 +18,15 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from aligndiff.core.errors import InputError
+from aligndiff.core.weights import Chosen
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import FailureRecord, SampleRecord
-from aligndiff.diffusion.stable_diffusion import load_pipeline, save_embedding
-from aligndiff.diffusion.weights import Chosen
+from aligndiff.dataset.samples import discard_sample
+from aligndiff.diffusion.embeddings import save_embedding
+from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import NO_NUMBERS, Pace, synthesize
-from aligndiff.synthesis.plan import (
-    EntryPlan,
-    discard_sample,
-    list_samples,
-    prepare_folders,
-)
-from aligndiff.synthesis.synthesis_plan import SynthesisConfig, plan_synthesis
+from aligndiff.synthesis.plan import EntryPlan, list_samples, plan_synthesis, prepare_folders
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from aligndiff.core.errors import InputError
+from aligndiff.dataset.entries import TextEntry
 from aligndiff.dataset.layout import EntryFolder
-from aligndiff.dataset.prompt_bank import TextEntry
 from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.dataset.samples import sample_seed
 from aligndiff.synthesis import plan as sample_plan
 from aligndiff.synthesis.plan import (
     EntryPlan,
@@ -20,7 +21,6 @@ from aligndiff.synthesis.plan import (
     list_samples,
     new_record,
     prepare_folders,
-    sample_seed,
     split_counts,
 )
 

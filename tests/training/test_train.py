@@ -20,8 +20,7 @@ from aligndiff.training.episodes import PairEpisodes
 from aligndiff.training.log import read_log, trained_steps, validations
 from aligndiff.training.pairs import ClassPairs, Pair, fixed_trials
 from aligndiff.training.recipe import FINETUNE, SCRATCH
-from aligndiff.training.train import Training, train
-from aligndiff.training.validation import validate
+from aligndiff.training.train import Training, train, validate
 
 SIDE = 48
 CPU = torch.device("cpu")

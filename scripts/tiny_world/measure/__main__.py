@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from aligndiff.core.console import quiet_libraries, say
-from aligndiff.core.errors import exit_with
+from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser
 from aligndiff.dataset.entries import SchedulerName
 from aligndiff.dataset.images import write_image

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aligndiff.training.learning_rate import cosine_rate
+from aligndiff.training.recipe import cosine_rate
 from scripts.tiny_world.measure.gain_pairs import Pairs
 from scripts.tiny_world.train.run import choose_device, mixed_precision, to_signed
 from scripts.tiny_world.world.scene import SIDE

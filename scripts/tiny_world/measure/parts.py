@@ -10,7 +10,7 @@ import numpy as np
 from aligndiff.core.console import say
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.refinement.plan import RefinementConfig
+from aligndiff.refinement.config import RefinementConfig
 from scripts.tiny_world.measure.datasets import swept_name
 from scripts.tiny_world.measure.gain import GainPoint, measure_gain
 from scripts.tiny_world.measure.gain_segmenter import ERASING, Recipe

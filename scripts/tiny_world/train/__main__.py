@@ -20,7 +20,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from aligndiff.core.errors import InputError, exit_with
+from aligndiff.core.errors import InputError
+from aligndiff.core.exits import exit_with
 from scripts.reporting import REPOSITORY
 
 

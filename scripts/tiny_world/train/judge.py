@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.learning_rate import cosine_rate
+from aligndiff.training.recipe import cosine_rate
 from scripts.tiny_world.measure.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,

@@ -23,8 +23,7 @@ from aligndiff.segmenters.ssp.network import SSPConfig
 from aligndiff.training.episodes import Episode
 from aligndiff.training.pairs import Pair, Trial
 from aligndiff.training.recipe import SCRATCH
-from aligndiff.training.train import Training, train
-from aligndiff.training.validation import validate
+from aligndiff.training.train import Training, train, validate
 from scripts.tiny_world.train.run import Run, choose_device, draw_all
 from scripts.tiny_world.world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.world.looks import Look

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aligndiff.core.files import atomic_path, file_fingerprint
-from aligndiff.training.learning_rate import cosine_rate
+from aligndiff.training.recipe import cosine_rate
 from scripts.tiny_world.train.run import (
     Ema,
     Run,

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.learning_rate import cosine_rate
+from aligndiff.training.recipe import cosine_rate
 from scripts.tiny_world.train.run import (
     Ema,
     Run,

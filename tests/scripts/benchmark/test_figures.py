@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scripts.benchmark.config import PARTS, QUICK, USUAL, BenchmarkConfig
-from scripts.benchmark.growth import Point, bend, price_of_memory, price_of_time
+from scripts.benchmark.growing import Point, bend, price_of_memory, price_of_time
 from scripts.benchmark.lines import COLUMNS, Line, at_least, at_most, cells, line, show
 from scripts.benchmark.memory import Peak, alternate_peaks, can_be_measured, peak_of, resident
 from scripts.benchmark.refinement import mean_iou

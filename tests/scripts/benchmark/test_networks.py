@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from aligndiff.diffusion.sampling import DrawingSettings, draw, encode_entry
-from aligndiff.segmenters.base import SSPSegmenter
 from aligndiff.segmenters.ssp.network import SSPConfig, image_tensor
+from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from scripts.benchmark.drawing import ENTRY
 from scripts.benchmark.networks import MID, TINIEST, random_pipeline, random_ssp, sd15
 from scripts.benchmark.scenes import scene, scene_pair

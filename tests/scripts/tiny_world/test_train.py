@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from aligndiff.core.errors import InputError
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
-from aligndiff.training.learning_rate import cosine_rate
+from aligndiff.training.recipe import cosine_rate
 from scripts.tiny_world.measure.judge import load_judge
 from scripts.tiny_world.train.__main__ import main
 from scripts.tiny_world.train.ssp import INPUT_SIDE, base_scene, draw_identity, recoloured

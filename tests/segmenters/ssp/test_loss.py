@@ -10,7 +10,7 @@ import torch
 
 from aligndiff.segmenters.ssp.loss import LossWeights, cosine_logits, cross_entropy, episode_losses
 from aligndiff.segmenters.ssp.network import masked_average_pooling, ssp_logits
-from aligndiff.training.learning_rate import falling_in_thirds
+from aligndiff.training.recipe import falling_in_thirds
 
 
 def softplus(x: float) -> float:

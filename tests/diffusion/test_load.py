@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.diffusion import weights
-from aligndiff.diffusion.weights import (
+from aligndiff.core.weights import Chosen
+from aligndiff.diffusion import load
+from aligndiff.diffusion.hub import from_disk_or_hub, load_tokenizer
+from aligndiff.diffusion.load import (
     DEFAULT_DIFFUSION_MODEL,
-    Chosen,
-    from_disk_or_hub,
-    load_tokenizer,
     model_identity,
-    resolve_checkpoint,
     resolve_diffusion_model,
 )
+from aligndiff.segmenters.load import resolve_checkpoint
 
 
 def test_the_flag_wins_over_dataset_json_which_wins_over_the_built_in_model() -> None:
@@ -34,7 +33,7 @@ def test_the_flag_wins_over_dataset_json_which_wins_over_the_built_in_model() ->
 def test_tiny_and_folders_are_paths_and_hub_names_are_not(
     tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr(load, "WEIGHTS_DIR", tmp_path)
     shutil.copytree(tiny_pipeline_dir, tmp_path / "tiny")
     assert resolve_diffusion_model("tiny", None) == Chosen(
         "tiny", tmp_path / "tiny", "command line"
@@ -62,7 +61,8 @@ def test_a_folder_of_another_kind_is_refused_before_anything_loads(tmp_path: Pat
 
 
 def test_missing_tiny_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr(load, "WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr("aligndiff.segmenters.load.WEIGHTS_DIR", tmp_path)
     with pytest.raises(MissingWeightsError, match="tiny .*restore it from the repository"):
         resolve_diffusion_model("tiny", None)
     with pytest.raises(MissingWeightsError, match="tiny_ssp.safetensors; .*restore it"):
@@ -129,8 +129,6 @@ def test_a_hub_that_does_not_answer_is_asked_once_and_not_for_minutes(
 
 
 def test_choosing_weights_does_not_load_torch() -> None:
-    code = (
-        "import sys, aligndiff.diffusion.weights, aligndiff.core.device, aligndiff.diffusion.tokens"
-    )
+    code = "import sys, aligndiff.diffusion.load, aligndiff.core.device, aligndiff.diffusion.tokens"
     check = "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", f"{code}; {check}"]).returncode == 0
