@@ -18,7 +18,7 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.diffusion.embeddings import check_embeddings
@@ -88,7 +88,7 @@ class Drawing:
 
     run: RunOptions
     config: SynthesisConfig
-    chosen: Chosen
+    chosen: ModelChoice
     plans: list[EntryPlan]
     pace: Pace = field(default_factory=Pace)
 

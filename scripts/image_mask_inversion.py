@@ -18,7 +18,7 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import embedding_file, sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.diffusion.hub import load_tokenizer
@@ -34,13 +34,13 @@ from aligndiff.diffusion.tokens import initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.learn import learn_object
 from aligndiff.inversion.plan import (
-    Job,
-    adopt,
+    InversionJob,
     check_jobs,
+    clear_markers,
+    copy_embedding,
     final_loss,
     mark_outdated,
     plan_jobs,
-    tidy,
 )
 from aligndiff.inversion.sheet import draw_missing, has_samples, write_inversion_sheet
 from aligndiff.runner.lock import only_run_in
@@ -92,8 +92,8 @@ class Learning:
     run: RunOptions
     config: InversionConfig
     sheet: SheetConfig
-    chosen: Chosen
-    units: list[list[Job]]
+    chosen: ModelChoice
+    units: list[list[InversionJob]]
     copied: set[Path] = field(default_factory=set)  # folders whose embedding need not be learned
 
     @property
@@ -102,30 +102,30 @@ class Learning:
         sheet = [] if self.run.no_sheet else [sheet_path(self.run.dataset_dir, "1_inversion")]
         return [*(path for unit in self.units for job in unit for path in job.outputs()), *sheet]
 
-    def weight(self, unit: Sequence[Job]) -> int:
+    def weight(self, unit: Sequence[InversionJob]) -> int:
         return self.config.inversion_steps * len(unit)
 
-    def is_done(self, job: Job) -> bool:
+    def is_done(self, job: InversionJob) -> bool:
         return job.is_learned and (self.run.no_sheet or has_samples(job, self.sheet))
 
-    def copy(self, units: Sequence[Sequence[Job]]) -> dict[str, str]:
-        """Copy what lies, just so, in another folder of the object; tidy where all is well.
+    def copy(self, units: Sequence[Sequence[InversionJob]]) -> dict[str, str]:
+        """Copy what another folder of the object holds; clear its markers where all is well.
 
         Returns "copied" or "skipped" by the folder, for those that are not learned.
         """
         states = dict[str, str]()
         for job in itertools.chain(*units):
             if source := job.adoptable():
-                adopt(source, job.folder)
+                copy_embedding(source, job.folder)
                 self.copied.add(job.folder)
                 states[str(job.folder)] = "copied"
             elif job.is_learned and not self.run.overwrite:
                 states[str(job.folder)] = "skipped"
             if self.is_done(job):
-                tidy(job.folder)
+                clear_markers(job.folder)
         return states
 
-    def again(self, jobs: Sequence[Job]) -> list[Job]:
+    def again(self, jobs: Sequence[InversionJob]) -> list[InversionJob]:
         """Those that --overwrite asks to learn, whether they are there or not."""
         return [job for job in jobs if self.run.overwrite and job.folder not in self.copied]
 
@@ -136,7 +136,7 @@ class Learning:
             check_model(self.chosen)
         self._mark(self.units)
 
-    def do(self, units: Sequence[Sequence[Job]]) -> None:
+    def do(self, units: Sequence[Sequence[InversionJob]]) -> None:
         self._check()
         pipe = self._pipe
         self._mark(units)
@@ -152,7 +152,7 @@ class Learning:
     def _check(self) -> None:
         initializer_id(load_tokenizer(self.chosen), self.config.initializer)
 
-    def _mark(self, units: Sequence[Sequence[Job]]) -> None:
+    def _mark(self, units: Sequence[Sequence[InversionJob]]) -> None:
         for job in self.again([*itertools.chain(*units)]):
             mark_outdated(job)
 
@@ -198,7 +198,7 @@ def _plan(args: argparse.Namespace, run: RunOptions, bank: PromptBank) -> Learni
 
 
 def _report(
-    work: Learning, title: str, units: Sequence[Sequence[Job]], states: Mapping[str, str]
+    work: Learning, title: str, units: Sequence[Sequence[InversionJob]], states: Mapping[str, str]
 ) -> int:
     """Print what was learned and where it is, write the contact sheet, say how to go on.
 

@@ -16,11 +16,11 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first, is_worker
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig, ShardOptions
-from aligndiff.refinement.files import begin, pack_refined
+from aligndiff.refinement.files import clear_masks, pack_refined
 from aligndiff.refinement.plan import (
     RefinementPlan,
     check_settings,
@@ -82,7 +82,7 @@ class Refining:
 
     run: RunOptions
     config: RefinementConfig
-    chosen: Chosen
+    chosen: ModelChoice
     units: list[RefinementPlan]
 
     @property
@@ -99,7 +99,7 @@ class Refining:
         self._checkpoint()
         for plan in self.units:
             if self.run.overwrite or not plan.is_done:
-                begin(plan)
+                clear_masks(plan)
 
     def do(self, units: Sequence[RefinementPlan]) -> None:
         from aligndiff.segmenters.base import feature_memory
@@ -107,7 +107,7 @@ class Refining:
         segmenter = self._segmenter
         memory = feature_memory(segmenter.device)
         for plan in units:
-            begin(plan)
+            clear_masks(plan)
         with progress("segmenting (two looks an image)", sum(map(self.weight, units))) as advance:
             for plan in units:
                 refine_entry(plan, segmenter, self.config, memory, advance)

@@ -16,7 +16,7 @@ from aligndiff.core.exits import exit_with, interrupt_later
 from aligndiff.core.files import check_writable, file_fingerprint
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.core.ranks import launched_share
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.segmenters.load import resolve_checkpoint
 from aligndiff.training.config import TrainingConfig
@@ -26,13 +26,13 @@ from aligndiff.training.plan import (
     LAST,
     SETTINGS,
     TrainingPlan,
-    begin,
     check_settings,
     plan_training,
+    start_run,
 )
 
 if TYPE_CHECKING:
-    from aligndiff.segmenters.ssp.backbone import Start
+    from aligndiff.segmenters.ssp.backbone import InitialWeights
 
 MODULE = "scripts.train_segmenter"
 EPILOG = (
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warn(f"note: no synthetic pairs of {', '.join(bare)}; run the three steps to have some")
     for note in plan.notes:
         warn(f"note: {note}")
-    say(f"validation: {len(plan.trials)} episodes")
+    say(f"validation: {len(plan.validation_episodes)} episodes")
 
     if not run.overwrite and trained_steps(run.output_dir) >= config.steps:
         say(f"nothing to do: trained for {config.steps} steps")
@@ -140,9 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _choose_start(run: TrainOptions, banks: Sequence[PromptBank]) -> Chosen:
+def _choose_start(run: TrainOptions, banks: Sequence[PromptBank]) -> ModelChoice:
     if run.start_from == RANDOM:
-        return Chosen(RANDOM, RANDOM, "command line")
+        return ModelChoice(RANDOM, RANDOM, "command line")
     defaults = (bank.defaults.fss_ckpt_path for bank in banks)
     default = next((name for name in defaults if name is not None), None)
     chosen = resolve_checkpoint(run.start_from, default, "--start_from")
@@ -154,7 +154,7 @@ def _choose_start(run: TrainOptions, banks: Sequence[PromptBank]) -> Chosen:
     return chosen
 
 
-def _identity(chosen: Chosen, run: TrainOptions) -> str:
+def _identity(chosen: ModelChoice, run: TrainOptions) -> str:
     """What the settings say of the start."""
     if isinstance(chosen.location, Path):
         return f"{chosen.location.name} {file_fingerprint(chosen.location)}"
@@ -162,17 +162,19 @@ def _identity(chosen: Chosen, run: TrainOptions) -> str:
     return f"{RANDOM}, width {width}, blocks {' '.join(map(str, blocks))}"
 
 
-def _train(plan: TrainingPlan, config: TrainingConfig, chosen: Chosen, run: TrainOptions) -> None:
+def _train(
+    plan: TrainingPlan, config: TrainingConfig, chosen: ModelChoice, run: TrainOptions
+) -> None:
     from aligndiff.core.device import choose_device, choose_dtype
     from aligndiff.training.train import train_on_pairs
 
     device = choose_device(run.device)
     dtype = choose_dtype(plan.settings["precision"], device)
     start = _load(chosen, run, config.seed)
-    say(f"start: {start.told} ({chosen.said_by})")
+    say(f"start: {start.description} ({chosen.source})")
     share = launched_share()
     if share is None or share.is_main:
-        begin(run.output_dir, plan.settings, run.overwrite)
+        start_run(run.output_dir, plan.settings, run.overwrite)
     # Several processes are stopped by their launcher, each at a step of its own.
     ctrl_c = interrupt_later() if share is None else contextlib.nullcontext(lambda: False)
     done = trained_steps(run.output_dir)
@@ -180,14 +182,14 @@ def _train(plan: TrainingPlan, config: TrainingConfig, chosen: Chosen, run: Trai
         train_on_pairs(start, plan, config, run.output_dir, device, dtype, advance, stop)
 
 
-def _load(chosen: Chosen, run: TrainOptions, seed: int) -> Start:
-    from aligndiff.segmenters.ssp.backbone import load_start, random_start
+def _load(chosen: ModelChoice, run: TrainOptions, seed: int) -> InitialWeights:
+    from aligndiff.segmenters.ssp.backbone import load_initial_weights, random_weights
     from aligndiff.segmenters.ssp.network import SSPConfig
 
     if isinstance(chosen.location, Path):
-        return load_start(chosen.location)
+        return load_initial_weights(chosen.location)
     width, (one, two, three) = run.random_size
-    return random_start(SSPConfig(width, (one, two, three)), seed)
+    return random_weights(SSPConfig(width, (one, two, three)), seed)
 
 
 def _report(folder: Path) -> None:

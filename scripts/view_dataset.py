@@ -51,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_output(output)
     check_writable(output_files(output))
     gallery = plan_gallery(bank, output, config)
-    blocks = list(gallery.blocks)
-    kept = sum(len(block.looks) for block in blocks)
-    with progress("drawing", kept + sum(len(block.missing) for block in blocks), kept) as advance:
-        draw_missing(blocks, advance)
-    problems = [problem for block in blocks for problem in block.problems]
+    chunks = list(gallery.chunks)
+    kept = sum(len(chunk.stats) for chunk in chunks)
+    with progress("drawing", kept + sum(len(chunk.missing) for chunk in chunks), kept) as advance:
+        draw_missing(chunks, advance)
+    problems = [problem for chunk in chunks for problem in chunk.problems]
     for problem in problems:
         warn(f"failed: {problem}")
     index = write_page(gallery, bank.root.resolve().name)
@@ -67,12 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(gallery: Gallery) -> None:
     """Print what was drawn, class by class."""
     rows = []
-    for category in dict.fromkeys(shelf.entry.category for shelf in gallery.entries):
-        shelves = [shelf for shelf in gallery.entries if shelf.entry.category == category]
-        blocks = [block for shelf in shelves for block in shelf.blocks]
-        failed = sum(len(block.problems) for block in blocks)
-        drawn = sum(len(block.missing) for block in blocks) - failed
-        shown = sum(len(block.looks) for block in blocks)
+    for category in dict.fromkeys(section.entry.category for section in gallery.entries):
+        sections = [section for section in gallery.entries if section.entry.category == category]
+        chunks = [chunk for section in sections for chunk in section.chunks]
+        failed = sum(len(chunk.problems) for chunk in chunks)
+        drawn = sum(len(chunk.missing) for chunk in chunks) - failed
+        shown = sum(len(chunk.stats) for chunk in chunks)
         rows.append((category, shown, drawn, shown - drawn, failed))
     table("samples", ("class", "shown", "drawn", "kept", "failed"), rows)
 

@@ -64,7 +64,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
     if precision == "auto":
         if device.type == "cpu":
-            return torch.bfloat16 if bfloat16_pays() else torch.float32
+            return torch.bfloat16 if prefers_bfloat16() else torch.float32
         if device.type != "cuda":
             return torch.float32
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -87,11 +87,11 @@ def known_precision(precision: str, device_name: str) -> str:
     if device_name == "mps":
         return "float32"
     if device_name == "cpu" or (device_name == "auto" and not visible_gpus()):
-        return "bfloat16" if bfloat16_pays() else "float32"
+        return "bfloat16" if prefers_bfloat16() else "float32"
     return str(choose_dtype(precision, choose_device(device_name))).removeprefix("torch.")
 
 
-def bfloat16_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def prefers_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this CPU draws, learns and segments faster in bfloat16, by what it is (Linux on x86).
 
     Asked of the CPU's name and not of a clock: the answer goes into the records, and must be the
@@ -120,7 +120,7 @@ def free_memory(device: torch.device) -> int | None:
     return available if available is None or share is None else available // share.world_size
 
 
-def unless_out_of_memory(work: Callable[[], Result]) -> Result | None:
+def try_or_oom(work: Callable[[], Result]) -> Result | None:
     """What `work` returns; None when the memory did not suffice, and then what it held is free."""
     import torch
 
@@ -136,7 +136,7 @@ def unless_out_of_memory(work: Callable[[], Result]) -> Result | None:
     return None
 
 
-def halved(size: int, things: str) -> int:
+def halve_batch(size: int, things: str) -> int:
     """Half of a batch that did not fit in the memory, told in one line."""
     warn(f"note: out of memory with {size} {things} at once, going on with {size // 2}")
     return size // 2

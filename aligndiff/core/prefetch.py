@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def mapped_ahead(
+def prefetch_map(
     function: Callable[[Item], Result], items: Iterable[Item], ahead: int, threads: int = 1
 ) -> Iterator[Result]:
     """`function(item)` for each of `items`, in order, while the caller does something else.

@@ -11,15 +11,15 @@ WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "pretrained_weights"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ModelChoice:
     """The weights of a run: `name` as the user knows it, `location` as a loader takes it."""
 
     name: str
     location: str | Path  # a Path is on this machine, a str is a hub name
-    said_by: str  # "command line", "dataset.json" or "built-in default"
+    source: str  # "command line", "dataset.json" or "built-in default"
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.said_by})"
+        return f"{self.name} ({self.source})"
 
 
 def _path(name: str) -> Path:
@@ -27,5 +27,5 @@ def _path(name: str) -> Path:
     return Path(os.path.expanduser(name))
 
 
-def _who_says(flag: str | None, default: str | None) -> tuple[str | None, str]:
+def _first_named(flag: str | None, default: str | None) -> tuple[str | None, str]:
     return (flag, "command line") if flag is not None else (default, "dataset.json")

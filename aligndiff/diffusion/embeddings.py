@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_json, write_bytes
 from aligndiff.core.options import MOST_VECTORS
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def embedding_vectors(path: Path) -> int:
     return int(_embedding(path).shape[0])
 
 
-def check_embeddings(paths: Sequence[Path], chosen: Chosen) -> None:
+def check_embeddings(paths: Sequence[Path], chosen: ModelChoice) -> None:
     """Raise one InputError that names every learned embedding of another width than the model's.
 
     A model that is still on the hub is not asked: then loading it finds out.
@@ -73,7 +73,7 @@ def _embedding(path: Path) -> NDArray[np.floating]:
     return rows
 
 
-def _text_width(chosen: Chosen) -> int | None:
+def _text_width(chosen: ModelChoice) -> int | None:
     """The width of the model's text encoder by its config; None when nothing here tells."""
     if isinstance(chosen.location, str):
         from huggingface_hub import try_to_load_from_cache

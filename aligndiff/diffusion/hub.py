@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from aligndiff.core.errors import MissingWeightsError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -35,7 +35,7 @@ def unreachable_hub() -> str | None:
     return None
 
 
-def load_tokenizer(chosen: Chosen) -> CLIPTokenizer:
+def load_tokenizer(chosen: ModelChoice) -> CLIPTokenizer:
     """The tokenizer of a diffusion model alone, to count the tokens of a prompt.
 
     Raises MissingWeightsError when it is neither on this machine nor to be had from the hub.
@@ -53,7 +53,7 @@ def load_tokenizer(chosen: Chosen) -> CLIPTokenizer:
     return from_disk_or_hub(chosen, load)
 
 
-def from_disk_or_hub(chosen: Chosen, load: Callable[[bool], Loaded]) -> Loaded:
+def from_disk_or_hub(chosen: ModelChoice, load: Callable[[bool], Loaded]) -> Loaded:
     """What `load(local_files_only)` gives: from this machine, else from the hub.
 
     Raises MissingWeightsError, at once where the hub cannot be reached: the hub client by itself
@@ -99,7 +99,7 @@ def quiet_loading() -> None:
     diffusers.utils.logging.disable_progress_bar()
 
 
-def missing_model(chosen: Chosen, reason: str) -> MissingWeightsError:
+def missing_model(chosen: ModelChoice, reason: str) -> MissingWeightsError:
     """One line for weights that could not be loaded: what was looked for, why, what to do."""
     words = " ".join(reason.split())
     short = words if len(words) <= 160 else words[:157] + "..."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.files import file_fingerprint, fingerprint, read_json
-from aligndiff.core.weights import TINY, WEIGHTS_DIR, Chosen, _path, _who_says
+from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, _first_named, _path
 from aligndiff.dataset.bank_checks import CountTokens, parse_defaults
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.dataset.prompt_bank import rooted_defaults
@@ -28,7 +28,7 @@ READ_AT_MOST = 64 * 2**20  # bytes of a weight file that its fingerprint reads
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def load_diffusion_model(chosen: Chosen, run: RunOptions) -> StableDiffusionPipeline:
+def load_diffusion_model(chosen: ModelChoice, run: RunOptions) -> StableDiffusionPipeline:
     """The model in the run's precision, on the run's device."""
     from aligndiff.core.device import choose_device, choose_dtype
     from aligndiff.diffusion.stable_diffusion import load_pipeline
@@ -37,7 +37,7 @@ def load_diffusion_model(chosen: Chosen, run: RunOptions) -> StableDiffusionPipe
     return load_pipeline(chosen, device, choose_dtype(run.precision, device))
 
 
-def check_model(chosen: Chosen) -> None:
+def check_model(chosen: ModelChoice) -> None:
     """Load the model, to find out what is wrong with it, if anything."""
     import torch
 
@@ -46,33 +46,33 @@ def check_model(chosen: Chosen) -> None:
     load_pipeline(chosen, "cpu", torch.bfloat16)  # half of the memory; its numbers do not matter
 
 
-def resolve_diffusion_model(flag: str | None, default: str | None) -> Chosen:
+def resolve_diffusion_model(flag: str | None, default: str | None) -> ModelChoice:
     """The diffusion model: the flag, else `default` (of dataset.json), else Stable Diffusion 1.5.
 
     Raises InputError when the name is neither "tiny", nor a diffusers folder of a Stable Diffusion
     pipeline, nor a hub name; MissingWeightsError when it is a folder that is not there.
     """
-    name, said_by = _who_says(flag, default)
+    name, source = _first_named(flag, default)
     if name is None:
-        return Chosen(DEFAULT_DIFFUSION_MODEL, DEFAULT_DIFFUSION_MODEL, "built-in default")
+        return ModelChoice(DEFAULT_DIFFUSION_MODEL, DEFAULT_DIFFUSION_MODEL, "built-in default")
     folder = WEIGHTS_DIR / TINY if name == TINY else _path(name)
     if os.path.isdir(folder):
         _check_pipeline_folder(folder, name)
-        return Chosen(name, folder, said_by)
+        return ModelChoice(name, folder, source)
     if name == TINY:
         raise MissingWeightsError(
-            f"diffusion model tiny ({said_by}): {folder} is not there; restore it from the "
+            f"diffusion model tiny ({source}): {folder} is not there; restore it from the "
             "repository"
         )
     if HUB_NAME.fullmatch(name):
-        return Chosen(name, name, said_by)
+        return ModelChoice(name, name, source)
     raise MissingWeightsError(
-        f"diffusion model {name} ({said_by}): no such folder, and a hub name has the form "
+        f"diffusion model {name} ({source}): no such folder, and a hub name has the form "
         f"owner/name; {OFFER_TINY_MODEL}"
     )
 
 
-def model_identity(chosen: Chosen) -> str:
+def model_identity(chosen: ModelChoice) -> str:
     """What a record says of a diffusion model: a hub name, or a folder's name and fingerprint.
 
     The fingerprint covers the folder's files, byte by byte where they are small. Of gigabytes of

@@ -25,7 +25,7 @@ from aligndiff.diffusion.stable_diffusion import (
     image_size,
     set_placeholder_rows,
 )
-from aligndiff.diffusion.tokens import category_columns
+from aligndiff.diffusion.tokens import category_token_indices
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -58,7 +58,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class DrawingSettings:
+class SamplerSettings:
     """How to draw: UNet steps, guidance scale (1 or less: none), image (h, w) in pixels."""
 
     num_inference_steps: int
@@ -83,11 +83,11 @@ def encode_entry(
     return EncodedPrompt(
         conditional=encode_prompt(pipe, prompt),
         unconditional=encode_prompt(pipe, ""),
-        columns=tuple(category_columns(pipe.tokenizer, prompt, entry.category)),
+        columns=tuple(category_token_indices(pipe.tokenizer, prompt, entry.category)),
     )
 
 
-def drawing_size(pipe: StableDiffusionPipeline, wanted: Sequence[int]) -> tuple[int, int]:
+def generation_size(pipe: StableDiffusionPipeline, wanted: Sequence[int]) -> tuple[int, int]:
     """(h, w) in pixels from no number (the model's own), one (the side) or two (h, w).
 
     Raises InputError for a size that the model cannot draw.
@@ -103,7 +103,7 @@ def draw(
     pipe: StableDiffusionPipeline,
     prompt: EncodedPrompt,
     seeds: Sequence[int],
-    settings: DrawingSettings,
+    settings: SamplerSettings,
 ) -> list[Drawing | None]:
     """Draw one sample per seed in one batch; None where the model gave not-a-number.
 
@@ -128,7 +128,7 @@ def draw(
             output_type="pt",
         ).images
     heatmaps = fuse_heatmap(recorder.maps(), settings.size)
-    return _to_drawings(images.float(), heatmaps)
+    return _to_samples(images.float(), heatmaps)
 
 
 def initial_noise(
@@ -144,7 +144,7 @@ def initial_noise(
     return torch.cat(noise).to(pipe.unet.device, pipe.unet.dtype)
 
 
-def _to_drawings(images: Tensor, heatmaps: Tensor) -> list[Drawing | None]:
+def _to_samples(images: Tensor, heatmaps: Tensor) -> list[Drawing | None]:
     """From float32 (n, 3, h, w) in [0, 1] and (n, h, w); None for a sample with NaN or infinity."""
     finite = images.isfinite().flatten(1).all(1) & heatmaps.isfinite().flatten(1).all(1)
     pixels = (images.nan_to_num().permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()

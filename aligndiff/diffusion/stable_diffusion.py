@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.diffusion.hub import (
     OFFER_TINY_MODEL,
@@ -32,7 +32,7 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
 def load_pipeline(
-    chosen: Chosen, device: torch.device | str, dtype: torch.dtype
+    chosen: ModelChoice, device: torch.device | str, dtype: torch.dtype
 ) -> StableDiffusionPipeline:
     """Load a Stable Diffusion 1.x or 2.x pipeline, ready to draw, in evaluation mode.
 
@@ -132,7 +132,7 @@ def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
     ).last_hidden_state
 
 
-def _from_pretrained(chosen: Chosen, dtype: torch.dtype) -> StableDiffusionPipeline:
+def _from_pretrained(chosen: ModelChoice, dtype: torch.dtype) -> StableDiffusionPipeline:
     """What is on this machine, else what the hub gives, else MissingWeightsError."""
     quiet_loading()
     from diffusers import StableDiffusionPipeline
@@ -156,7 +156,7 @@ def _from_pretrained(chosen: Chosen, dtype: torch.dtype) -> StableDiffusionPipel
     return from_disk_or_hub(chosen, load)
 
 
-def _check_family(pipe: StableDiffusionPipeline, chosen: Chosen) -> None:
+def _check_family(pipe: StableDiffusionPipeline, chosen: ModelChoice) -> None:
     """Refuse what is not a plain text-to-image Stable Diffusion 1.x or 2.x."""
     prediction = pipe.scheduler.config.prediction_type
     problems = []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 
-def category_columns(tokenizer: CLIPTokenizer, prompt: str, category: str) -> list[int]:
+def category_token_indices(tokenizer: CLIPTokenizer, prompt: str, category: str) -> list[int]:
     """Columns of every token of every occurrence of `category`, ascending, in 0..76.
 
     `prompt` is the converted one, with its placeholder tokens spelled out; these are never

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aligndiff.core.console import Advance
 from aligndiff.core.errors import InputError
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import OBJECT, read_mask
 from aligndiff.dataset.support import SupportPair
 from aligndiff.evaluation.episodes import Episode, FewShotTest, load_item
@@ -65,7 +65,7 @@ def evaluate_masks(pairs: Sequence[MaskPair], advance: Advance) -> Evaluated:
     Where a predicted mask says "ignore" it claims no object.
     """
     done, problems = Evaluated(), list[str]()
-    for pair, found in zip(pairs, mapped_ahead(_read_pair, pairs, 16, _READERS), strict=True):
+    for pair, found in zip(pairs, prefetch_map(_read_pair, pairs, 16, _READERS), strict=True):
         if isinstance(found, InputError):
             problems += found.problems
         else:
@@ -102,7 +102,7 @@ def answer_episodes(
     def load(episode: Episode) -> list[SupportPair]:
         return [load_item(test, item, image_side) for item in (episode.query, *episode.support)]
 
-    loaded = zip(episodes, mapped_ahead(load, episodes, batch_size, _READERS), strict=True)
+    loaded = zip(episodes, prefetch_map(load, episodes, batch_size, _READERS), strict=True)
     shot = len(episodes[0].support) if episodes else 0
     while batch := list(itertools.islice(loaded, max(1, batch_size // (1 + shot)))):
         encoded = iter(segmenter.encode([pair.image for _, pairs in batch for pair in pairs]))

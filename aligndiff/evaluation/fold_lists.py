@@ -15,7 +15,7 @@ import numpy as np
 from aligndiff.core.console import progress
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_input
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import read_labels
 
 _MOST_BYTES = 64 * 2**20  # HSNet's largest list has some 80,000 names
@@ -96,7 +96,7 @@ def images_that_show(labels: Sequence[int], masks: Sequence[tuple[str, Path]]) -
     """The list of (name, mask file) pairs that show a class of `labels` on at least 2048 px."""
     found: list[Listed] = []
     with progress("looking through the masks", len(masks)) as advance:
-        areas = mapped_ahead(lambda pair: _areas(pair[1]), masks, _AHEAD, _READERS)
+        areas = prefetch_map(lambda pair: _areas(pair[1]), masks, _AHEAD, _READERS)
         for (name, _), area in zip(masks, areas, strict=True):
             found += [Listed(name, label) for label in labels if area[label] >= _LEAST_AREA]
             advance()

@@ -12,7 +12,7 @@ from aligndiff.core.console import progress, say, table, warn
 from aligndiff.core.device import known_precision
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.files import check_writable, file_fingerprint, write_json, write_text
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.evaluation.benchmarks import BENCHMARKS
 from aligndiff.evaluation.config import (
@@ -118,7 +118,7 @@ def compare_support(config: GainConfig, run: EvaluationRun) -> None:
     say(f"figures: {figures}")
 
 
-def _load_segmenter(chosen: Chosen, run: EvaluationRun) -> Segmenter:
+def _load_segmenter(chosen: ModelChoice, run: EvaluationRun) -> Segmenter:
     from aligndiff.core.device import choose_device, choose_dtype
     from aligndiff.segmenters.ssp.checkpoint import load_ssp
     from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
@@ -143,7 +143,7 @@ def _memory_told() -> Iterator[None]:
 
 
 def _settings(
-    config: Any, run: EvaluationRun | None = None, chosen: Chosen | None = None
+    config: Any, run: EvaluationRun | None = None, chosen: ModelChoice | None = None
 ) -> dict[str, Any]:
     """What decides the figures, for their file."""
     settings = asdict(config)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.export.config import ExportConfig
 from aligndiff.export.items import SPLITS, ExportItem, Picture, Split
@@ -80,7 +80,7 @@ class Job:
             except InputError as error:
                 return error
 
-        results = mapped_ahead(attempt, items, 2 * THREADS, THREADS)
+        results = prefetch_map(attempt, items, 2 * THREADS, THREADS)
         for item, result in zip(items, results, strict=True):
             self.done()
             if isinstance(result, InputError):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.samples import StoredSample, read_names, stored_samples, unknown_names
 from aligndiff.dataset.support import find_pairs
@@ -118,7 +118,7 @@ def _areas(items: Iterable[ExportItem]) -> Iterator[float | None]:
         except InputError:
             return None
 
-    return mapped_ahead(area, items, 2 * THREADS, THREADS)
+    return prefetch_map(area, items, 2 * THREADS, THREADS)
 
 
 def _surest(items: Sequence[ExportItem], most: int, left_out: Counter[str]) -> list[ExportItem]:

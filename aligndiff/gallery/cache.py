@@ -1,7 +1,7 @@
 """Which pictures of the gallery are there, made from the same records, and drawing the others.
 
 <folder>/000007.jpg ...      the pictures of number 7, see gallery_pictures.PictureFiles
-<folder>/kept_0000.json      what the pictures 0 to 99 were made from, and their looks
+<folder>/kept_0000.json      what the pictures 0 to 99 were made from, and their stats
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
-from aligndiff.core.prefetch import mapped_ahead
-from aligndiff.gallery.pictures import Look, PictureFiles
+from aligndiff.core.prefetch import prefetch_map
+from aligndiff.gallery.pictures import MaskStats, PictureFiles
 
-_BLOCK = 100  # pieces whose looks share a file: as many are drawn again after a broken run
+_CHUNK = 100  # items whose stats share a file: as many are drawn again after a broken run
 _MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
-class Piece:
+class GalleryItem:
     """One sample or support pair: where its pictures go, and how to draw them.
 
     `key` changes when what the pictures are made from does; `has_heatmap` says whether they
@@ -36,80 +36,82 @@ class Piece:
     files: PictureFiles
     key: str
     has_heatmap: bool
-    draw: Callable[[], Look]
+    draw: Callable[[], MaskStats]
 
 
-_KEPT = TypeAdapter(dict[int, tuple[str, Look]])
+_KEPT = TypeAdapter(dict[int, tuple[str, MaskStats]])
 
 
 @dataclass
-class Block:
-    """Up to 100 neighbouring pieces: those to be drawn, and the looks of the others."""
+class CacheChunk:
+    """Up to 100 neighbouring items: those to be drawn, and the stats of the others."""
 
     path: Path
-    pieces: list[Piece]
-    looks: dict[int, Look]  # by the number of the piece
-    missing: list[Piece]
-    problems: list[str] = field(default_factory=list)  # one line for each piece that failed
+    items: list[GalleryItem]
+    stats: dict[int, MaskStats]  # by the number of the item
+    missing: list[GalleryItem]
+    problems: list[str] = field(default_factory=list)  # one line for each item that failed
 
     @classmethod
-    def found(cls, path: Path, pieces: list[Piece], thumbnail_size: int) -> Block:
-        """Takes over the looks of pictures that are there, made from the same records."""
+    def found(cls, path: Path, items: list[GalleryItem], thumbnail_size: int) -> CacheChunk:
+        """Takes over the stats of pictures that are there, made from the same records."""
         try:
             kept = _KEPT.validate_json(path.read_bytes())
         except (OSError, ValidationError):
             kept = {}  # nothing there, or not of this version
-        looks: dict[int, Look] = {}
-        for piece in pieces:
-            key, look = kept.get(piece.number, ("", None))
-            if look and key == piece.key:
-                if piece.files.are_there(look, thumbnail_size, piece.has_heatmap):
-                    looks[piece.number] = look
-        return cls(path, pieces, looks, [p for p in pieces if p.number not in looks])
+        known: dict[int, MaskStats] = {}
+        for item in items:
+            key, stats = kept.get(item.number, ("", None))
+            if stats and key == item.key:
+                if item.files.are_there(stats, thumbnail_size, item.has_heatmap):
+                    known[item.number] = stats
+        return cls(path, items, known, [item for item in items if item.number not in known])
 
     def write(self) -> None:
-        keys = {piece.number: piece.key for piece in self.pieces}
-        write_json(self.path, {n: [keys[n], vars(look)] for n, look in self.looks.items()})
+        keys = {item.number: item.key for item in self.items}
+        write_json(self.path, {n: [keys[n], vars(stats)] for n, stats in self.stats.items()})
 
 
-def find_blocks(folder: Path, size: int, pieces: Iterable[Piece]) -> list[Block]:
-    """Pieces by their hundreds, whatever is missing between them: one more changes one block."""
+def find_chunks(folder: Path, size: int, items: Iterable[GalleryItem]) -> list[CacheChunk]:
+    """Pieces by their hundreds, whatever is missing between them: one more changes one chunk."""
     return [
-        Block.found(folder / f"kept_{number:04d}.json", list(group), size)
-        for number, group in itertools.groupby(pieces, lambda piece: piece.number // _BLOCK)
+        CacheChunk.found(folder / f"kept_{number:04d}.json", list(group), size)
+        for number, group in itertools.groupby(items, lambda item: item.number // _CHUNK)
     ]
 
 
-def draw_missing(blocks: Sequence[Block], advance: Callable[[], object]) -> None:
-    """Draw what the blocks miss, in threads; `advance` is called after every piece.
+def draw_missing(chunks: Sequence[CacheChunk], advance: Callable[[], object]) -> None:
+    """Draw what the chunks miss, in threads; `advance` is called after every item.
 
-    A block is written as soon as it is complete, so that a broken run loses little. Pieces whose
-    files cannot be read get no look, and a line in `problems`.
+    A chunk is written as soon as it is complete, so that a broken run loses little. Pieces whose
+    files cannot be read get no stats, and a line in `problems`.
     """
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    for block, piece, look in mapped_ahead(_draw, _work(blocks), 4 * threads, threads):
-        if isinstance(look, Look):
-            block.looks[piece.number] = look
+    for chunk, item, stats in prefetch_map(_draw, _work(chunks), 4 * threads, threads):
+        if isinstance(stats, MaskStats):
+            chunk.stats[item.number] = stats
         else:
-            block.problems += [f"{piece.name} is left out: {problem}" for problem in look.problems]
+            chunk.problems += [f"{item.name} is left out: {problem}" for problem in stats.problems]
         advance()
-        if piece is block.missing[-1]:
-            block.write()
+        if item is chunk.missing[-1]:
+            chunk.write()
 
 
-def _work(blocks: Iterable[Block]) -> Iterator[tuple[Block, Piece]]:
-    for block in blocks:
-        if block.missing:
-            block.path.parent.mkdir(parents=True, exist_ok=True)
-            # Broken off half-way, a block has pictures of two kinds: none of them counts.
-            block.path.unlink(missing_ok=True)
-        for piece in block.missing:
-            yield block, piece
+def _work(chunks: Iterable[CacheChunk]) -> Iterator[tuple[CacheChunk, GalleryItem]]:
+    for chunk in chunks:
+        if chunk.missing:
+            chunk.path.parent.mkdir(parents=True, exist_ok=True)
+            # Broken off half-way, a chunk has pictures of two kinds: none of them counts.
+            chunk.path.unlink(missing_ok=True)
+        for item in chunk.missing:
+            yield chunk, item
 
 
-def _draw(work: tuple[Block, Piece]) -> tuple[Block, Piece, Look | InputError]:
-    block, piece = work
+def _draw(
+    work: tuple[CacheChunk, GalleryItem],
+) -> tuple[CacheChunk, GalleryItem, MaskStats | InputError]:
+    chunk, item = work
     try:
-        return block, piece, piece.draw()
+        return chunk, item, item.draw()
     except InputError as error:
-        return block, piece, error
+        return chunk, item, error

@@ -27,7 +27,7 @@ _CELLS = 16  # a side; where a mask lies is kept as one bit for each cell
 
 
 @dataclass(frozen=True)
-class Look:
+class MaskStats:
     """What the page knows of a picture beyond its record; the last four are None without a mask.
 
     Attributes:
@@ -72,12 +72,12 @@ class PictureFiles:
     def _named(self, ending: str) -> Path:
         return self.stem.with_name(self.stem.name + ending)
 
-    def are_there(self, look: Look, thumbnail_size: int, heatmap: bool) -> bool:
+    def are_there(self, stats: MaskStats, thumbnail_size: int, heatmap: bool) -> bool:
         """Whether no file that the page will ask for is missing."""
         wanted = [self.thumbnail]
-        wanted += [self.large] if max(look.height, look.width) > thumbnail_size else []
+        wanted += [self.large] if max(stats.height, stats.width) > thumbnail_size else []
         wanted += [self.heatmap] if heatmap else []
-        wanted += [self.mask] if look.area is not None else []
+        wanted += [self.mask] if stats.area is not None else []
         return all(path.exists() for path in wanted)
 
 
@@ -87,7 +87,7 @@ def draw_pictures(
     heatmap: Uint8 | None,
     mask: NDArray[np.bool_] | Uint8 | None,
     thumbnail_size: int,
-) -> Look:
+) -> MaskStats:
     """Write the pictures of a sample and measure its mask.
 
     image: uint8 RGB (h, w, 3); heatmap: uint8 (h, w); mask (h, w): bool, or uint8 0 background,
@@ -101,13 +101,13 @@ def draw_pictures(
         write_layer(files.heatmap, *heatmap_layer(_reduced(heatmap, _HEATMAP_SIDE)))
     height, width = image.shape[:2]
     if mask is None:
-        return Look(height, width)
+        return MaskStats(height, width)
     small = resize_mask(mask.astype(np.uint8), large.shape[:2])
     write_layer(files.mask, *mask_layer(small))
     return measured(mask)
 
 
-def measured(mask: NDArray[np.bool_] | Uint8) -> Look:
+def measured(mask: NDArray[np.bool_] | Uint8) -> MaskStats:
     """Size, place and coarse shape of the object.
 
     mask (h, w): bool, or uint8 0 background, 1 object, 255 ignore, which is no part of the image.
@@ -117,8 +117,8 @@ def measured(mask: NDArray[np.bool_] | Uint8) -> Look:
     counted = inside.size - int(np.count_nonzero(mask == IGNORE) if mask.dtype == np.uint8 else 0)
     pixels = int(np.count_nonzero(inside))
     if pixels == 0:
-        return Look(height, width, area=0.0)
-    return Look(
+        return MaskStats(height, width, area=0.0)
+    return MaskStats(
         height,
         width,
         area=round(pixels / counted, 5),

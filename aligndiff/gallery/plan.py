@@ -22,8 +22,8 @@ from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import EntryRecord
 from aligndiff.dataset.samples import StoredSample, stored_samples
 from aligndiff.dataset.support import PairPaths, find_pairs, load_pair
-from aligndiff.gallery.cache import Block, Piece, find_blocks
-from aligndiff.gallery.pictures import Look, PictureFiles, draw_pictures
+from aligndiff.gallery.cache import CacheChunk, GalleryItem, find_chunks
+from aligndiff.gallery.pictures import MaskStats, PictureFiles, draw_pictures
 
 PICTURES = "pictures"
 _VERSION = 1  # of how pictures are drawn and measured; another one draws all anew
@@ -52,38 +52,38 @@ class GalleryConfig:
 
 
 @dataclass(frozen=True)
-class SupportShelf:
+class SupportSection:
     """The support pairs of one folder, named as dataset.json names it."""
 
     folder: str
     pictures: Path
-    blocks: Sequence[Block]
+    chunks: Sequence[CacheChunk]
 
 
 @dataclass(frozen=True)
-class EntryShelf:
+class EntrySection:
     """The samples of one entry that are shown."""
 
     entry: Entry
     made_with: EntryRecord
     samples: Sequence[StoredSample]
-    blocks: Sequence[Block]
+    chunks: Sequence[CacheChunk]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """All that is shown; its pictures are there or wait in the blocks to be drawn."""
+    """All that is shown; its pictures are there or wait in the chunks to be drawn."""
 
     output: Path
     config: GalleryConfig
-    support: Sequence[SupportShelf]
-    entries: Sequence[EntryShelf]
+    support: Sequence[SupportSection]
+    entries: Sequence[EntrySection]
 
     @property
-    def blocks(self) -> Iterator[Block]:
-        shelves: list[SupportShelf | EntryShelf] = [*self.support, *self.entries]
-        for shelf in shelves:
-            yield from shelf.blocks
+    def chunks(self) -> Iterator[CacheChunk]:
+        sections: list[SupportSection | EntrySection] = [*self.support, *self.entries]
+        for section in sections:
+            yield from section.chunks
 
 
 def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Gallery:
@@ -104,7 +104,7 @@ def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Galle
         _entry_shelf(_evenly(samples, config.max_samples), pictures, size)
         for samples in by_entry.values()
     ]
-    folders = dict.fromkeys(shelf.entry.support_dir for shelf in entries)
+    folders = dict.fromkeys(section.entry.support_dir for section in entries)
     support = [_support_shelf(bank.root, folder, pictures, size) for folder in folders]
     return Gallery(output, config, support, entries)
 
@@ -116,38 +116,40 @@ def _evenly(samples: list[StoredSample], most: int) -> list[StoredSample]:
     return [samples[place] for place in places]
 
 
-def _entry_shelf(samples: Sequence[StoredSample], pictures: Path, size: int) -> EntryShelf:
+def _entry_shelf(samples: Sequence[StoredSample], pictures: Path, size: int) -> EntrySection:
     place = samples[0].place
     folder = pictures / place.entry.id
-    blocks = find_blocks(folder, size, (_sample_piece(sample, folder, size) for sample in samples))
-    return EntryShelf(place.entry, EntryRecord.read(place.entry_json), samples, blocks)
+    chunks = find_chunks(folder, size, (_sample_item(sample, folder, size) for sample in samples))
+    return EntrySection(place.entry, EntryRecord.read(place.entry_json), samples, chunks)
 
 
-def _support_shelf(root: Path, name: str, pictures: Path, size: int) -> SupportShelf:
+def _support_shelf(root: Path, name: str, pictures: Path, size: int) -> SupportSection:
     folder = pictures / f"support_{fingerprint(name)[:8]}"
     pairs = enumerate(find_pairs(root / name))
-    pieces = (_pair_piece(pair, number, folder, size) for number, pair in pairs)
-    return SupportShelf(name, folder, find_blocks(folder, size, pieces))
+    items = (_pair_item(pair, number, folder, size) for number, pair in pairs)
+    return SupportSection(name, folder, find_chunks(folder, size, items))
 
 
-def _sample_piece(sample: StoredSample, folder: Path, size: int) -> Piece:
+def _sample_item(sample: StoredSample, folder: Path, size: int) -> GalleryItem:
     record = sample.record
     files = PictureFiles(folder / f"{record.index:06d}")
 
-    def draw() -> Look:
+    def draw() -> MaskStats:
         mask = sample.read_mask() if record.status == "refined" else None
         return draw_pictures(files, sample.read_image(), sample.read_heatmap(), mask, size)
 
     key = fingerprint([_VERSION, size, record.to_json()])
-    return Piece(sample.name, record.index, files, key, True, draw)
+    return GalleryItem(sample.name, record.index, files, key, True, draw)
 
 
-def _pair_piece(paths: PairPaths, number: int, folder: Path, size: int) -> Piece:
+def _pair_item(paths: PairPaths, number: int, folder: Path, size: int) -> GalleryItem:
     files = PictureFiles(folder / f"{number:06d}")
 
-    def draw() -> Look:
+    def draw() -> MaskStats:
         pair = load_pair(paths)
         return draw_pictures(files, pair.image, None, pair.mask, size)
 
     made_from = [file_fingerprint(path) for path in (paths.image, paths.mask)]
-    return Piece(paths.name, number, files, fingerprint([_VERSION, size, made_from]), False, draw)
+    return GalleryItem(
+        paths.name, number, files, fingerprint([_VERSION, size, made_from]), False, draw
+    )

@@ -12,9 +12,9 @@ from typing import Any
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import atomic_path, write_bytes
 from aligndiff.dataset.records import SampleRecord
-from aligndiff.gallery.cache import Piece
-from aligndiff.gallery.pictures import Look
-from aligndiff.gallery.plan import PICTURES, EntryShelf, Gallery, SupportShelf
+from aligndiff.gallery.cache import GalleryItem
+from aligndiff.gallery.pictures import MaskStats
+from aligndiff.gallery.plan import PICTURES, EntrySection, Gallery, SupportSection
 
 INDEX, DATA = "index.html", "data.js"
 _PAGE_FILES = (INDEX, "gallery.css", "gallery.js")
@@ -44,17 +44,17 @@ def write_page(gallery: Gallery, title: str) -> Path:
         "title": title,
         "thumbnailSize": gallery.config.thumbnail_size,
         "pictures": PICTURES,
-        "sampleFields": ["name", *_names(SampleRecord), *_names(Look)],
-        "pairFields": ["name", "index", *_names(Look)],
+        "sampleFields": ["name", *_names(SampleRecord), *_names(MaskStats)],
+        "pairFields": ["name", "index", *_names(MaskStats)],
         "support": [],
         "entries": [],
     }
-    places = {shelf.folder: number for number, shelf in enumerate(gallery.support)}
+    places = {section.folder: number for number, section in enumerate(gallery.support)}
     with atomic_path(output / DATA) as beside, open(beside, "w", encoding="ascii") as file:
-        # A statement for each shelf: the whole of a large dataset is never one text.
+        # A statement for each section: the whole of a large dataset is never one text.
         file.write(f"const GALLERY = {_script(head)};\n")
-        for shelf in gallery.support:
-            file.write(f"GALLERY.support.push({_script(_support(shelf))});\n")
+        for section in gallery.support:
+            file.write(f"GALLERY.support.push({_script(_support(section))});\n")
         for entry in gallery.entries:
             found = _entry(entry, places[entry.entry.support_dir])
             file.write(f"GALLERY.entries.push({_script(found)});\n")
@@ -76,25 +76,25 @@ def _exact(value: Any) -> Any:
     return str(value) if isinstance(value, int) and abs(value) > _MOST_EXACT else value
 
 
-def _support(shelf: SupportShelf) -> dict[str, Any]:
-    pairs = [[piece.name, piece.number, *vars(look).values()] for piece, look in _drawn(shelf)]
-    return {"folder": shelf.folder, "pictures": shelf.pictures.name, "pairs": pairs}
+def _support(section: SupportSection) -> dict[str, Any]:
+    pairs = [[item.name, item.number, *vars(stats).values()] for item, stats in _drawn(section)]
+    return {"folder": section.folder, "pictures": section.pictures.name, "pairs": pairs}
 
 
-def _entry(shelf: EntryShelf, support: int) -> dict[str, Any]:
+def _entry(section: EntrySection, support: int) -> dict[str, Any]:
     """The entry for data.js; `support` is the place of its pairs there."""
-    records = {sample.record.index: sample.record for sample in shelf.samples}
+    records = {sample.record.index: sample.record for sample in section.samples}
     return {
-        "id": shelf.entry.id,
-        "type": shelf.entry.type,
-        "category": shelf.entry.category,
+        "id": section.entry.id,
+        "type": section.entry.type,
+        "category": section.entry.category,
         "support": support,
-        "prompt": shelf.made_with.prompt,
-        "model": shelf.made_with.model,
-        "settings": shelf.made_with.settings,
+        "prompt": section.made_with.prompt,
+        "model": section.made_with.model,
+        "settings": section.made_with.settings,
         "samples": [
-            [piece.name, *records[piece.number].to_json().values(), *vars(look).values()]
-            for piece, look in _drawn(shelf)
+            [item.name, *records[item.number].to_json().values(), *vars(stats).values()]
+            for item, stats in _drawn(section)
         ],
     }
 
@@ -103,8 +103,8 @@ def _names(record: type) -> list[str]:
     return [item.name for item in fields(record)]
 
 
-def _drawn(shelf: SupportShelf | EntryShelf) -> Iterator[tuple[Piece, Look]]:
-    for block in shelf.blocks:
-        for piece in block.pieces:
-            if piece.number in block.looks:
-                yield piece, block.looks[piece.number]
+def _drawn(section: SupportSection | EntrySection) -> Iterator[tuple[GalleryItem, MaskStats]]:
+    for chunk in section.chunks:
+        for item in chunk.items:
+            if item.number in chunk.stats:
+                yield item, chunk.stats[item.number]

@@ -24,7 +24,7 @@ from aligndiff.dataset.records import InversionRecord
 from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import load_support
 from aligndiff.inversion.config import InversionConfig
-from aligndiff.inversion.plan import Job, make_folder, note_failure, replacing
+from aligndiff.inversion.plan import InversionJob, make_folder, note_failure, replacing
 from aligndiff.render.plot import loss_plot
 
 # torch and diffusers are imported where they are used: the script reads its options from this file,
@@ -111,13 +111,13 @@ class _Passes:
         Where the memory does not suffice all of it is taken again, with half as many views at once
         from then on. With one alone that is raised.
         """
-        from aligndiff.core.device import halved, unless_out_of_memory
+        from aligndiff.core.device import halve_batch, try_or_oom
 
         while self.views > 1:
-            found = unless_out_of_memory(partial(self._take, batches, text))
+            found = try_or_oom(partial(self._take, batches, text))
             if found is not None:
                 return found
-            self.views = halved(self.views, "views")
+            self.views = halve_batch(self.views, "views")
         return self._take(batches, text)
 
     def _take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +150,10 @@ def _optimizer(rows: torch.Tensor, config: InversionConfig) -> tuple[AdamW, Lamb
 
 
 def learn_object(
-    pipe: StableDiffusionPipeline, jobs: Sequence[Job], config: InversionConfig, advance: Advance
+    pipe: StableDiffusionPipeline,
+    jobs: Sequence[InversionJob],
+    config: InversionConfig,
+    advance: Advance,
 ) -> dict[Path, str]:
     """Learn every embedding of one object that is not there yet: the jobs of `plan_jobs`.
 
@@ -181,7 +184,7 @@ def learn_object(
 
 def _learn_job(
     pipe: StableDiffusionPipeline,
-    job: Job,
+    job: InversionJob,
     support: SupportLatents,
     config: InversionConfig,
     advance: Advance,

@@ -35,7 +35,7 @@ _WANTED = "wanted"  # in `outdated.json`: the fingerprint of what is to be learn
 
 
 @dataclass(frozen=True)
-class Job:
+class InversionJob:
     """One embedding to have: an object of the prompt bank, learned with `settings` into `folder`.
 
     `support_dir` holds the pairs it learns from; `siblings` are the object's other embedding
@@ -96,7 +96,7 @@ class Job:
 
 def plan_jobs(
     root: Path, entry: EmbeddingEntry, recipe: dict[str, Any], bg_lambdas: Sequence[float]
-) -> list[Job]:
+) -> list[InversionJob]:
     """The embeddings to have of one object of the dataset in `root`: one job for each `bg_lambda`.
 
     `recipe` is what decides the rows besides `bg_lambda`, the prompt and the support pairs. A
@@ -111,11 +111,11 @@ def plan_jobs(
         folder = own if len(bg_lambdas) == 1 else embedding_dir(root, entry, value)
         siblings = tuple(sorted({own, *own.glob("bg_lambda_*")} - {folder}))
         settings = {**recipe, **known, "bg_lambda": value}
-        jobs.append(Job(entry, support_dir, folder, siblings, settings))
+        jobs.append(InversionJob(entry, support_dir, folder, siblings, settings))
     return jobs
 
 
-def mark_outdated(job: Job) -> None:
+def mark_outdated(job: InversionJob) -> None:
     """Let what lies in the job's folder be learned again, with whatever settings it was learned.
 
     It stays, with a file beside it that says so, until the new embedding takes its place: a run
@@ -127,14 +127,14 @@ def mark_outdated(job: Job) -> None:
         write_json(job.folder / OUTDATED, wanted)
 
 
-def make_folder(job: Job) -> None:
+def make_folder(job: InversionJob) -> None:
     """Make the embedding's folder, below that of the support pairs, which must be there."""
     for folder in (job.folder.parent, job.folder):
         if folder != job.support_dir:  # if that is gone, so is the dataset
             folder.mkdir(exist_ok=True)
 
 
-def note_failure(job: Job, reason: str) -> str:
+def note_failure(job: InversionJob, reason: str) -> str:
     """Write down why a job failed; returns the reason, and where it is noted."""
     make_folder(job)
     FailureRecord(1, reason).write(job.failure)
@@ -161,26 +161,26 @@ def replacing(folder: Path) -> Iterator[Path]:
                 os.replace(new / name, folder / name)
             else:  # the earlier embedding's
                 (folder / name).unlink(missing_ok=True)
-        tidy(folder)
+        clear_markers(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def tidy(folder: Path) -> None:
+def clear_markers(folder: Path) -> None:
     """Remove what is only there as long as an embedding is not as it should be."""
     for name in (FAILURE, OUTDATED):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / _NEW, ignore_errors=True)
 
 
-def check_jobs(jobs: Sequence[Job]) -> None:
+def check_jobs(jobs: Sequence[InversionJob]) -> None:
     """Raise one InputError that names every embedding learned with other settings than asked."""
     problems = [problem for job in jobs if (problem := _conflict(job))]
     if problems:
         raise InputError(problems)
 
 
-def final_loss(job: Job) -> float | None:
+def final_loss(job: InversionJob) -> float | None:
     """Mean loss over the last tenth of the steps, or None when nothing is learned."""
     record = read_record(job.folder) if job.is_learned else None
     if record is None or not record.loss:
@@ -189,7 +189,7 @@ def final_loss(job: Job) -> float | None:
     return sum(last) / len(last)
 
 
-def adopt(source: Path, target: Path) -> None:
+def copy_embedding(source: Path, target: Path) -> None:
     """Copy an embedding with all that goes with it, in the place of what is there."""
     target.mkdir(exist_ok=True)
     samples = sorted(f"{SAMPLES}/{path.name}" for path in (source / SAMPLES).glob("sample*"))
@@ -209,7 +209,7 @@ def _holds(folder: Path, wanted: str) -> bool:
     return record is not None and record.fingerprint == wanted
 
 
-def _conflict(job: Job) -> str | None:
+def _conflict(job: InversionJob) -> str | None:
     if not job.embedding.exists() or job.is_learned or job.is_outdated:
         return None
     try:

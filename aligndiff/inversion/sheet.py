@@ -19,7 +19,7 @@ from aligndiff.dataset.records import read_record
 from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import load_support
 from aligndiff.inversion.config import SheetConfig
-from aligndiff.inversion.plan import SAMPLES, Job, note_failure
+from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
 from aligndiff.render.overlay import overlay_mask
 from aligndiff.render.plot import loss_plot
 from aligndiff.render.sheet import grid, write_sheet
@@ -34,14 +34,14 @@ TILE = 192
 NO_MEMORY = "out of memory while drawing: try a smaller --sheet_samples"
 
 
-def has_samples(job: Job, config: SheetConfig) -> bool:
+def has_samples(job: InversionJob, config: SheetConfig) -> bool:
     """Whether the images drawn with this embedding in this way are there."""
     marker = _marker(job)
     return marker.exists() and read_json(marker) == _drawn_from(job, config)
 
 
 def draw_missing(
-    pipe: StableDiffusionPipeline, jobs: Sequence[Job], config: SheetConfig
+    pipe: StableDiffusionPipeline, jobs: Sequence[InversionJob], config: SheetConfig
 ) -> dict[Path, str]:
     """Draw the images that learned embeddings lack; returns why one failed, by the job's folder."""
     failed: dict[Path, str] = {}
@@ -59,7 +59,7 @@ def draw_missing(
     return failed
 
 
-def draw_samples(pipe: StableDiffusionPipeline, job: Job, config: SheetConfig) -> None:
+def draw_samples(pipe: StableDiffusionPipeline, job: InversionJob, config: SheetConfig) -> None:
     """Draw a few images with a learned embedding by the plain pipeline, and write them beside it.
 
     Their seeds depend on the object and on `seed` alone: the same for every `bg_lambda`.
@@ -96,7 +96,7 @@ def draw_samples(pipe: StableDiffusionPipeline, job: Job, config: SheetConfig) -
     write_json(_marker(job), _drawn_from(job, config))
 
 
-def write_inversion_sheet(path: Path, objects: Sequence[Sequence[Job]]) -> bool:
+def write_inversion_sheet(path: Path, objects: Sequence[Sequence[InversionJob]]) -> bool:
     """Write the contact sheet of all embeddings that are there: a row for each object.
 
     A row holds support pairs with their masks, then the samples of each `bg_lambda`; with a single
@@ -126,12 +126,12 @@ def write_inversion_sheet(path: Path, objects: Sequence[Sequence[Job]]) -> bool:
     return True
 
 
-def _support_tiles(job: Job) -> list[Uint8 | None]:
+def _support_tiles(job: InversionJob) -> list[Uint8 | None]:
     pairs = load_support(job.support_dir)[:SHOWN_PAIRS]
     return [overlay_mask(pair.image, pair.mask) for pair in pairs]
 
 
-def _samples(job: Job) -> list[Uint8 | None]:
+def _samples(job: InversionJob) -> list[Uint8 | None]:
     """The images drawn with an embedding; none when it is not learned or not drawn yet."""
     if not (job.is_learned and _marker(job).exists()):
         return []
@@ -139,19 +139,19 @@ def _samples(job: Job) -> list[Uint8 | None]:
     return [read_image(_sample_path(job, index)) for index in range(count)]
 
 
-def _loss(job: Job) -> Uint8 | None:
+def _loss(job: InversionJob) -> Uint8 | None:
     record = read_record(job.folder)
     return None if record is None else loss_plot({"": record.loss})
 
 
-def _sample_path(job: Job, index: int) -> Path:
+def _sample_path(job: InversionJob, index: int) -> Path:
     return job.folder / SAMPLES / f"sample_{index}.png"
 
 
-def _marker(job: Job) -> Path:
+def _marker(job: InversionJob) -> Path:
     """Written after the images: it says what they were drawn from."""
     return job.folder / SAMPLES / "samples.json"
 
 
-def _drawn_from(job: Job, config: SheetConfig) -> dict[str, object]:
+def _drawn_from(job: InversionJob, config: SheetConfig) -> dict[str, object]:
     return {**asdict(config), "embedding": file_fingerprint(job.embedding)}

@@ -59,7 +59,7 @@ def support_of(plan: RefinementPlan) -> list[SupportPair]:
     return pairs if side is None else [reduce_pair(pair, side) for pair in pairs]
 
 
-def begin(plan: RefinementPlan) -> None:
+def clear_masks(plan: RefinementPlan) -> None:
     """Forget the entry's earlier masks and note the settings of the new ones.
 
     A record forgets its mask before the mask goes: a record never promises a mask that is not

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aligndiff.core.console import Advance, warn
 from aligndiff.core.errors import InputError
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.support import SupportPair
 from aligndiff.refinement.config import RefinementConfig
@@ -98,9 +98,9 @@ def refine_entry(
 ) -> int:
     """Refine one entry and write its masks and records; returns how many samples failed.
 
-    `begin(plan)` comes first. Each sample's mask is written before its record. `advance` is moved
-    on by two for each sample. A sample whose files cannot be read, or that is too much for the
-    memory, is reported with its reason and stays unrefined.
+    `clear_masks(plan)` comes first. Each sample's mask is written before its record. `advance` is
+    moved on by two for each sample. A sample whose files cannot be read, or that is too much for
+    the memory, is reported with its reason and stays unrefined.
     """
     samples = {sample.index: sample for sample in plan.samples}
     uncertain: set[int] = set()
@@ -120,7 +120,7 @@ def refine_entry(
     def keep(verdict: Verdict) -> None:
         _keep(plan, samples[verdict.index], verdict)
 
-    for _ in mapped_ahead(keep, last_verdicts(), config.batch_size):
+    for _ in prefetch_map(keep, last_verdicts(), config.batch_size):
         pass
     return counts[OUTCOME_WORDS["failed"]]
 
@@ -146,7 +146,7 @@ def _first_pass(
     segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig
 ) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
     """A verdict on every query, with what was encoded of those that were worth a look."""
-    loaded = zip(queries, mapped_ahead(_load, queries, config.batch_size), strict=True)
+    loaded = zip(queries, prefetch_map(_load, queries, config.batch_size), strict=True)
     for batch in _batches(loaded, config.batch_size):
         yield from ((query, None, found) for query, found in batch if isinstance(found, Verdict))
         looks = [(query, found) for query, found in batch if isinstance(found, _Look)]
@@ -161,21 +161,21 @@ def _first_pass(
 
 def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
     """What the segmenter sees in each image; None where one alone is too much for the memory."""
-    from aligndiff.core.device import unless_out_of_memory
+    from aligndiff.core.device import try_or_oom
 
-    together = unless_out_of_memory(partial(segmenter.encode, images))
+    together = try_or_oom(partial(segmenter.encode, images))
     if together is not None:
         return [*together]
-    alone = [unless_out_of_memory(partial(segmenter.encode, [image])) for image in images]
+    alone = [try_or_oom(partial(segmenter.encode, [image])) for image in images]
     return [None if found is None else found[0] for found in alone]
 
 
 def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float32] | None:
-    from aligndiff.core.device import unless_out_of_memory
+    from aligndiff.core.device import try_or_oom
 
     if encoded is None:
         return None
-    return unless_out_of_memory(partial(segmenter.segment, encoded))
+    return try_or_oom(partial(segmenter.segment, encoded))
 
 
 def _load(query: Query) -> _Look | Verdict:
@@ -192,7 +192,7 @@ def _load(query: Query) -> _Look | Verdict:
 def _second_pass(
     segmenter: Segmenter, uncertain: Sequence[_Seen], config: RefinementConfig
 ) -> Iterator[Verdict]:
-    loaded = mapped_ahead(_load_again, uncertain, config.batch_size)
+    loaded = prefetch_map(_load_again, uncertain, config.batch_size)
     for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
         images = [found for _, found in batch if isinstance(found, np.ndarray)]
         again = iter(_encode(segmenter, images))

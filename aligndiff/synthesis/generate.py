@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aligndiff.core.console import Advance, progress, warn
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.records import FailureRecord
 from aligndiff.dataset.samples import discard_sample
@@ -21,7 +21,7 @@ from aligndiff.synthesis.plan import EntryPlan, Sample, new_record
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from aligndiff.diffusion.sampling import Drawing, DrawingSettings, EncodedPrompt
+    from aligndiff.diffusion.sampling import Drawing, EncodedPrompt, SamplerSettings
 
 WRITERS = 2  # threads that encode and write images
 NO_NUMBERS = "the model gave not-a-number (try --precision float32)"
@@ -56,15 +56,15 @@ def synthesize(
     on. Where the memory does not suffice, the batches become smaller.
     """
     from aligndiff.diffusion.sampling import (
-        DrawingSettings,
+        SamplerSettings,
         batch_that_fits,
         compiled,
-        drawing_size,
+        generation_size,
     )
     from aligndiff.diffusion.stable_diffusion import scheduled
 
-    settings = DrawingSettings(
-        config.num_inference_steps, config.guidance_scale, drawing_size(pipe, config.size)
+    settings = SamplerSettings(
+        config.num_inference_steps, config.guidance_scale, generation_size(pipe, config.size)
     )
     pace = pace or Pace()
     # What torch keeps for itself after a first call would not count as free in a second one.
@@ -91,7 +91,7 @@ def synthesize(
         compiled(pipe) if config.compile else nullcontext(),
     ):
         write = partial(_write, image_format=config.image_format)
-        for _ in mapped_ahead(write, drawn(advance), ahead=pace.batch_size, threads=WRITERS):
+        for _ in prefetch_map(write, drawn(advance), ahead=pace.batch_size, threads=WRITERS):
             pass
     return SynthesisReport(len(samples) - len(failed), tuple(failed))
 
@@ -101,7 +101,7 @@ def _draw_all(
     samples: Sequence[Sample],
     pace: Pace,
     fill: bool,
-    settings: DrawingSettings,
+    settings: SamplerSettings,
 ) -> Iterator[tuple[list[Sample], list[Drawing | str]]]:
     """Batches of one entry, drawn, or why not; each entry's prompt is encoded once.
 
@@ -111,7 +111,7 @@ def _draw_all(
     entry is drawn as large as the others. A batch that does not fit in the memory is drawn again as
     smaller ones, and so are all after it.
     """
-    from aligndiff.core.device import halved, unless_out_of_memory
+    from aligndiff.core.device import halve_batch, try_or_oom
     from aligndiff.diffusion.sampling import draw
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
@@ -123,9 +123,9 @@ def _draw_all(
             block = range(start, min(start + size, plan.count))
             seeds = [plan.sample(index).seed for index in block]
             seeds += seeds[-1:] * (size - len(block) if fill else 0)
-            drawings = unless_out_of_memory(partial(draw, pipe, prompt, seeds, settings))
+            drawings = try_or_oom(partial(draw, pipe, prompt, seeds, settings))
             if drawings is None and len(seeds) > 1:
-                pace.batch_size = halved(len(seeds), "images")
+                pace.batch_size = halve_batch(len(seeds), "images")
                 continue
             batch = []
             while queue and queue[0].index in block:

@@ -14,7 +14,7 @@ from typing import Any
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import EmbeddingEntry, Entry, placeholder_tokens
 from aligndiff.dataset.layout import OUTDATED, EntryFolder, embedding_dir, embedding_file
 from aligndiff.dataset.prompt_bank import PromptBank
@@ -170,7 +170,7 @@ def new_record(sample: Sample, image_format: str) -> SampleRecord:
 
 
 def plan_synthesis(
-    bank: PromptBank, chosen: Chosen, config: SynthesisConfig, precision: str
+    bank: PromptBank, chosen: ModelChoice, config: SynthesisConfig, precision: str
 ) -> list[EntryPlan]:
     """What each entry of the bank is to be made of and with. Reads files, loads no model.
 

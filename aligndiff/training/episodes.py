@@ -23,7 +23,7 @@ _GREY = np.array((124, 116, 104), np.uint8)  # ImageNet's mean: zero once it is 
 
 
 @dataclass(frozen=True)
-class Episode:
+class TrainingEpisode:
     """Support pairs and, last, the query.
 
     Attributes:
@@ -38,7 +38,7 @@ class Episode:
 class EpisodeSource(Protocol):
     """Where episodes come from. All have the same shapes; several threads may ask at once."""
 
-    def episode(self, step: int, slot: int) -> Episode:
+    def episode(self, step: int, slot: int) -> TrainingEpisode:
         """The episode of this place in this step's batch: always the same one."""
 
 
@@ -59,14 +59,14 @@ class PairEpisodes:
         self.real_fraction, self.scale_jitter, self.seed = real_fraction, scale_jitter, seed
         self._read = lru_cache(maxsize=REMEMBERED)(self._read_reduced)
 
-    def episode(self, step: int, slot: int) -> Episode:
+    def episode(self, step: int, slot: int) -> TrainingEpisode:
         """See `EpisodeSource`: every class is equally likely, no pair is there twice."""
         rng = np.random.default_rng((self.seed, step, slot))
         chosen = self.classes[rng.integers(len(self.classes))]
         pairs = draw_pairs(chosen, self.shot + 1, self.real_fraction, rng)
         views = [random_view(*self._read(p), self.side, self.scale_jitter, rng) for p in pairs]
         images, masks = zip(*views, strict=True)
-        return Episode(np.stack(images), np.stack(masks))
+        return TrainingEpisode(np.stack(images), np.stack(masks))
 
     def _read_reduced(self, pair: Pair) -> tuple[Uint8, Uint8]:
         """A pair no larger than its largest view: photos may have a hundred times the pixels."""

@@ -63,7 +63,7 @@ def trained_steps(folder: Path) -> int:
     return max((line["step"] for line in read_log(folder) if "saved" in line), default=0)
 
 
-class Journal:
+class TrainingLog:
     """Open while a run goes on from `step`. Only the main process writes."""
 
     def __init__(self, folder: Path, step: int, is_main: bool) -> None:

@@ -52,7 +52,7 @@ class ClassPairs:
 
 
 @dataclass(frozen=True)
-class Trial:
+class ValidationEpisode:
     """A fixed episode of the validation: segment `query` by `support`, all of one class."""
 
     query: Pair
@@ -143,26 +143,26 @@ def hold_out(
     return kept, held
 
 
-def fixed_trials(
+def fixed_episodes(
     queries: Mapping[str, Sequence[Pair]],
     support: Mapping[str, Sequence[Pair]],
     shot: int,
     count: int,
     seed: int,
-) -> list[Trial]:
-    """`count` trials, the classes and their queries in turn, each with its own draw of the support.
+) -> list[ValidationEpisode]:
+    """`count` episodes, the classes and their queries in turn, each with its own draw of support.
 
     A query is never its own support. Where there are fewer than `shot` others, all are taken.
     """
     rng = np.random.default_rng((seed, 2))
-    names, trials = sorted(queries), []
+    names, episodes = sorted(queries), []
     for number in range(count if names else 0):
         category = names[number % len(names)]
         query = queries[category][number // len(names) % len(queries[category])]
         others = [pair for pair in support[category] if pair is not query]
         drawn = rng.permutation(len(others))[:shot]
-        trials.append(Trial(query, tuple(others[i] for i in sorted(drawn))))
-    return trials
+        episodes.append(ValidationEpisode(query, tuple(others[i] for i in sorted(drawn))))
+    return episodes
 
 
 def _real_pairs(category: str, folder: Path) -> list[Pair]:

@@ -16,9 +16,9 @@ from aligndiff.dataset.records import describe_changes
 from aligndiff.training.config import TrainingConfig
 from aligndiff.training.pairs import (
     ClassPairs,
-    Trial,
+    ValidationEpisode,
     collect_pairs,
-    fixed_trials,
+    fixed_episodes,
     hold_out,
     read_validation_folder,
 )
@@ -35,13 +35,13 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The pairs to learn from, the trials of every validation (none: no validation), and settings.
+    """The pairs to learn from, the episodes of every validation (none: no validation), settings.
 
     `settings` is all that decides the result, ready for JSON; `notes` are to be told.
     """
 
     classes: tuple[ClassPairs, ...]
-    trials: tuple[Trial, ...]
+    validation_episodes: tuple[ValidationEpisode, ...]
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -71,11 +71,13 @@ def plan_training(
     if "real" not in config.sources:
         classes = [ClassPairs(one.category, (), one.synthetic) for one in classes]
     _check_enough(classes, config)
-    trials = fixed_trials(held, support, config.shot, config.val_episodes, config.seed)
+    validation_episodes = fixed_episodes(
+        held, support, config.shot, config.val_episodes, config.seed
+    )
     decisive = {name: value for name, value in asdict(config).items() if name != "save_every"}
     # As JSON gives it back: with lists instead of tuples.
     plain = json.loads(json.dumps({**decisive, **known, **settings}, default=str))
-    return TrainingPlan(tuple(classes), tuple(trials), plain, tuple(notes))
+    return TrainingPlan(tuple(classes), tuple(validation_episodes), plain, tuple(notes))
 
 
 def check_settings(folder: Path, settings: dict[str, Any]) -> None:
@@ -98,7 +100,7 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def begin(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def start_run(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
     """Write down the settings; with `overwrite` first remove what an earlier training left."""
     if overwrite:
         for name in (CHECKPOINT, LAST, BEST, LOG, SETTINGS):

@@ -27,12 +27,12 @@ class Recipe:
     clip_norm: float | None  # largest norm of a step's gradients
 
 
-def falling_in_thirds(step: int, steps: int) -> float:
+def step_decay(step: int, steps: int) -> float:
     """Factor of the learning rate: a tenth after each third of the steps, as in SSP's training."""
     return 0.1 ** ((step >= steps // 3) + (step >= 2 * steps // 3))
 
 
-def cosine_rate(step: int, steps: int, warmup: int) -> float:
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
     """Factor of the learning rate: linear warm-up, then a cosine to 2 % of the peak."""
     if step < warmup:
         return (step + 1) / warmup
@@ -46,7 +46,7 @@ def cosine_rate(step: int, steps: int, warmup: int) -> float:
 FINETUNE = Recipe(
     optimizer=partial(SGD, momentum=0.9, weight_decay=5e-4),
     rate=1e-3,
-    schedule=falling_in_thirds,
+    schedule=step_decay,
     loss=LossWeights(),
     frozen=("layer0", "layer1"),
     batch_norm_learns=False,
@@ -57,7 +57,7 @@ FINETUNE = Recipe(
 SCRATCH = Recipe(
     optimizer=partial(AdamW, weight_decay=1e-2),
     rate=2e-3,
-    schedule=partial(cosine_rate, warmup=100),
+    schedule=partial(warmup_cosine, warmup=100),
     loss=LossWeights(first_round=0.4, query_itself=0, support_itself=0),
     frozen=(),
     batch_norm_learns=True,

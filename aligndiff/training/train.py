@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from aligndiff.core.console import Advance
 from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.core.files import atomic_path
-from aligndiff.core.prefetch import mapped_ahead
+from aligndiff.core.prefetch import prefetch_map
 from aligndiff.core.ranks import Share, launched_share
 from aligndiff.segmenters.base import Prototypes
 from aligndiff.segmenters.metrics import Scores
-from aligndiff.segmenters.ssp.backbone import Start
+from aligndiff.segmenters.ssp.backbone import InitialWeights
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.loss import episode_losses
 from aligndiff.segmenters.ssp.network import SSP, image_tensor
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from aligndiff.training.config import TrainingConfig
-from aligndiff.training.episodes import Episode, EpisodeSource, PairEpisodes
-from aligndiff.training.log import Journal
-from aligndiff.training.pairs import Pair, Trial
+from aligndiff.training.episodes import EpisodeSource, PairEpisodes, TrainingEpisode
+from aligndiff.training.log import TrainingLog
+from aligndiff.training.pairs import Pair, ValidationEpisode
 from aligndiff.training.plan import BEST, CHECKPOINT, LAST, TrainingPlan
 from aligndiff.training.recipe import FINETUNE, SCRATCH, Recipe, prepare_to_learn
 
@@ -46,7 +46,7 @@ Validate = Callable[[SSP], Scores]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """One run: `recipe.rate` is its rate, `batch_size` that of all processes together."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Training:
 
 
 @dataclass
-class Trainee:
+class TrainState:
     """All that a checkpoint holds: it goes on from here."""
 
     network: SSP
@@ -101,7 +101,7 @@ class Trainee:
 def train(
     network: SSP,
     source: EpisodeSource,
-    run: Training,
+    run: TrainingRun,
     validate: Validate | None,
     advance: Advance,
     stop: Callable[[], bool] = lambda: False,
@@ -114,55 +114,55 @@ def train(
     accelerator = Accelerator(cpu=run.device.type == "cpu", mixed_precision="no")
     share = _share_of(accelerator, run.batch_size)
     accelerator.wait_for_everyone()  # the first process has cleared the folder
-    trainee = _new_trainee(network, run)
+    state = _new_state(network, run)
     model = accelerator.prepare_model(network, device_placement=False)
     slots = share.of(range(run.batch_size))
 
-    def read(step: int) -> list[Episode]:
+    def read(step: int) -> list[TrainingEpisode]:
         return [source.episode(step, slot) for slot in slots]
 
     losses: list[Tensor] = []  # since the last line of the log
-    with Journal(run.folder, trainee.step, share.is_main) as journal:
-        if trainee.step == 0 and share.is_main:
-            _take_stock(trainee, run, validate, journal)
-        for episodes in mapped_ahead(read, range(trainee.step, run.steps), LOADERS, LOADERS):
-            losses.append(_learn(trainee, model, episodes, run))
-            trainee.step += 1
+    with TrainingLog(run.folder, state.step, share.is_main) as log:
+        if state.step == 0 and share.is_main:
+            _validate_and_save(state, run, validate, log)
+        for episodes in prefetch_map(read, range(state.step, run.steps), LOADERS, LOADERS):
+            losses.append(_learn(state, model, episodes, run))
+            state.step += 1
             stopped, status = stop(), ""
-            planned = trainee.step % run.save_every == 0 or trainee.step == run.steps
-            if stopped or planned or trainee.step % LOG_EVERY == 0:
+            planned = state.step % run.save_every == 0 or state.step == run.steps
+            if stopped or planned or state.step % LOG_EVERY == 0:
                 loss = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
                 losses.clear()
-                _check_finite(loss, trainee.step)
-                rate = trainee.optimizer.param_groups[0]["lr"]
-                journal.write(trainee.step, loss=loss, lr=rate)
+                _check_finite(loss, state.step)
+                rate = state.optimizer.param_groups[0]["lr"]
+                log.write(state.step, loss=loss, lr=rate)
                 status = f"loss {loss:.4f}"
             if (stopped or planned) and share.is_main:
-                _take_stock(trainee, run, validate if planned else None, journal)
+                _validate_and_save(state, run, validate if planned else None, log)
             advance(1, status=status)
             if stopped:
                 break
     accelerator.wait_for_everyone()
 
 
-def _new_trainee(network: SSP, run: Training) -> Trainee:
+def _new_state(network: SSP, run: TrainingRun) -> TrainState:
     """The network on its device with its optimizer, as the last checkpoint has them."""
     network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     learning = prepare_to_learn(network, run.recipe)
     optimizer = run.recipe.optimizer(learning, lr=run.recipe.rate)
     half = run.dtype == torch.float16
-    trainee = Trainee(network, optimizer, torch.amp.GradScaler(run.device.type, enabled=half))
-    trainee.load(run.folder)
-    return trainee
+    state = TrainState(network, optimizer, torch.amp.GradScaler(run.device.type, enabled=half))
+    state.load(run.folder)
+    return state
 
 
 def _learn(
-    trainee: Trainee, model: nn.Module, episodes: Sequence[Episode], run: Training
+    state: TrainState, model: nn.Module, episodes: Sequence[TrainingEpisode], run: TrainingRun
 ) -> Tensor:
     """One optimizer step; `model` is the network, or what shares its gradients among processes."""
-    recipe, optimizer, scaler = run.recipe, trainee.optimizer, trainee.scaler
+    recipe, optimizer, scaler = run.recipe, state.optimizer, state.scaler
     for group in optimizer.param_groups:
-        group["lr"] = recipe.rate * recipe.schedule(trainee.step, run.steps)
+        group["lr"] = recipe.rate * recipe.schedule(state.step, run.steps)
     images = image_tensor(np.concatenate([one.images for one in episodes]), run.device)
     masks = torch.from_numpy(np.stack([one.masks for one in episodes])).to(run.device)
     reduced = run.dtype != torch.float32
@@ -174,25 +174,25 @@ def _learn(
     scaler.scale(loss).backward()
     if recipe.clip_norm is not None:
         scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(trainee.network.parameters(), recipe.clip_norm)
+        nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip_norm)
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()
 
 
-def _take_stock(
-    trainee: Trainee, run: Training, validate: Validate | None, journal: Journal
+def _validate_and_save(
+    state: TrainState, run: TrainingRun, validate: Validate | None, log: TrainingLog
 ) -> None:
     """Validate, write the weights, the best of them too, and last the checkpoint."""
     if validate is not None:
-        scores = validate(trainee.network)
-        journal.write_scores(trainee.step, scores)
-        if trainee.best is None or scores.miou > trainee.best:
-            trainee.best = scores.miou
-            save_ssp(trainee.network, run.folder / BEST, run.input_side)
-    save_ssp(trainee.network, run.folder / LAST, run.input_side)
-    trainee.save(run.folder)
-    journal.write_saved(trainee.step)
+        scores = validate(state.network)
+        log.write_scores(state.step, scores)
+        if state.best is None or scores.miou > state.best:
+            state.best = scores.miou
+            save_ssp(state.network, run.folder / BEST, run.input_side)
+    save_ssp(state.network, run.folder / LAST, run.input_side)
+    state.save(run.folder)
+    log.write_saved(state.step)
 
 
 def _share_of(accelerator: Accelerator, batch_size: int) -> Share:
@@ -222,7 +222,7 @@ def _check_finite(loss: float, step: int) -> None:
 
 def validate(
     network: SSP,
-    trials: Sequence[Trial],
+    validation_episodes: Sequence[ValidationEpisode],
     input_side: int | None,
     device: torch.device,
     dtype: torch.dtype,
@@ -231,16 +231,16 @@ def validate(
     segmenter = SSPSegmenter(network, input_side, device, dtype)
     prototypes: dict[Pair, Prototypes] = {}
     scores = Scores()
-    for query in dict.fromkeys(trial.query for trial in trials):
+    for query in dict.fromkeys(episode.query for episode in validation_episodes):
         image, truth = query.read()
         (encoded,) = segmenter.encode([image])
-        for trial in trials:
-            if trial.query != query:
+        for episode in validation_episodes:
+            if episode.query != query:
                 continue
-            for pair in trial.support:
+            for pair in episode.support:
                 if pair not in prototypes:
                     prototypes[pair] = _pool(segmenter, pair)
-            segmenter.set_support([prototypes[pair] for pair in trial.support])
+            segmenter.set_support([prototypes[pair] for pair in episode.support])
             predicted = segmenter.segment(encoded) > FOREGROUND
             scores.add(query.category, predicted, truth)
     return scores
@@ -253,7 +253,7 @@ def _pool(segmenter: SSPSegmenter, pair: Pair) -> Prototypes:
 
 
 def train_on_pairs(
-    start: Start,
+    start: InitialWeights,
     plan: TrainingPlan,
     config: TrainingConfig,
     folder: Path,
@@ -268,7 +268,7 @@ def train_on_pairs(
     source = PairEpisodes(
         plan.classes, config.shot, side, config.real_fraction, config.scale_jitter, config.seed
     )
-    run = Training(
+    run = TrainingRun(
         folder,
         replace(recipe, rate=config.lr or recipe.rate),
         config.steps,
@@ -278,8 +278,14 @@ def train_on_pairs(
         device,
         dtype,
     )
-    test = partial(validate, trials=plan.trials, input_side=side, device=device, dtype=dtype)
+    test = partial(
+        validate,
+        validation_episodes=plan.validation_episodes,
+        input_side=side,
+        device=device,
+        dtype=dtype,
+    )
     try:
-        train(start.network, source, run, test if plan.trials else None, advance, stop)
+        train(start.network, source, run, test if plan.validation_episodes else None, advance, stop)
     except torch.OutOfMemoryError as error:
         raise AlignDiffError("out of memory: use a smaller --batch_size or --side") from error

@@ -12,11 +12,11 @@ from torch import Generator
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.entries import TextEntry
 from aligndiff.diffusion.sampling import (
-    DrawingSettings,
     EncodedPrompt,
+    SamplerSettings,
     draw,
-    drawing_size,
     encode_entry,
+    generation_size,
     initial_noise,
 )
 from scripts.benchmark.config import BenchmarkConfig
@@ -43,16 +43,16 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
         prompt = encode_entry(pipe, ENTRY)
         judged = network != TINY
         steps = STEPS.get(device.type, STEPS_ELSEWHERE)
-        sides = _sides(pipe, prompt, DrawingSettings(steps, GUIDANCE, drawing_size(pipe, ())))
+        sides = _sides(pipe, prompt, SamplerSettings(steps, GUIDANCE, generation_size(pipe, ())))
         yield from _times(title(network), sides, repeats, clock(device), judged)
         if can_be_measured(device):
             # The peak is that of one step: maps are summed in place.
-            sides = _sides(pipe, prompt, DrawingSettings(1, GUIDANCE, drawing_size(pipe, ())))
+            sides = _sides(pipe, prompt, SamplerSettings(1, GUIDANCE, generation_size(pipe, ())))
             yield from _peaks(title(network), alternate_peaks(sides, repeats, device), judged)
 
 
 def _sides(
-    pipe: StableDiffusionPipeline, prompt: EncodedPrompt, settings: DrawingSettings
+    pipe: StableDiffusionPipeline, prompt: EncodedPrompt, settings: SamplerSettings
 ) -> dict[str, Callable[[], object]]:
     return {
         "plain": partial(plain_call, pipe, prompt, settings),
@@ -81,7 +81,7 @@ def _peaks(name: str, peaks: dict[str, list[Peak]], judged: bool) -> Iterator[Li
 
 
 def plain_call(
-    pipe: StableDiffusionPipeline, prompt: EncodedPrompt, settings: DrawingSettings
+    pipe: StableDiffusionPipeline, prompt: EncodedPrompt, settings: SamplerSettings
 ) -> object:
     """One image by diffusers alone, from the same text and the same noise, as a picture."""
     height, width = settings.size

@@ -13,7 +13,7 @@ import torch
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.diffusion.load import resolve_diffusion_model
-from aligndiff.diffusion.sampling import DrawingSettings, draw, drawing_size, encode_entry
+from aligndiff.diffusion.sampling import SamplerSettings, draw, encode_entry, generation_size
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import begin
 from aligndiff.refinement.plan import plan_refinements
@@ -137,7 +137,7 @@ def _drawing_batches(config: BenchmarkConfig, device: torch.device) -> Iterator[
     network = TINY if device.type == "cpu" else large_network(config)
     pipe = load_network(network, device, choose_dtype("auto", device))
     prompt = encode_entry(pipe, ENTRY)
-    settings = DrawingSettings(BATCH_STEPS, GUIDANCE, drawing_size(pipe, ()))
+    settings = SamplerSettings(BATCH_STEPS, GUIDANCE, generation_size(pipe, ()))
 
     def work(size: int) -> object:
         return draw(pipe, prompt, range(size), settings)

@@ -35,7 +35,7 @@ RULES: tuple[tuple[str, Kind], ...] = (
     (r"aligndiff/stages/\w+\.py:draw_", "computing"),
     (r"aligndiff/data/(ink|overlay|plot)\.py:|aligndiff/\w+/\w*sheet\.py:", "writing"),
     (r"aligndiff/data/records\.py:write", "writing"),
-    (r"aligndiff/data/\w+\.py:(_?write|_?discard|begin|prepare|clear|adopt)", "writing"),
+    (r"aligndiff/data/\w+\.py:(_?write|_?discard|begin|prepare|clear|copy_embedding)", "writing"),
     (r"aligndiff/data/", "loading"),
     (r"aligndiff/models/(weights|hub|ssp_checkpoint|device)\.py:", "loading"),
     (r"aligndiff/models/diffusion\.py:(load|_from_pretrained)", "loading"),

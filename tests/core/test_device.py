@@ -9,11 +9,11 @@ import torch
 
 from aligndiff.core import device as device_module
 from aligndiff.core.device import (
-    bfloat16_pays,
     choose_device,
     choose_dtype,
     free_memory,
     known_precision,
+    prefers_bfloat16,
 )
 from aligndiff.core.errors import InputError
 
@@ -59,7 +59,7 @@ def test_auto_precision_is_what_the_device_is_good_at(monkeypatch: pytest.Monkey
     pretend_gpus(monkeypatch, 1, bfloat16=False)
     assert choose_dtype("auto", gpu) == torch.float16
     for pays, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(device_module, "bfloat16_pays", lambda pays=pays: pays)
+        monkeypatch.setattr(device_module, "prefers_bfloat16", lambda pays=pays: pays)
         assert choose_dtype("auto", torch.device("cpu")) == dtype
     assert choose_dtype("auto", torch.device("mps")) == torch.float32
     assert choose_dtype("float32", gpu) == torch.float32
@@ -76,7 +76,7 @@ def test_float16_on_a_cpu_and_unknown_words_are_refused() -> None:
 def test_settings_record_a_number_format_and_not_a_wish(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     for pays, name in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(device_module, "bfloat16_pays", lambda pays=pays: pays)
+        monkeypatch.setattr(device_module, "prefers_bfloat16", lambda pays=pays: pays)
         assert known_precision("auto", "auto") == name
         assert known_precision("auto", "cpu") == name
         assert known_precision("auto", "mps") == "float32"
@@ -98,7 +98,7 @@ def test_bfloat16_on_cpus_that_were_faster_with_it(
 ) -> None:
     if cpu is not None:
         (tmp_path / "cpuinfo").write_text(cpu)
-    assert bfloat16_pays(tmp_path / "cpuinfo") == pays
+    assert prefers_bfloat16(tmp_path / "cpuinfo") == pays
 
 
 def test_free_memory_is_what_the_system_or_the_card_tells(monkeypatch, tmp_path) -> None:

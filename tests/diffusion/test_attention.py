@@ -14,17 +14,17 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from aligndiff.core.errors import AlignDiffError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
 from aligndiff.diffusion.stable_diffusion import load_pipeline
-from aligndiff.diffusion.tokens import category_columns
+from aligndiff.diffusion.tokens import category_token_indices
 
 STEPS = 3
 
 
 @pytest.fixture(scope="module")
 def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
-    chosen = Chosen("small", tiny_pipeline_dir, "command line")
+    chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
 
 
@@ -136,7 +136,7 @@ def test_the_heatmap_is_that_of_the_slow_computation(
     guidance: float,
     columns: list[int],
 ) -> None:
-    assert category_columns(pipe.tokenizer, prompt, category) == columns
+    assert category_token_indices(pipe.tokenizer, prompt, category) == columns
     with keep_everything(pipe.unet) as kept:
         draw_plain(pipe, prompt, size, guidance)
     with recorder_for(pipe, columns, size) as recorder:
@@ -211,7 +211,7 @@ def test_every_processor_is_put_back_after_an_exception(pipe: StableDiffusionPip
 def test_what_is_kept_is_one_float32_sum_per_resolution_also_for_16_bit_networks(
     tiny_pipeline_dir: Path,
 ) -> None:
-    chosen = Chosen("small", tiny_pipeline_dir, "command line")
+    chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     half = load_pipeline(chosen, torch.device("cpu"), torch.bfloat16)
     with recorder_for(half, [5, 6]) as recorder:
         draw_plain(half, "a photo of an albatross")

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.diffusion.embeddings import check_embeddings, embedding_vectors
 
 
@@ -34,7 +34,7 @@ def test_the_width_of_a_model_of_the_hub_is_read_from_its_cache(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "learned_embeds.safetensors"
     save_file({"<fss-token>": np.zeros((1, 8), np.float32)}, path)
-    chosen = Chosen("a/b", "a/b", "command line")
+    chosen = ModelChoice("a/b", "a/b", "command line")
     check_embeddings([path], chosen)  # nothing is known of the model
     folder = tmp_path / "cache" / "models--a--b"
     (folder / "refs").mkdir(parents=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.diffusion import load
 from aligndiff.diffusion.hub import from_disk_or_hub, load_tokenizer
 from aligndiff.diffusion.load import (
@@ -35,7 +35,7 @@ def test_tiny_and_folders_are_paths_and_hub_names_are_not(
 ) -> None:
     monkeypatch.setattr(load, "WEIGHTS_DIR", tmp_path)
     shutil.copytree(tiny_pipeline_dir, tmp_path / "tiny")
-    assert resolve_diffusion_model("tiny", None) == Chosen(
+    assert resolve_diffusion_model("tiny", None) == ModelChoice(
         "tiny", tmp_path / "tiny", "command line"
     )
     assert resolve_diffusion_model(str(tiny_pipeline_dir), None).location == tiny_pipeline_dir
@@ -76,34 +76,36 @@ def test_a_checkpoint_must_be_named_and_there(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"no file .*ssp.pth; docs/PREPARE.md"):
         resolve_checkpoint(str(path), None)
     path.write_bytes(b"")
-    assert resolve_checkpoint(None, str(path)) == Chosen(str(path), path, "dataset.json")
+    assert resolve_checkpoint(None, str(path)) == ModelChoice(str(path), path, "dataset.json")
 
 
 def test_the_identity_of_a_folder_changes_with_its_settings_and_its_weights(
     tiny_pipeline_dir: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_pipeline_dir, tmp_path / "elsewhere" / "small_random"))
-    first = model_identity(Chosen("x", tiny_pipeline_dir, "command line"))
+    first = model_identity(ModelChoice("x", tiny_pipeline_dir, "command line"))
     assert first.startswith("small_random ")
-    assert model_identity(Chosen("y", folder, "dataset.json")) == first, "a copy is the same model"
+    assert model_identity(ModelChoice("y", folder, "dataset.json")) == first, (
+        "a copy is the same model"
+    )
     scheduler = folder / "scheduler" / "scheduler_config.json"
     scheduler.write_text(scheduler.read_text().replace("epsilon", "v_prediction"))
-    second = model_identity(Chosen("y", folder, "dataset.json"))
+    second = model_identity(ModelChoice("y", folder, "dataset.json"))
     weights = next(folder.glob("unet/*.safetensors"))
     data = weights.read_bytes()
     weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))  # trained on: the same size
-    third = model_identity(Chosen("y", folder, "dataset.json"))
+    third = model_identity(ModelChoice("y", folder, "dataset.json"))
     assert len({first, second, third}) == 3
-    assert model_identity(Chosen("a/b", "a/b", "command line")) == "a/b"
+    assert model_identity(ModelChoice("a/b", "a/b", "command line")) == "a/b"
 
 
 def test_load_tokenizer_reads_a_folder_and_fails_in_one_line(
     tiny_pipeline_dir: Path, tmp_path: Path
 ) -> None:
-    tokenizer = load_tokenizer(Chosen("small", tiny_pipeline_dir, "command line"))
+    tokenizer = load_tokenizer(ModelChoice("small", tiny_pipeline_dir, "command line"))
     assert len(tokenizer("a photo of an albatross").input_ids) == 8
     with pytest.raises(MissingWeightsError) as caught:
-        load_tokenizer(Chosen("no/model", "no/model", "command line"))
+        load_tokenizer(ModelChoice("no/model", "no/model", "command line"))
     (line,) = caught.value.problems
     assert "no/model (command line): no such folder, and cannot be loaded from the hub" in line
     assert line.endswith("--diffusion_model tiny")
@@ -123,7 +125,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_and_not_for_minutes(
         raise OSError("not here")
 
     with pytest.raises(MissingWeightsError, match="http://127.0.0.1:9 cannot be reached") as caught:
-        from_disk_or_hub(Chosen("some/model", "some/model", "dataset.json"), load)
+        from_disk_or_hub(ModelChoice("some/model", "some/model", "dataset.json"), load)
     assert len(caught.value.problems) == 1
     assert asked == [True], "only this machine was asked, by the patient client"
 

@@ -11,20 +11,20 @@ import torch
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, StableDiffusionPipeline
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import EmbeddingEntry, TextEntry
 from aligndiff.diffusion.attention import AttentionRecorder
 from aligndiff.diffusion.sampling import (
     Drawing,
-    DrawingSettings,
+    SamplerSettings,
     draw,
-    drawing_size,
     encode_entry,
+    generation_size,
     initial_noise,
 )
 from aligndiff.diffusion.stable_diffusion import load_pipeline
 
-SETTINGS = DrawingSettings(num_inference_steps=3, guidance_scale=7.5, size=(64, 64))
+SETTINGS = SamplerSettings(num_inference_steps=3, guidance_scale=7.5, size=(64, 64))
 TEXT = TextEntry(
     type="text", category="albatross", D_good_dir="a", text="a photo of an albatross on water"
 )
@@ -33,7 +33,7 @@ LEARNED = EmbeddingEntry(type="NM_embedding", category="fish", D_good_dir="fish"
 
 @pytest.fixture
 def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
-    chosen = Chosen("small", tiny_pipeline_dir, "command line")
+    chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
 
 
@@ -69,7 +69,7 @@ def test_one_at_a_time_equals_four_at_once(
 
     monkeypatch.setattr(AttentionRecorder, "maps", spy)
     prompt = encode_entry(pipe, TEXT)
-    settings = DrawingSettings(3, guidance, (64, 64))
+    settings = SamplerSettings(3, guidance, (64, 64))
     seeds = [11, 2**62 + 5, 13, 14]
     together = drawn(draw(pipe, prompt, seeds, settings))
     together_maps, floats[:] = list(floats), []
@@ -139,14 +139,14 @@ def test_a_sample_of_nan_is_none_and_the_others_are_as_ever(pipe: StableDiffusio
 
 
 def test_drawing_size(pipe: StableDiffusionPipeline) -> None:
-    assert drawing_size(pipe, ()) == (64, 64)
-    assert drawing_size(pipe, (32,)) == (32, 32)
-    assert drawing_size(pipe, (32, 48)) == (32, 48)
+    assert generation_size(pipe, ()) == (64, 64)
+    assert generation_size(pipe, (32,)) == (32, 32)
+    assert generation_size(pipe, (32, 48)) == (32, 48)
     with pytest.raises(InputError, match="--size must be a multiple of 8 px"):
-        drawing_size(pipe, (36,))
+        generation_size(pipe, (36,))
 
 
 def test_another_size_is_drawn(pipe: StableDiffusionPipeline) -> None:
-    settings = DrawingSettings(2, 7.5, (40, 64))
+    settings = SamplerSettings(2, 7.5, (40, 64))
     (drawing,) = drawn(draw(pipe, encode_entry(pipe, TEXT), [1], settings))
     assert drawing.image.shape == (40, 64, 3) and drawing.heatmap.shape == (40, 64)

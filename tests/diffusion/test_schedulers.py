@@ -9,9 +9,9 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusionPipeline
 
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import TextEntry
-from aligndiff.diffusion.sampling import DrawingSettings, draw, encode_entry
+from aligndiff.diffusion.sampling import SamplerSettings, draw, encode_entry
 from aligndiff.diffusion.stable_diffusion import load_pipeline, scheduled
 
 TEXT = TextEntry(type="text", category="fish", D_good_dir="a", text="a photo of a fish")
@@ -19,7 +19,7 @@ TEXT = TextEntry(type="text", category="fish", D_good_dir="a", text="a photo of 
 
 @pytest.fixture
 def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
-    chosen = Chosen("small", tiny_pipeline_dir, "command line")
+    chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
 
 
@@ -78,7 +78,7 @@ def test_each_scheduler_draws_images_of_its_own(pipe: StableDiffusionPipeline) -
     prompt, images = encode_entry(pipe, TEXT), []
     for name in ("default", "dpm++", "pndm"):
         with scheduled(pipe, name):
-            (drawing,) = draw(pipe, prompt, [3], DrawingSettings(3, 7.5, (64, 64)))
+            (drawing,) = draw(pipe, prompt, [3], SamplerSettings(3, 7.5, (64, 64)))
         assert drawing is not None and np.ptp(drawing.heatmap) > 20
         images.append(drawing.image)
     assert np.array_equal(images[0], images[2]), "the small model's own scheduler is PNDM"

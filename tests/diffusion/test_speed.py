@@ -11,11 +11,11 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch._dynamo.utils import counters
 
 from aligndiff.core.errors import AlignDiffError, InputError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import TextEntry
 from aligndiff.diffusion import sampling as speed
 from aligndiff.diffusion.sampling import (
-    DrawingSettings,
+    SamplerSettings,
     batch_that_fits,
     compiled,
     draw,
@@ -23,13 +23,13 @@ from aligndiff.diffusion.sampling import (
 )
 from aligndiff.diffusion.stable_diffusion import load_pipeline
 
-SETTINGS = DrawingSettings(num_inference_steps=2, guidance_scale=7.5, size=(64, 64))
+SETTINGS = SamplerSettings(num_inference_steps=2, guidance_scale=7.5, size=(64, 64))
 TEXT = TextEntry(type="text", category="fish", D_good_dir="a", text="a photo of a fish")
 
 
 @pytest.fixture
 def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
-    chosen = Chosen("small", tiny_pipeline_dir, "command line")
+    chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
 
 

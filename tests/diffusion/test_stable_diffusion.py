@@ -13,7 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.diffusion.embeddings import load_embedding, save_embedding
 from aligndiff.diffusion.stable_diffusion import (
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def load(folder: Path) -> StableDiffusionPipeline:
-    return load_pipeline(Chosen(folder.name, folder, "command line"), CPU, torch.float32)
+    return load_pipeline(ModelChoice(folder.name, folder, "command line"), CPU, torch.float32)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_loaded_pipeline_is_ready_to_draw(pipe: StableDiffusionPipeline) -> No
 
 
 def test_precision_reaches_every_network(tiny_pipeline_dir: Path) -> None:
-    chosen = Chosen("small", tiny_pipeline_dir, "command line")
+    chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     pipe = load_pipeline(chosen, CPU, torch.bfloat16)
     assert {pipe.unet.dtype, pipe.vae.dtype, pipe.text_encoder.dtype} == {torch.bfloat16}
 
@@ -56,18 +56,18 @@ def test_a_model_that_cannot_be_loaded_leaves_the_number_format_as_it_was(
     folder = Path(shutil.copytree(tiny_pipeline_dir, tmp_path / "model"))
     (folder / "unet" / "config.json").write_text("[]")
     with pytest.raises(MissingWeightsError):
-        load_pipeline(Chosen("broken", folder, "command line"), CPU, torch.bfloat16)
+        load_pipeline(ModelChoice("broken", folder, "command line"), CPU, torch.bfloat16)
     assert torch.get_default_dtype() == torch.float32
 
 
 def test_weights_that_are_not_there_are_one_line_that_offers_tiny(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError) as caught:
-        load_pipeline(Chosen("no/model", "no/model", "dataset.json"), CPU, torch.float32)
+        load_pipeline(ModelChoice("no/model", "no/model", "dataset.json"), CPU, torch.float32)
     (line,) = caught.value.problems
     assert line.startswith("diffusion model no/model (dataset.json): no such folder, and cannot be")
     assert line.endswith("--diffusion_model tiny")
     with pytest.raises(MissingWeightsError, match="cannot be loaded from the folder"):
-        load_pipeline(Chosen("broken", tmp_path, "command line"), CPU, torch.float32)
+        load_pipeline(ModelChoice("broken", tmp_path, "command line"), CPU, torch.float32)
 
 
 def test_a_folder_without_vocabulary_is_broken_not_a_model_of_no_words(
@@ -208,5 +208,5 @@ def test_the_hub_is_asked_only_when_the_machine_has_nothing(
 
     monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", only_from_hub)
     monkeypatch.setattr("aligndiff.diffusion.hub.unreachable_hub", lambda: None)
-    load_pipeline(Chosen("a/b", "a/b", "command line"), CPU, torch.float32)
+    load_pipeline(ModelChoice("a/b", "a/b", "command line"), CPU, torch.float32)
     assert asked == [True, False]

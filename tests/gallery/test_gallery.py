@@ -17,7 +17,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.samples import stored_samples
 from aligndiff.gallery.cache import draw_missing
-from aligndiff.gallery.pictures import Look, PictureFiles, draw_pictures, measured
+from aligndiff.gallery.pictures import MaskStats, PictureFiles, draw_pictures, measured
 from aligndiff.gallery.plan import Gallery, GalleryConfig, plan_gallery
 from aligndiff.gallery.write import check_output, write_page
 from aligndiff.render.overlay import MASK_COLOUR
@@ -37,13 +37,13 @@ def plan(root: Path, **settings: int) -> Gallery:
 
 
 def missing(gallery: Gallery) -> list[str]:
-    return [piece.name for block in gallery.blocks for piece in block.missing]
+    return [item.name for chunk in gallery.chunks for item in chunk.missing]
 
 
 def draw(gallery: Gallery) -> list[str]:
-    blocks = list(gallery.blocks)
-    draw_missing(blocks, lambda: None)
-    return [problem for block in blocks for problem in block.problems]
+    chunks = list(gallery.chunks)
+    draw_missing(chunks, lambda: None)
+    return [problem for chunk in chunks for problem in chunk.problems]
 
 
 def page_data(gallery: Gallery) -> dict[str, Any]:
@@ -70,11 +70,11 @@ def test_pictures_of_a_large_sample(tmp_path):
     mask[100:300, 200:600] = True
     heatmap = np.tile(np.linspace(0, 255, 800).astype(np.uint8), (400, 1))
     files = PictureFiles(tmp_path / "000007")
-    look = draw_pictures(files, image, heatmap, mask, 100)
-    assert (look.height, look.width, look.area) == (400, 800, 0.25)
+    stats = draw_pictures(files, image, heatmap, mask, 100)
+    assert (stats.height, stats.width, stats.area) == (400, 800, 0.25)
     assert Image.open(files.thumbnail).size == (100, 50)
     assert Image.open(files.large).size == (512, 256)
-    assert files.are_there(look, 100, heatmap=True)
+    assert files.are_there(stats, 100, heatmap=True)
 
     layer = np.asarray(Image.open(files.mask).convert("RGBA"))
     assert layer.shape == (256, 512, 4)
@@ -89,7 +89,7 @@ def test_pictures_of_a_large_sample(tmp_path):
 def test_a_small_sample_without_mask_has_two_pictures(tmp_path):
     files = PictureFiles(tmp_path / "000000")
     image = np.zeros((40, 30, 3), np.uint8)
-    assert draw_pictures(files, image, image[..., 0], None, 100) == Look(40, 30)
+    assert draw_pictures(files, image, image[..., 0], None, 100) == MaskStats(40, 30)
     assert {path.name for path in tmp_path.iterdir()} == {"000000.jpg", "000000_heatmap.png"}
     assert Image.open(files.thumbnail).size == (30, 40)  # never enlarged
 
@@ -97,9 +97,9 @@ def test_a_small_sample_without_mask_has_two_pictures(tmp_path):
 def test_measures_of_a_rectangle():
     mask = np.zeros((32, 64), bool)
     mask[8:16, 0:32] = True
-    look = measured(mask)
-    assert (look.height, look.width, look.area, look.x, look.y) == (32, 64, 0.125, 0.25, 0.375)
-    rows = [look.cells[4 * row : 4 * row + 4] for row in range(16)]
+    stats = measured(mask)
+    assert (stats.height, stats.width, stats.area, stats.x, stats.y) == (32, 64, 0.125, 0.25, 0.375)
+    rows = [stats.cells[4 * row : 4 * row + 4] for row in range(16)]
     assert rows == ["ff00" if 4 <= row < 8 else "0000" for row in range(16)]
 
 
@@ -114,7 +114,7 @@ def test_an_object_smaller_than_a_cell_and_none_at_all():
     mask = np.zeros((160, 160), bool)
     mask[159, 159] = True
     assert measured(mask).cells == "0" * 63 + "1"
-    assert measured(np.zeros((8, 8), bool)) == Look(8, 8, 0.0)
+    assert measured(np.zeros((8, 8), bool)) == MaskStats(8, 8, 0.0)
 
 
 def test_pictures_are_kept_until_their_record_changes(samples_dir):
@@ -159,7 +159,7 @@ def test_a_sample_that_cannot_be_read_is_left_out(samples_dir):
 
 
 def test_a_broken_run_keeps_its_finished_blocks(samples_dir, monkeypatch):
-    monkeypatch.setattr("aligndiff.gallery.cache._BLOCK", 2)
+    monkeypatch.setattr("aligndiff.gallery.cache._CHUNK", 2)
     drawn = 0
 
     def stop_after_seven() -> None:
@@ -169,8 +169,8 @@ def test_a_broken_run_keeps_its_finished_blocks(samples_dir, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        draw_missing(list(plan(samples_dir).blocks), stop_after_seven)
-    # The six pairs come first, two folders of a block of two and one of one.
+        draw_missing(list(plan(samples_dir).chunks), stop_after_seven)
+    # The six pairs come first, two folders of a chunk of two and one of one.
     assert len(missing(plan(samples_dir))) == 3 * COUNT
 
 
@@ -190,7 +190,7 @@ def test_the_page_knows_every_sample_by_its_name_and_exact_seed(samples_dir):
         assert {key: row[key] for key in record} == record | {"seed": str(record["seed"])}
         assert (row["area"] is None) == (record["status"] != "refined")
     support = [data["support"][entry["support"]] for entry in data["entries"]]
-    assert [shelf["folder"] for shelf in support] == ["fish", "fish", "albatross"]
+    assert [section["folder"] for section in support] == ["fish", "fish", "albatross"]
     assert [pair[0] for pair in support[0]["pairs"]] == ["1", "2", "3"]
 
 

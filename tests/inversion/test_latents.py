@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.diffusion.stable_diffusion import load_pipeline
 from aligndiff.inversion.latents import (
@@ -50,7 +50,7 @@ def test_small_object_owns_the_cell_it_covers_most() -> None:
 
 
 def test_support_is_encoded_once_with_its_flip_in_float32(tiny_pipeline_dir: Path) -> None:
-    vae = load_pipeline(Chosen("small", tiny_pipeline_dir, "test"), "cpu", torch.bfloat16).vae
+    vae = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.bfloat16).vae
     rng = np.random.default_rng(0)
     mask = np.zeros((64, 64), np.uint8)
     mask[20:40, 4:24] = 1
@@ -71,7 +71,7 @@ def test_support_is_encoded_once_with_its_flip_in_float32(tiny_pipeline_dir: Pat
 
 
 def test_support_of_any_size_is_one_batch(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
-    vae = load_pipeline(Chosen("small", tiny_pipeline_dir, "test"), "cpu", torch.float32).vae
+    vae = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.float32).vae
     support = encode_support(vae, load_support(dataset_template / "fish"), 64)
     assert support.mean.shape == (3, 2, 4, 16, 16)
     assert support.foreground.shape == (3, 2, 16, 16)

@@ -14,7 +14,7 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
 from aligndiff.core.errors import AlignDiffError, InputError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import embedding_file
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import FailureRecord, read_record
@@ -30,7 +30,13 @@ from aligndiff.inversion.latents import (
 )
 from aligndiff.inversion.learn import NO_MEMORY, learn_object, learn_rows
 from aligndiff.inversion.loss import batch_loss
-from aligndiff.inversion.plan import Job, adopt, check_jobs, mark_outdated, plan_jobs
+from aligndiff.inversion.plan import (
+    InversionJob,
+    check_jobs,
+    copy_embedding,
+    mark_outdated,
+    plan_jobs,
+)
 from aligndiff.inversion.sheet import draw_missing
 
 PROMPT = "a photo of a <fss-token> fish"
@@ -47,14 +53,14 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-def copy(job: Job) -> None:
+def copy(job: InversionJob) -> None:
     source = job.adoptable()
     assert source is not None
-    adopt(source, job.folder)
+    copy_embedding(source, job.folder)
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
-    return load_pipeline(Chosen(folder.name, folder, "test"), "cpu", dtype)
+    return load_pipeline(ModelChoice(folder.name, folder, "test"), "cpu", dtype)
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def learn(pipe: StableDiffusionPipeline, support: SupportLatents, config: Invers
     return learn_rows(pipe, PROMPT, support, config, 0.6, generator, silent)
 
 
-def jobs_of(dataset_dir: Path, config: InversionConfig, model: str = "m") -> list[Job]:
+def jobs_of(dataset_dir: Path, config: InversionConfig, model: str = "m") -> list[InversionJob]:
     bank = load_prompt_bank(dataset_dir)
     return plan_jobs(bank.root, bank.objects[0], config.recipe(model, "auto"), config.bg_lambda)
 

@@ -17,7 +17,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, FailureRecord, SampleRecord
 from aligndiff.dataset.support import SupportPair, load_support, reduce_pair
 from aligndiff.refinement.config import RefinementConfig
-from aligndiff.refinement.files import Query, begin
+from aligndiff.refinement.files import Query, clear_masks
 from aligndiff.refinement.plan import check_settings, count_outcomes, plan_refinements
 from aligndiff.refinement.refine import refine, refine_entry
 from aligndiff.refinement.verdicts import (
@@ -421,7 +421,7 @@ def run(bank, checkpoint, config=CONFIG, precision="auto"):
     """Plan and refine; returns the plan and how far the progress bar moved."""
     (plan,) = plan_refinements(bank, config, checkpoint, precision)
     moves = []
-    begin(plan)
+    clear_masks(plan)
     advance = lambda count=1, *, status="": moves.append(count)  # noqa: E731
     refine_entry(plan, ToySegmenter(), config, ALL, advance)
     return plan, sum(moves)
@@ -502,7 +502,7 @@ def test_beginning_again_forgets_masks_and_verdicts(bank, checkpoint):
     place = add_samples(bank)
     run(bank, checkpoint)
     (plan,) = plan_refinements(bank, CONFIG, checkpoint, "auto")
-    begin(plan)
+    clear_masks(plan)
     for index, record in enumerate(records(place)):
         assert record == SampleRecord(index, 7, "synthesized", "png", "step 2")
         assert not place.mask_path(index).exists()
@@ -513,7 +513,7 @@ def test_beginning_trusts_the_disk_not_a_plan_that_is_older(bank, checkpoint):
     place = add_samples(bank)
     (older,) = plan_refinements(bank, CONFIG, checkpoint, "auto")
     run(bank, checkpoint)
-    begin(older)
+    clear_masks(older)
     for record in records(place):
         assert record.refinement is None, "else a record promises a mask that is not there"
         assert not place.mask_path(record.index).exists()

@@ -18,7 +18,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.weights import Chosen
+from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import FailureRecord, SampleRecord
 from aligndiff.dataset.samples import discard_sample
@@ -32,12 +32,12 @@ QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
 
 
 @pytest.fixture
-def chosen(tiny_pipeline_dir: Path) -> Chosen:
-    return Chosen("small", tiny_pipeline_dir, "command line")
+def chosen(tiny_pipeline_dir: Path) -> ModelChoice:
+    return ModelChoice("small", tiny_pipeline_dir, "command line")
 
 
 @pytest.fixture
-def pipe(chosen: Chosen) -> StableDiffusionPipeline:
+def pipe(chosen: ModelChoice) -> StableDiffusionPipeline:
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
 
 
@@ -47,7 +47,7 @@ def learn(root: Path, vectors: int = 1, seed: int = 0) -> None:
 
 
 def plans_for(
-    root: Path, chosen: Chosen, config: SynthesisConfig, categories: tuple[str, ...] = ()
+    root: Path, chosen: ModelChoice, config: SynthesisConfig, categories: tuple[str, ...] = ()
 ) -> list[EntryPlan]:
     plans = plan_synthesis(load_prompt_bank(root, categories), chosen, config, "auto")
     prepare_folders(plans, list_samples(plans), overwrite=False, whole=True)
@@ -74,7 +74,7 @@ def test_the_config_names_every_wrong_value() -> None:
 
 
 def test_an_entry_that_has_not_been_learned_says_what_to_run(
-    dataset_dir: Path, chosen: Chosen
+    dataset_dir: Path, chosen: ModelChoice
 ) -> None:
     config = SynthesisConfig(**QUICK)
     with pytest.raises(InputError, match="no learned embedding in .*run python -m scripts.image_m"):
@@ -86,7 +86,7 @@ def test_an_entry_that_has_not_been_learned_says_what_to_run(
         plans_for(dataset_dir, chosen, config)
 
 
-def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: Chosen) -> None:
+def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: ModelChoice) -> None:
     learn(dataset_dir, vectors=2)
     one, learned, _ = plans_for(dataset_dir, chosen, SynthesisConfig(**QUICK))
     assert one.record.prompt == "a photo of a fish"
@@ -116,7 +116,7 @@ def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: Chosen
 
 
 def test_the_files_of_a_sample(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     config = SynthesisConfig(**QUICK)
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
@@ -149,7 +149,7 @@ def test_the_files_of_a_sample(
 
 
 def test_a_new_image_takes_the_old_mask_away(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     config = SynthesisConfig(**QUICK)
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
@@ -160,7 +160,7 @@ def test_a_new_image_takes_the_old_mask_away(
 
 
 def test_each_prompt_is_encoded_once_whatever_the_number_of_batches(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     learn(dataset_dir, vectors=2)
     config = SynthesisConfig(**(QUICK | {"batch_size": 1}))
@@ -172,7 +172,7 @@ def test_each_prompt_is_encoded_once_whatever_the_number_of_batches(
 
 
 def test_a_sample_depends_on_nothing_but_itself(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     """Neither the batch size, nor the entries before it, nor its place in the file."""
     learn(dataset_dir, vectors=2)
@@ -202,7 +202,7 @@ def test_a_sample_depends_on_nothing_but_itself(
 
 
 def test_a_sample_made_later_is_the_very_sample_of_its_batch(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     """Byte for byte: it is drawn beside the same samples, and these are not written again."""
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 5, "batch_size": 4}))
@@ -229,7 +229,7 @@ def test_a_sample_made_later_is_the_very_sample_of_its_batch(
 
 def test_a_failing_sample_is_left_out_and_the_run_goes_on(
     dataset_dir: Path,
-    chosen: Chosen,
+    chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -268,7 +268,7 @@ def files(plan: EntryPlan) -> dict[str, bytes]:
 @pytest.mark.parametrize("compile", [False, True])
 def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
     dataset_dir: Path,
-    chosen: Chosen,
+    chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -299,7 +299,7 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
 
 def test_what_did_not_fit_once_is_not_tried_again_by_the_next_call(
     dataset_dir: Path,
-    chosen: Chosen,
+    chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
     capsys: pytest.CaptureFixture[str],
     memory_for: Any,
@@ -317,7 +317,7 @@ def test_what_did_not_fit_once_is_not_tried_again_by_the_next_call(
 
 
 def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline, memory_for: Any
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline, memory_for: Any
 ) -> None:
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 3, "batch_size": 2}))
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
@@ -331,7 +331,7 @@ def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
 
 
 def test_an_error_that_is_no_lack_of_memory_ends_the_run(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     def burst(*_: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -346,7 +346,7 @@ def test_an_error_that_is_no_lack_of_memory_ends_the_run(
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_samples_are_written_whole_when_drawing_is_broken_off(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline, batch_size: int
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline, batch_size: int
 ) -> None:
     """Ctrl-C in the third batch: the batches before it are there, nothing of the third is."""
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 9, "batch_size": batch_size}))
@@ -371,7 +371,7 @@ def test_samples_are_written_whole_when_drawing_is_broken_off(
 
 
 def test_an_error_of_writing_ends_the_run(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 4, "batch_size": 1}))
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
@@ -384,7 +384,7 @@ def test_an_error_of_writing_ends_the_run(
 
 
 def test_another_scheduler_draws_other_images(
-    dataset_dir: Path, chosen: Chosen, pipe: StableDiffusionPipeline
+    dataset_dir: Path, chosen: ModelChoice, pipe: StableDiffusionPipeline
 ) -> None:
     own, images = pipe.scheduler, []
     for name in ("default", "dpm++"):
@@ -397,7 +397,7 @@ def test_another_scheduler_draws_other_images(
 
 def test_compiling_fills_the_last_batch_and_changes_no_sample(
     dataset_dir: Path,
-    chosen: Chosen,
+    chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

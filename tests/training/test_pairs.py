@@ -15,7 +15,7 @@ from aligndiff.training.pairs import (
     ClassPairs,
     Pair,
     collect_pairs,
-    fixed_trials,
+    fixed_episodes,
     hold_out,
     read_validation_folder,
 )
@@ -79,18 +79,21 @@ def test_held_out_pairs_leave_some_to_learn_from(real: int, held_out: int) -> No
 
 def test_trials_take_every_query_in_turn_and_never_as_its_own_support() -> None:
     queries = {"dog": pairs(3), "cat": pairs(2)}
-    trials = fixed_trials(queries, queries, shot=2, count=12, seed=0)
-    assert [trial.query for trial in trials[:4]] == [
+    validation_episodes = fixed_episodes(queries, queries, shot=2, count=12, seed=0)
+    assert [episode.query for episode in validation_episodes[:4]] == [
         queries["cat"][0],
         queries["dog"][0],
         queries["cat"][1],
         queries["dog"][1],
     ]
-    assert all(trial.query not in trial.support for trial in trials)
-    assert {len(trial.support) for trial in trials} == {1, 2}  # of cats there is one other
-    assert trials == fixed_trials(queries, queries, shot=2, count=12, seed=0)
-    assert trials != fixed_trials(queries, queries, shot=1, count=12, seed=0)
-    one, another = (fixed_trials(queries, queries, 1, 12, seed) for seed in (0, 1))
+    assert all(episode.query not in episode.support for episode in validation_episodes)
+    assert {len(episode.support) for episode in validation_episodes} == {
+        1,
+        2,
+    }  # of cats there is one other
+    assert validation_episodes == fixed_episodes(queries, queries, shot=2, count=12, seed=0)
+    assert validation_episodes != fixed_episodes(queries, queries, shot=1, count=12, seed=0)
+    one, another = (fixed_episodes(queries, queries, 1, 12, seed) for seed in (0, 1))
     assert one != another
 
 

@@ -13,14 +13,14 @@ import torch
 
 from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.segmenters.metrics import Overlap, Scores
-from aligndiff.segmenters.ssp.backbone import random_start
+from aligndiff.segmenters.ssp.backbone import random_weights
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 from aligndiff.training.episodes import PairEpisodes
 from aligndiff.training.log import read_log, trained_steps, validations
-from aligndiff.training.pairs import ClassPairs, Pair, fixed_trials
+from aligndiff.training.pairs import ClassPairs, Pair, fixed_episodes
 from aligndiff.training.recipe import FINETUNE, SCRATCH
-from aligndiff.training.train import Training, train, validate
+from aligndiff.training.train import TrainingRun, train, validate
 
 SIDE = 48
 CPU = torch.device("cpu")
@@ -46,16 +46,16 @@ SOURCE = PairEpisodes([ClassPairs("square", PAIRS[:3], PAIRS[3:])], 1, SIDE, 0.5
 
 
 def new_network() -> SSP:
-    return random_start(SSPConfig(width=8, blocks=(1, 1, 2)), seed=3).network
+    return random_weights(SSPConfig(width=8, blocks=(1, 1, 2)), seed=3).network
 
 
-def a_run(folder: Path, **changes: object) -> Training:
+def a_run(folder: Path, **changes: object) -> TrainingRun:
     recipe = replace(FINETUNE, rate=0.05)
-    run = Training(folder, recipe, 6, 2, 3, SIDE, CPU, torch.float32)
+    run = TrainingRun(folder, recipe, 6, 2, 3, SIDE, CPU, torch.float32)
     return replace(run, **changes)  # type: ignore[arg-type]
 
 
-def go(run: Training, judge: object = None, stop: Callable[[], bool] = lambda: False) -> SSP:
+def go(run: TrainingRun, judge: object = None, stop: Callable[[], bool] = lambda: False) -> SSP:
     network = new_network()
     train(network, SOURCE, run, judge, lambda *_, **__: None, stop)  # type: ignore[arg-type]
     return network
@@ -118,10 +118,10 @@ def test_it_learns_and_the_best_checkpoint_is_that_of_the_best_validation(tmp_pa
     others = {
         "square": tuple(Pair("square", f"v{i}", lambda i=i: square(50 + i)) for i in range(4))
     }
-    trials = fixed_trials(others, others, 1, 4, seed=0)
+    validation_episodes = fixed_episodes(others, others, 1, 4, seed=0)
 
     def judge(network: SSP) -> Scores:
-        return validate(network, trials, SIDE, CPU, torch.float32)
+        return validate(network, validation_episodes, SIDE, CPU, torch.float32)
 
     run = a_run(tmp_path, recipe=replace(SCRATCH, schedule=lambda *_: 1.0), steps=40, save_every=20)
     go(run, judge)

@@ -33,38 +33,42 @@ COUNTER = "num_batches_tracked"  # of a batch normalisation; older files have no
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """A network to train, float32 on the CPU; what it was trained at; where it comes from."""
 
     network: SSP
     input_side: int | None  # longer side of its images in pixels; None: unknown
-    told: str  # one line: what was taken, what was left out
+    description: str  # one line: what was taken, what was left out
     is_random: bool = False
 
 
-def random_start(config: SSPConfig, seed: int) -> Start:
+def random_weights(config: SSPConfig, seed: int) -> InitialWeights:
     """Random weights that depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SSP(config)
     blocks = " + ".join(map(str, config.blocks))
-    told = f"random weights, width {config.width}, {blocks} blocks"
-    return Start(network, None, told, is_random=True)
+    description = f"random weights, width {config.width}, {blocks} blocks"
+    return InitialWeights(network, None, description, is_random=True)
 
 
-def load_start(path: Path) -> Start:
+def load_initial_weights(path: Path) -> InitialWeights:
     """Load an SSP checkpoint, or a deep-stem backbone without its last layer and classifier.
 
     Raises InputError, in one line, for a file that is neither, or that holds other than tensors.
     """
     state, input_side = read_tensors(path)
     if any(name.startswith("layer0.") for name in state):
-        return Start(build_network(state, str(path)), input_side, f"SSP checkpoint {path.name}")
+        return InitialWeights(
+            build_network(state, str(path)), input_side, f"SSP checkpoint {path.name}"
+        )
     renamed = _as_ssp(state, path)
     network = build_network(renamed, str(path))
     left = [name for name in state if name.startswith(LEFT_OUT)]
-    told = f"backbone {path.name}: {len(state) - len(left)} tensors taken"
-    return Start(network, None, f"{told}, {len(left)} left out ({_where(left) or 'none'})")
+    description = f"backbone {path.name}: {len(state) - len(left)} tensors taken"
+    return InitialWeights(
+        network, None, f"{description}, {len(left)} left out ({_where(left) or 'none'})"
+    )
 
 
 def _as_ssp(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

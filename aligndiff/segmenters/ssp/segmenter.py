@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aligndiff.core.device import halved, unless_out_of_memory
+from aligndiff.core.device import halve_batch, try_or_oom
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
 from aligndiff.segmenters.base import Encoded, Prototypes
 from aligndiff.segmenters.ssp.network import (
@@ -59,9 +59,9 @@ class SSPSegmenter:
             if len(batch) == 1:
                 encoded += self._encode_batch(batch)
                 continue
-            found = unless_out_of_memory(partial(self._encode_batch, batch))
+            found = try_or_oom(partial(self._encode_batch, batch))
             if found is None:
-                self.batch_size = halved(len(batch), "images")
+                self.batch_size = halve_batch(len(batch), "images")
             else:
                 encoded += found
         return encoded

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aligndiff.training.recipe import cosine_rate
+from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.measure.gain_pairs import Pairs
 from scripts.tiny_world.train.run import choose_device, mixed_precision, to_signed
 from scripts.tiny_world.world.scene import SIDE
@@ -200,7 +200,7 @@ def train_small_segmenter(
     generator = torch.Generator().manual_seed(seed)
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * cosine_rate(step, recipe.steps, recipe.warmup)
+            group["lr"] = recipe.rate * warmup_cosine(step, recipe.steps, recipe.warmup)
         drawn = torch.multinomial(weights, recipe.batch_size, True, generator=generator)
         batch, target = augment(images[drawn], masks[drawn], recipe, generator)
         with mixed_precision(device):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.recipe import cosine_rate
+from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.measure.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,
@@ -187,7 +187,7 @@ def train_judge(
     while step < run.steps and not run.out_of_time():
         rng = np.random.default_rng((step, 4))
         for group in optimizer.param_groups:
-            group["lr"] = rate * cosine_rate(step, run.steps, 100)
+            group["lr"] = rate * warmup_cosine(step, run.steps, 100)
         loss = judge_loss(judge, *draw_batch(scenes, batch_size, rng), device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

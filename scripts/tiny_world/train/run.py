@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aligndiff.core.device import bfloat16_pays
+from aligndiff.core.device import prefers_bfloat16
 from scripts.tiny_world.world.scene import random_scene, render
 
 Drawn = TypeVar("Drawn")
@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
 @contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
     """bfloat16 autocast where it is faster than float32."""
-    enabled = device.type != "cpu" or bfloat16_pays()
+    enabled = device.type != "cpu" or prefers_bfloat16()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
         yield
 

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from aligndiff.core.console import progress
-from aligndiff.core.device import bfloat16_pays
+from aligndiff.core.device import prefers_bfloat16
 from aligndiff.dataset.images import resize_image
-from aligndiff.segmenters.ssp.backbone import load_start, random_start
+from aligndiff.segmenters.ssp.backbone import load_initial_weights, random_weights
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.network import SSPConfig
-from aligndiff.training.episodes import Episode
-from aligndiff.training.pairs import Pair, Trial
+from aligndiff.training.episodes import TrainingEpisode
+from aligndiff.training.pairs import Pair, ValidationEpisode
 from aligndiff.training.recipe import SCRATCH
-from aligndiff.training.train import Training, train, validate
+from aligndiff.training.train import TrainingRun, train, validate
 from scripts.tiny_world.train.run import Run, choose_device, draw_all
 from scripts.tiny_world.world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.world.looks import Look
@@ -103,14 +103,14 @@ class SceneEpisodes:
 
     views: Views
 
-    def episode(self, step: int, slot: int) -> Episode:
+    def episode(self, step: int, slot: int) -> TrainingEpisode:
         """Images of INPUT_SIDE, masks of the scenes' own size."""
         _, drawn = draw_episode(self.views, np.random.default_rng((step, slot, 3)))
         enlarged = [resize_image(image, (INPUT_SIDE, INPUT_SIDE)) for image in drawn.images]
-        return Episode(np.stack(enlarged), drawn.masks)
+        return TrainingEpisode(np.stack(enlarged), drawn.masks)
 
 
-def draw_episode(views: Views, rng: np.random.Generator) -> tuple[str, Episode]:
+def draw_episode(views: Views, rng: np.random.Generator) -> tuple[str, TrainingEpisode]:
     """A category and SHOTS support scenes with a query, at their own size."""
     support = query = rng.integers(len(views.categories))
     if rng.random() >= SAME_LOOK:
@@ -121,20 +121,20 @@ def draw_episode(views: Views, rng: np.random.Generator) -> tuple[str, Episode]:
     if rng.random() < RECOLOURED:
         images = recoloured(images, rng)
     masks = np.stack([views.masks[at] for at in chosen]).astype(np.uint8)
-    return str(views.categories[support]), Episode(images, masks)
+    return str(views.categories[support]), TrainingEpisode(images, masks)
 
 
-def fixed_trials(views: Views) -> list[Trial]:
+def fixed_episodes(views: Views) -> list[ValidationEpisode]:
     """Episodes to validate on, as many as there are identities, the same in every run."""
-    rng, trials = np.random.default_rng(74), []
+    rng, validation_episodes = np.random.default_rng(74), []
     for number in range(len(views.categories)):
         category, drawn = draw_episode(views, rng)
         *support, query = (
             Pair(category, f"{number}_{place}", lambda pair=pair: pair)
             for place, pair in enumerate(zip(drawn.images, drawn.masks, strict=True))
         )
-        trials.append(Trial(query, tuple(support)))
-    return trials
+        validation_episodes.append(ValidationEpisode(query, tuple(support)))
+    return validation_episodes
 
 
 def train_ssp(
@@ -148,12 +148,12 @@ def train_ssp(
 ) -> None:
     """``start``: a checkpoint to start from, instead of from nothing."""
     device = choose_device(device_name)
-    network = (load_start(start) if start else random_start(CONFIG, seed=0)).network
-    reduced = device.type != "cpu" or bfloat16_pays()
+    network = (load_initial_weights(start) if start else random_weights(CONFIG, seed=0)).network
+    reduced = device.type != "cpu" or prefers_bfloat16()
     dtype = torch.bfloat16 if reduced else torch.float32
     fresh = draw_identities(10_000_000, max(1, round(FRESH * identities)), workers)
     source = SceneEpisodes(draw_identities(0, identities, workers))
-    training = Training(
+    training = TrainingRun(
         run.folder,
         replace(SCRATCH, rate=rate),
         run.steps,
@@ -164,7 +164,11 @@ def train_ssp(
         dtype,
     )
     test = partial(
-        validate, trials=fixed_trials(fresh), input_side=INPUT_SIDE, device=device, dtype=dtype
+        validate,
+        validation_episodes=fixed_episodes(fresh),
+        input_side=INPUT_SIDE,
+        device=device,
+        dtype=dtype,
     )
     with progress("training", run.steps) as advance:
         train(network, source, training, test, advance, run.out_of_time)

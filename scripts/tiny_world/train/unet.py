@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aligndiff.core.files import atomic_path, file_fingerprint
-from aligndiff.training.recipe import cosine_rate
+from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.train.run import (
     Ema,
     Run,
@@ -217,7 +217,7 @@ def train_unet(
         rng = np.random.default_rng((step, 2))
         torch.manual_seed(step)
         for group in optimizer.param_groups:
-            group["lr"] = group["share"] * rate * cosine_rate(step, run.steps, 300)
+            group["lr"] = group["share"] * rate * warmup_cosine(step, run.steps, 300)
         indices = rng.choice(scenes, size=batch_size, p=shares)
         batch = latents[indices].float().to(device)
         loss = training_loss(model, schedule, batch, captions_of(indices, rng))

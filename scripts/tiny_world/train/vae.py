@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.recipe import cosine_rate
+from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.train.run import (
     Ema,
     Run,
@@ -112,7 +112,7 @@ def train_vae(
         rng = np.random.default_rng((step, 1))
         torch.manual_seed(step)
         for group in optimizer.param_groups:
-            group["lr"] = rate * cosine_rate(step, run.steps, 200)
+            group["lr"] = rate * warmup_cosine(step, run.steps, 200)
         batch = to_signed(random_crops(images, batch_size, rng))
         batch = batch.to(device, memory_format=torch.channels_last)
         with mixed_precision(device):

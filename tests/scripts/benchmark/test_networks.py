@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aligndiff.diffusion.sampling import DrawingSettings, draw, encode_entry
+from aligndiff.diffusion.sampling import SamplerSettings, draw, encode_entry
 from aligndiff.segmenters.ssp.network import SSPConfig, image_tensor
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from scripts.benchmark.drawing import ENTRY
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 def test_a_random_pipeline_draws_finite_images_with_heatmaps() -> None:
     pipe = random_pipeline(TINIEST, CPU, torch.float32)
-    settings = DrawingSettings(2, 7.5, (TINIEST.side, TINIEST.side))
+    settings = SamplerSettings(2, 7.5, (TINIEST.side, TINIEST.side))
     first, again = (draw(pipe, encode_entry(pipe, ENTRY), [3], settings)[0] for _ in range(2))
     assert first is not None and again is not None
     assert first.image.shape == (128, 128, 3) and first.heatmap.max() > 0

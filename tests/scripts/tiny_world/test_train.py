@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from aligndiff.core.errors import InputError
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
-from aligndiff.training.recipe import cosine_rate
+from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.measure.judge import load_judge
 from scripts.tiny_world.train.__main__ import main
 from scripts.tiny_world.train.ssp import INPUT_SIDE, base_scene, draw_identity, recoloured
@@ -144,7 +144,7 @@ def test_sample_weights_by_hand() -> None:
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
-    rates = [cosine_rate(step, 100, 10) for step in range(101)]
+    rates = [warmup_cosine(step, 100, 10) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.02)

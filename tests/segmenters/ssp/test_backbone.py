@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aligndiff.core.errors import InputError
-from aligndiff.segmenters.ssp.backbone import load_start, random_start
+from aligndiff.segmenters.ssp.backbone import load_initial_weights, random_weights
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 
@@ -43,46 +43,46 @@ def test_a_backbone_is_taken_but_for_its_end(spelling: str, tmp_path: Path) -> N
     network, path = SSP(SMALL), tmp_path / "resnet50_v2.pth"
     state = backbone(network, spelling)
     torch.save(state, path)
-    start = load_start(path)
+    start = load_initial_weights(path)
     taken = start.network.state_dict()
     assert all(torch.equal(value, taken[name]) for name, value in network.state_dict().items())
     assert start.input_side is None and not start.is_random
-    assert start.told == (
+    assert start.description == (
         f"backbone resnet50_v2.pth: {len(state) - 2} tensors taken, 2 left out (layer4, fc)"
     )
 
 
 def test_an_ssp_checkpoint_is_told_from_a_backbone(tmp_path: Path) -> None:
     save_ssp(SSP(SMALL), tmp_path / "a.safetensors", input_side=96)
-    start = load_start(tmp_path / "a.safetensors")
-    assert start.input_side == 96 and start.told == "SSP checkpoint a.safetensors"
+    start = load_initial_weights(tmp_path / "a.safetensors")
+    assert start.input_side == 96 and start.description == "SSP checkpoint a.safetensors"
     parallel = {f"module.{name}": value for name, value in SSP(SMALL).state_dict().items()}
     torch.save(parallel, tmp_path / "b.pth")
-    assert load_start(tmp_path / "b.pth").network.config == SMALL
+    assert load_initial_weights(tmp_path / "b.pth").network.config == SMALL
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     ordinary = {"conv1.weight": torch.zeros(64, 3, 7, 7), "bn1.weight": torch.zeros(64)}
     safetensors.torch.save_file(ordinary, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match="begins with one 7 x 7 convolution, SSP's network with"):
-        load_start(tmp_path / "a.safetensors")
+        load_initial_weights(tmp_path / "a.safetensors")
 
     state = backbone(SSP(SMALL), "one sequence")
     torch.save(state | {"head.weight": torch.zeros(1)}, tmp_path / "b.pth")
     with pytest.raises(InputError, match=r"1 unexpected \(head.weight\)"):
-        load_start(tmp_path / "b.pth")
+        load_initial_weights(tmp_path / "b.pth")
     del state["layer2.1.conv1.weight"]
     torch.save(state, tmp_path / "c.pth")
     with pytest.raises(InputError, match=r"1 missing \(layer2.1.conv1.weight\)"):
-        load_start(tmp_path / "c.pth")
+        load_initial_weights(tmp_path / "c.pth")
     torch.save({"a": torch.zeros(1)}, tmp_path / "d.pth")
     with pytest.raises(InputError, match="not an SSP checkpoint: its 1 tensors"):
-        load_start(tmp_path / "d.pth")
+        load_initial_weights(tmp_path / "d.pth")
 
 
 def test_random_weights_depend_on_the_seed_alone() -> None:
     before = torch.get_rng_state()
-    first, again, other = (random_start(SMALL, seed).network for seed in (1, 1, 2))
+    first, again, other = (random_weights(SMALL, seed).network for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
     name = "layer3.0.conv1.weight"
     assert torch.equal(first.state_dict()[name], again.state_dict()[name])

@@ -10,7 +10,7 @@ import torch
 
 from aligndiff.segmenters.ssp.loss import LossWeights, cosine_logits, cross_entropy, episode_losses
 from aligndiff.segmenters.ssp.network import masked_average_pooling, ssp_logits
-from aligndiff.training.recipe import falling_in_thirds
+from aligndiff.training.recipe import step_decay
 
 
 def softplus(x: float) -> float:
@@ -79,5 +79,5 @@ def test_terms_of_random_episodes_add_up() -> None:
 
 
 def test_the_rate_falls_in_thirds() -> None:
-    rates = [falling_in_thirds(step, 9) for step in range(9)]
+    rates = [step_decay(step, 9) for step in range(9)]
     assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
