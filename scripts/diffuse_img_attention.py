@@ -29,7 +29,7 @@ from aligndiff.diffusion.load import (
     resolve_diffusion_model,
     token_counter,
 )
-from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.group import only_run_in
 from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
 from aligndiff.synthesis.config import SynthesisConfig
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, draw what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args, run, bank = _read(argv)
-    with only_run_in(bank.root) as company:
+    with only_run_in(bank.root) as group:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
@@ -70,11 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         skipped, made = Counter(s.plan.entry.id for s in there), set(map(id, there))
         missing = [unit for unit in mine if not made.issuperset(map(id, unit))]
         code = carry_out(work, missing, MODULE, argv, work.run, "drawing")
-        with company.leaving(skipped) as everyone:
+        with group.finish(skipped) as everyone:
             for other in everyone[1:]:
                 skipped.update(other)
-            told = [*itertools.chain(*(work.units if company.tells_all else mine))]
-            return max(code, _report(work, company.title("images"), told, skipped))
+            told = [*itertools.chain(*(work.units if group.reports_all else mine))]
+            return max(code, _report(work, group.title("images"), told, skipped))
 
 
 def open_work(argv: Sequence[str]) -> Drawing:

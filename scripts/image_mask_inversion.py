@@ -43,7 +43,7 @@ from aligndiff.inversion.plan import (
     plan_jobs,
 )
 from aligndiff.inversion.sheet import draw_missing, has_samples, write_inversion_sheet
-from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.group import only_run_in
 from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not bank.objects:
         say("nothing to learn: no entry of type NM_embedding is asked for")
         return 0
-    with only_run_in(bank.root) as company:
+    with only_run_in(bank.root) as group:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")
@@ -72,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         states = work.copy(mine)
         missing = [jobs for jobs in mine if not all(map(work.is_done, jobs)) or work.again(jobs)]
         code = carry_out(work, missing, MODULE, argv, work.run, "learning")
-        with company.leaving(states) as everyone:
-            told = work.units if company.tells_all else mine
-            return max(code, _report(work, company.title("embeddings"), told, ChainMap(*everyone)))
+        with group.finish(states) as everyone:
+            told = work.units if group.reports_all else mine
+            return max(code, _report(work, group.title("embeddings"), told, ChainMap(*everyone)))
 
 
 def open_work(argv: Sequence[str]) -> Learning:

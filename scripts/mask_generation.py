@@ -29,7 +29,7 @@ from aligndiff.refinement.plan import (
 )
 from aligndiff.refinement.refine import LOOKS, refine_entry
 from aligndiff.refinement.sheet import write_refinement_sheet
-from aligndiff.runner.lock import only_run_in
+from aligndiff.runner.group import only_run_in
 from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
 from aligndiff.segmenters.load import resolve_checkpoint
@@ -49,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, refine what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args, run, bank = _read(argv)
-    with only_run_in(bank.root) as company:
+    with only_run_in(bank.root) as group:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"segmenter checkpoint: {work.chosen}")
         _tell_what_is_left_out(work.units, len(bank.entries))
         # The share is taken of all plans: the others may finish some of theirs while we look.
         mine = my_units(work)
-        told = work.units if company.tells_all else mine
+        told = work.units if group.reports_all else mine
         missing = [plan for plan in mine if run.overwrite or not plan.is_done]
         if not run.overwrite and all(plan.is_done for plan in told):
             say("nothing to do: every image has its verdict")
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         size = config_from_args(ShardOptions, args).shard_size
         if size is not None and not is_worker():  # what workers refined is packed by their parent
             code = max(code, min(pack_refined(mine, size), 1))
-        with company.leaving():
-            return max(code, _report(work, company.title("masks"), told))
+        with group.finish():
+            return max(code, _report(work, group.title("masks"), told))
 
 
 def open_work(argv: Sequence[str]) -> Refining:

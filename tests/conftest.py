@@ -19,12 +19,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.torchrun import torchrun_variables
+
 # Words that are tokens of the tiny vocabulary, as lists of pieces: "albatross" is two tokens.
 WORDS = ["a", "an", "of", "on", "good", "photo", "dog", "fish", "water", "alba|tross"]
 CATEGORIES = ("fish", "albatross")
 LAUNCH_VARIABLES = (
     *("ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    *("SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    *("TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE", "MASTER_ADDR", "MASTER_PORT"),
+    *("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS"),
+    *("SLURM_LOCALID", "SLURM_TASK_PID"),
 )
 
 
@@ -36,8 +40,19 @@ def one_quiet_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for name in LAUNCH_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("aligndiff.runner.lock._LATEST", 0.0)
+    monkeypatch.setattr("aligndiff.runner.group._LATEST", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """`torchrun(rank, world_size)`: from then on this process is one that torchrun started."""
+
+    def launch(rank: int, world_size: int) -> None:
+        for name, value in torchrun_variables(rank, world_size).items():
+            monkeypatch.setenv(name, value)
+
+    return launch
 
 
 @pytest.fixture(scope="session")

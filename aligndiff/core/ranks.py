@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import heapq
 import os
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 from aligndiff.core.errors import InputError
@@ -17,11 +21,12 @@ WORLD_SIZE = "ALIGNDIFF_WORLD_SIZE"
 PARENT = "ALIGNDIFF_PARENT"  # process id of what started a worker of ours
 PROGRESS_FILE = "ALIGNDIFF_PROGRESS"  # where a worker tells how far it is
 UNITS = "ALIGNDIFF_UNITS"  # a file with the numbers of the units that a worker is to do, as JSON
+_KNOCK = 5.0  # seconds to wait for an answer
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of process `rank` out of `world_size`; the parts are disjoint and complete."""
+    """The place of a process among those of a launch: `rank` out of `world_size`."""
 
     rank: int
     world_size: int
@@ -35,37 +40,49 @@ class Share:
         """Whether this process does what must be done once."""
         return self.rank == 0
 
-    def of(self, items: Sequence[T], weights: Sequence[int] | None = None) -> list[T]:
-        """The items of this process, in their order; `weights` say how much work each one is.
 
-        The heaviest are dealt out first, each to the process that has least: the parts differ by
-        no more than one item. Without weights that is every `world_size`-th item from `rank` on.
-        """
-        weights = [1] * len(items) if weights is None else weights
-        load = [(0, rank) for rank in range(self.world_size)]
-        mine = []
-        for place in sorted(range(len(items)), key=lambda place: -weights[place]):
-            least, rank = heapq.heappop(load)
-            heapq.heappush(load, (least + weights[place], rank))
-            if rank == self.rank:
-                mine.append(place)
-        return [items[place] for place in sorted(mine)]
+def shard(
+    units: Sequence[T], rank: int, world_size: int, weights: Sequence[int] | None = None
+) -> list[T]:
+    """The units of process `rank`, in their order; `weights` say how much work each one is.
+
+    The shards of all ranks are disjoint and complete. The heaviest units are dealt out first, each
+    to the process that has least: the loads differ by no more than one unit. Without weights that
+    is every `world_size`-th unit from `rank` on.
+    """
+    weights = [1] * len(units) if weights is None else weights
+    load = [(0, owner) for owner in range(world_size)]
+    mine = []
+    for place in sorted(range(len(units)), key=lambda place: -weights[place]):
+        least, owner = heapq.heappop(load)
+        heapq.heappush(load, (least + weights[place], owner))
+        if owner == rank:
+            mine.append(place)
+    return [units[place] for place in sorted(mine)]
 
 
 def launched_share() -> Share | None:
     """This process's share as its launcher says, or None when nothing launched it.
 
-    Looks at our own variables, then at torchrun's, then at srun's. InputError when the variables
-    contradict each other.
+    Looks at our own variables, then at torchrun's, then at srun's. Variables outlive launchers, in
+    a shell or in a container's image: they count only while the launcher is seen behind them. Else
+    a share of more than one process is an InputError, as the others would never come; so are
+    variables that contradict each other.
     """
-    for rank, world_size in ((RANK, WORLD_SIZE), ("RANK", "WORLD_SIZE")):
-        if rank in os.environ and world_size in os.environ:
-            return _share(rank, world_size)
-        if rank == RANK and (rank in os.environ or world_size in os.environ):
+    if RANK in os.environ or WORLD_SIZE in os.environ:
+        if RANK not in os.environ or WORLD_SIZE not in os.environ:
             raise InputError(f"{RANK} and {WORLD_SIZE} go together; set both or neither")
-    if _inside_srun(os.environ):
-        share = _share("SLURM_PROCID", _srun_tasks(os.environ))
-        return share if share.world_size > 1 else None
+        return _share(RANK, WORLD_SIZE)
+    torchrun = _share("RANK", "WORLD_SIZE")
+    if torchrun is not None and _torchrun_lives(os.environ):
+        return torchrun
+    srun = _share("SLURM_PROCID", _srun_tasks(os.environ)) if _inside_srun(os.environ) else None
+    if srun is not None and srun.world_size > 1:
+        if not _descends_from(os.environ.get("SLURM_TASK_PID", "")):
+            raise _left_over("srun", "SLURM_PROCID", _srun_tasks(os.environ))
+        return srun
+    if torchrun is not None and torchrun.world_size > 1:
+        raise _left_over("torchrun", "RANK", "WORLD_SIZE")
     return None
 
 
@@ -96,14 +113,54 @@ def _srun_tasks(env: Mapping[str, str]) -> str:
     return "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
 
 
-def _share(rank: str, world_size: str) -> Share:
+def _share(rank: str, world_size: str) -> Share | None:
+    """The share that two variables name; None where one of them is missing."""
+    if rank not in os.environ or world_size not in os.environ:
+        return None
     values = os.environ[rank], os.environ[world_size]
     try:
         return Share(int(values[0]), int(values[1]))
     except ValueError:
-        said = f"{rank}={values[0]} with {world_size}={values[1]}"
-        problem = f"{said}: the rank must be a whole number from 0 to the world size less 1"
+        variables = f"{rank}={values[0]} with {world_size}={values[1]}"
+        problem = f"{variables}: the rank must be a whole number from 0 to the world size less 1"
         raise InputError(f"{problem}; correct or unset these variables") from None
+
+
+def _left_over(launcher: str, rank: str, world_size: str) -> InputError:
+    variables = " and ".join(f"{name}={os.environ[name]}" for name in (rank, world_size))
+    return InputError(
+        f"{variables} are set, but no {launcher} stands behind this process: 'unset {rank} "
+        f"{world_size}' to do all of the work here, or start the command with {launcher}"
+    )
+
+
+def _torchrun_lives(env: Mapping[str, str]) -> bool:
+    """Whether torchrun runs: its agent keeps a store at MASTER_ADDR:MASTER_PORT to its end."""
+    if "TORCHELASTIC_RUN_ID" not in env:
+        return False
+    if env.get("TORCHELASTIC_USE_AGENT_STORE") == "False":  # no store that could be asked
+        return True
+    return answers(env.get("MASTER_ADDR", ""), env.get("MASTER_PORT", ""))
+
+
+@cache
+def answers(host: str, port: str) -> bool:
+    """Whether something listens there; asked once."""
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _descends_from(ancestor: str) -> bool:
+    """Whether process `ancestor` (a number) is this one, or one above it, as Linux tells."""
+    process = str(os.getpid())
+    with suppress(OSError):  # no such files, as on other systems
+        while process != ancestor and process != "0":
+            # After the name in brackets, which may hold anything: state, parent.
+            process = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+    return process == ancestor != "0"
 
 
 def note_progress(count: int) -> None:

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections import Counter, deque
@@ -32,10 +31,9 @@ from aligndiff.core.errors import (
     overwrites,
     worst_code,
 )
-from aligndiff.core.ranks import RANK, WORLD_SIZE
+from aligndiff.core.ranks import RANK, WORLD_SIZE, answers
 
 _POLL = 1.0  # seconds between two looks at the cluster
-_KNOCK = 5.0  # seconds to wait for an answer at the cluster's address
 _PATIENCE = 30.0  # seconds without any actor, after which a line says what is waited for
 _GPU = "GPU"  # Ray's name of the resource
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -93,10 +91,8 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
 def _check_address(address: str) -> None:
     """Knock first: Ray itself would try for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=_KNOCK).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise _no_cluster(address) from error
+    if not answers(host, port):
+        raise _no_cluster(address)
 
 
 def _no_cluster(where: str) -> InputError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aligndiff.core.device import visible_gpus
 from aligndiff.core.errors import InputError
-from aligndiff.core.ranks import Share, launched_share
+from aligndiff.core.ranks import Share, launched_share, shard
 from aligndiff.runner import ray as ray_actors
 from aligndiff.runner.local import run_workers
 from aligndiff.runner.options import RunOptions
@@ -37,7 +37,8 @@ def my_units(work: Work) -> list[Any]:
     if told is not None:
         return [work.units[number] for number in told]
     share = launched_share() or Share(0, 1)
-    return share.of(work.units, [work.weight(unit) for unit in work.units])
+    weights = [work.weight(unit) for unit in work.units]
+    return shard(work.units, share.rank, share.world_size, weights)
 
 
 def carry_out(
@@ -78,8 +79,8 @@ def carry_out(
         work.do(missing)
         return 0
     work.make_room()
-    shares = [Share(rank, len(devices)).of(numbers, weights) for rank in range(len(devices))]
-    return run_workers(module, words, devices, shares, run.retries, sum(weights), description)
+    shards = [shard(numbers, rank, len(devices), weights) for rank in range(len(devices))]
+    return run_workers(module, words, devices, shards, run.retries, sum(weights), description)
 
 
 def check_device(run: RunOptions) -> None:

@@ -22,7 +22,7 @@ from aligndiff.core.console import Advance
 from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.core.files import atomic_path
 from aligndiff.core.prefetch import prefetch_map
-from aligndiff.core.ranks import Share, launched_share
+from aligndiff.core.ranks import Share, launched_share, shard
 from aligndiff.segmenters.base import Prototypes
 from aligndiff.segmenters.metrics import Scores
 from aligndiff.segmenters.ssp.backbone import InitialWeights
@@ -116,7 +116,7 @@ def train(
     accelerator.wait_for_everyone()  # the first process has cleared the folder
     state = _new_state(network, run)
     model = accelerator.prepare_model(network, device_placement=False)
-    slots = share.of(range(run.batch_size))
+    slots = shard(range(run.batch_size), share.rank, share.world_size)
 
     def read(step: int) -> list[TrainingEpisode]:
         return [source.episode(step, slot) for slot in slots]

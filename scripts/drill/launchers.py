@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 
@@ -38,12 +39,16 @@ def _on_ray(ground: Ground) -> Iterator[Line]:
 
 
 def _by_srun(ground: Ground, step: int) -> Line:
-    """Two processes with the variables that srun would give them; the second begins later."""
+    """Two processes with the variables that srun would give them; the second begins later.
+
+    To them this process is the script of their task, from which srun's variables come.
+    """
     started = time.monotonic()
     wanted = len(ground.tree_after(step))
     dataset = ground.fresh(step)
     words = ground.words(step, dataset)
     job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
+    job["SLURM_TASK_PID"] = str(os.getpid())
     with Command(words, variables={**job, "SLURM_PROCID": "0"}) as first:
         time.sleep(1)
         with Command(words, variables={**job, "SLURM_PROCID": "1"}) as second:

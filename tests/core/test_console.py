@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from aligndiff.core import console
+from tests.torchrun import torchrun_variables
 
 ROWS = [["fish", 12, 0.5], ["red mushroom", 3, None]]
 
@@ -75,22 +76,21 @@ def test_progress_shows_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "rank", "speaks"),
+    ("variables", "speaks"),
     [
-        (("ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE"), "0", False),  # the parent does the talking
-        (("RANK", "WORLD_SIZE"), "0", True),
-        (("RANK", "WORLD_SIZE"), "1", False),
+        ({"ALIGNDIFF_RANK": "0", "ALIGNDIFF_WORLD_SIZE": "2"}, False),  # the parent does so
+        (torchrun_variables(0), True),
+        (torchrun_variables(1), False),
     ],
 )
 def test_one_process_of_a_launch_speaks(
-    names: tuple[str, str],
-    rank: str,
+    variables: dict[str, str],
     speaks: bool,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv(names[0], rank)
-    monkeypatch.setenv(names[1], "2")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     console.say("hello")
     console.table("T", ["a"], [[1]])
     assert capsys.readouterr().out == ("hello\nT\n  a\n  1\n" if speaks else "")

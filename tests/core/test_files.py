@@ -26,6 +26,7 @@ from aligndiff.core.files import (
     write_json,
     write_text,
 )
+from tests.torchrun import torchrun_variables
 
 FileLimit = Callable[[int], AbstractContextManager[None]]
 
@@ -127,21 +128,20 @@ def test_what_killed_runs_left_is_removed(tmp_path: Path, leftovers: list[Path])
 @pytest.mark.parametrize(
     ("variables", "left"),
     [
-        (("RANK", "WORLD_SIZE", "0"), [True, False, True, False]),
-        (("RANK", "WORLD_SIZE", "1"), [True] * 4),
-        (("ALIGNDIFF_RANK", "ALIGNDIFF_WORLD_SIZE", "0"), [True] * 4),
+        (torchrun_variables(0), [True, False, True, False]),
+        (torchrun_variables(1), [True] * 4),
+        ({"ALIGNDIFF_RANK": "0", "ALIGNDIFF_WORLD_SIZE": "2"}, [True] * 4),
     ],
 )
 def test_what_another_process_may_be_writing_stays(
-    variables: tuple[str, str, str],
+    variables: dict[str, str],
     left: list[bool],
     tmp_path: Path,
     leftovers: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rank, world_size, number = variables
-    monkeypatch.setenv(rank, number)
-    monkeypatch.setenv(world_size, "2")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     remove_leftovers([tmp_path / "a" / "x", tmp_path / "b" / "x"])
     assert remaining(leftovers) == left
 

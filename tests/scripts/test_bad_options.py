@@ -114,10 +114,9 @@ def test_launchers_that_say_nonsense(
 
 @pytest.mark.parametrize("typed", ["--launcher ray", "--workers 2"])
 def test_two_launchers_at_once(
-    typed: str, dataset_dir: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    typed: str, dataset_dir: Path, refused: Refused, torchrun: Callable[[int, int], None]
 ) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    torchrun(0, 2)
     (line,) = refused(TWO, dataset_dir, *typed.split())
     assert f"{typed}: torchrun or srun has started the processes already; leave one" in line
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,13 +246,12 @@ def test_two_processes_make_the_very_files_of_one(
 
 
 def test_torchruns_variables_share_the_work_out(
-    text_dataset: Path, tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch
+    text_dataset: Path, tiny_pipeline_dir: Path, torchrun: Callable[[int, int], None]
 ) -> None:
     argv = arguments(text_dataset, tiny_pipeline_dir, "--image_per_class", "3", "--no_sheet")
     made: list[set[str]] = []
     for rank in (1, 0):  # the first one tells of all of it
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "2")
+        torchrun(rank, 2)
         before = set(outputs(text_dataset))
         assert diffuse_img_attention.main(argv) == 0
         made.append({name for name in set(outputs(text_dataset)) - before if "samples" in name})

@@ -19,7 +19,7 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.diffusion import stable_diffusion as diffusion
-from aligndiff.runner.lock import Company
+from aligndiff.runner.group import LaunchGroup
 from aligndiff.segmenters.ssp import network as ssp
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
 
@@ -193,7 +193,7 @@ def test_a_disk_that_becomes_read_only_is_one_line(
         subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
 
     # A failing disk asks nobody; mount refuses while a file, our lock, is open for writing.
-    monkeypatch.setattr(step, "only_run_in", lambda root: nullcontext(Company(root, None)))
+    monkeypatch.setattr(step, "only_run_in", lambda root: nullcontext(LaunchGroup(root, None)))
     in_the_middle(monkeypatch, lambda: remount("ro"))
     code, (line,) = run(step, root)
     assert code == 1 and "Read-only file system: the disk is mounted for reading only" in line

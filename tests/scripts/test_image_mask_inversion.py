@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -230,10 +231,9 @@ def test_nothing_to_learn(
 
 
 def test_torchrun_shares_by_object(
-    start: Any, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+    start: Any, dataset_dir: Path, torchrun: Callable[[int, int], None]
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    torchrun(1, 2)
     assert start("--sheet_samples", "1") == 0
     assert (dataset_dir / BIRD / "learned_embeds.safetensors").exists()
     assert not (dataset_dir / FISH).exists() and not (dataset_dir / "sheets").exists()

@@ -213,11 +213,10 @@ def test_the_dataset_may_name_the_checkpoint(synthesized, checkpoint, capsys):
     assert capsys.readouterr().out.startswith(f"segmenter checkpoint: {checkpoint} (dataset.json)")
 
 
-def test_launched_processes_share_the_entries(synthesized, checkpoint, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_launched_processes_share_the_entries(synthesized, checkpoint, torchrun):
     done = []
     for rank in (1, 0):  # the first one tells of all of it
-        monkeypatch.setenv("RANK", str(rank))
+        torchrun(rank, 2)
         assert mask_generation.main(arguments(synthesized, checkpoint, "--no_sheet")) == 0
         done.append([record.refinement is not None for record in records(synthesized)])
     assert done[0] == [False] * COUNT + [True] * COUNT + [False] * COUNT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -155,12 +156,11 @@ def test_worker_processes_pack_what_one_process_packs(loose: Path, packed: Path)
 
 
 def test_launched_processes_pack_what_they_refined(
-    loose: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+    loose: Path, packed: Path, torchrun: Callable[[int, int], None]
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
     packed_so_far = []
     for rank in (1, 0):  # the first one tells of all of it
-        monkeypatch.setenv("RANK", str(rank))
+        torchrun(rank, 2)
         assert refine(loose, "--shard_size", "2") == 0
         packed_so_far.append(len(list(loose.rglob("index.jsonl"))))
     assert packed_so_far == [1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -181,5 +182,6 @@ def test_processes_that_do_not_know_of_each_other_are_refused(
 ) -> None:
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_TASK_PID", str(os.getpid()))
     with pytest.raises(InputError, match="2 processes were started that do not know of each other"):
         go(a_run(tmp_path))
