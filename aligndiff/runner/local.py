@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -199,3 +200,32 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def told_units() -> list[int] | None:
+    """The numbers of the units of work that the parent gave to this worker; None without one."""
+    path = os.environ.get(UNITS)
+    if path is None:
+        return None
+    numbers: list[int] = json.loads(Path(path).read_text())
+    return numbers
+
+
+def end_with_parent() -> None:
+    """From now on stop, as by SIGTERM, when the parent is gone, as after its SIGKILL.
+
+    The worker would go on unseen, and get in the way of the run that takes its work up again. One
+    that does not hear, deep in another library, is killed a little later.
+    """
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(_POLL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

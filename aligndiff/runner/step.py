@@ -9,10 +9,9 @@ from aligndiff.core.device import visible_gpus
 from aligndiff.core.errors import InputError
 from aligndiff.core.ranks import Share, launched_share, shard
 from aligndiff.runner import ray as ray_actors
-from aligndiff.runner.local import run_workers
+from aligndiff.runner.local import end_with_parent, run_workers, told_units
 from aligndiff.runner.options import RunOptions
 from aligndiff.runner.ray import Office, has_gpus, ray_cluster
-from aligndiff.runner.worker import end_with_parent, told_units
 
 if TYPE_CHECKING:
     pass

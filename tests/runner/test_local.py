@@ -19,8 +19,9 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 
-from aligndiff.runner import worker
-from aligndiff.runner.worker import end_with_parent, note_progress, told_units
+from aligndiff.core.ranks import note_progress
+from aligndiff.runner import local
+from aligndiff.runner.local import end_with_parent, told_units
 
 rank, size = os.environ["ALIGNDIFF_RANK"], os.environ["ALIGNDIFF_WORLD_SIZE"]
 folder, *ends = sys.argv[1:]
@@ -38,7 +39,7 @@ if end == "says":
     print("no end of line", file=sys.stderr, end="", flush=True)
 if end == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    worker._GRACE = 0.5
+    local._GRACE = 0.5
     end = "orphan"
 if end == "late":
     time.sleep(0.3)
