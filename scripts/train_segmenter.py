@@ -15,7 +15,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.exits import exit_with, interrupt_later
 from aligndiff.core.files import check_writable, file_fingerprint
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
-from aligndiff.core.ranks import launched_share
+from aligndiff.core.ranks import check_launcher, launched_share
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.segmenters.load import resolve_checkpoint
@@ -109,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_config_options(parser, TrainOptions, "run")
     add_config_options(parser, TrainingConfig, "training")
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    check_launcher()
     run, config = config_from_args(TrainOptions, args), config_from_args(TrainingConfig, args)
 
     quiet_libraries()

@@ -21,6 +21,7 @@ WORLD_SIZE = "ALIGNDIFF_WORLD_SIZE"
 PARENT = "ALIGNDIFF_PARENT"  # process id of what started a worker of ours
 PROGRESS_FILE = "ALIGNDIFF_PROGRESS"  # where a worker tells how far it is
 UNITS = "ALIGNDIFF_UNITS"  # a file with the numbers of the units that a worker is to do, as JSON
+_TORCHRUN = "RANK", "WORLD_SIZE"
 _KNOCK = 5.0  # seconds to wait for an answer
 
 
@@ -65,25 +66,39 @@ def launched_share() -> Share | None:
     """This process's share as its launcher says, or None when nothing launched it.
 
     Looks at our own variables, then at torchrun's, then at srun's. Variables outlive launchers, in
-    a shell or in a container's image: they count only while the launcher is seen behind them. Else
-    a share of more than one process is an InputError, as the others would never come; so are
-    variables that contradict each other.
+    a shell or in a container's image: they count only while the launcher is seen behind them.
+    InputError when they contradict each other.
     """
     if RANK in os.environ or WORLD_SIZE in os.environ:
         if RANK not in os.environ or WORLD_SIZE not in os.environ:
             raise InputError(f"{RANK} and {WORLD_SIZE} go together; set both or neither")
         return _share(RANK, WORLD_SIZE)
-    torchrun = _share("RANK", "WORLD_SIZE")
-    if torchrun is not None and _torchrun_lives(os.environ):
-        return torchrun
-    srun = _share("SLURM_PROCID", _srun_tasks(os.environ)) if _inside_srun(os.environ) else None
-    if srun is not None and srun.world_size > 1:
-        if not _descends_from(os.environ.get("SLURM_TASK_PID", "")):
-            raise _left_over("srun", "SLURM_PROCID", _srun_tasks(os.environ))
-        return srun
-    if torchrun is not None and torchrun.world_size > 1:
-        raise _left_over("torchrun", "RANK", "WORLD_SIZE")
-    return None
+    share = _share(*_TORCHRUN)
+    if share is not None and _torchrun_lives(os.environ):
+        return share
+    share = _srun_share()
+    return share if share is not None and _descends_from(os.environ.get("SLURM_TASK_PID")) else None
+
+
+def check_launcher() -> None:
+    """InputError when variables speak of several processes and no launcher stands behind them.
+
+    The others would be waited for, and never come.
+    """
+    if launched_share() is not None:
+        return
+    srun = "SLURM_PROCID", _srun_tasks(os.environ)
+    for launcher, names, share in (
+        ("torchrun", _TORCHRUN, _share(*_TORCHRUN)),
+        ("srun", srun, _srun_share()),
+    ):
+        if share is not None and share.world_size > 1:
+            variables = " and ".join(f"{name}={os.environ[name]}" for name in names)
+            raise InputError(
+                f"{variables} are set, but no {launcher} stands behind this process: 'unset "
+                f"{' '.join(names)}' to do all of the work here, or start the command with "
+                f"{launcher}"
+            )
 
 
 def is_worker() -> bool:
@@ -97,15 +112,16 @@ def is_first() -> bool:
     return not is_worker() and (share is None or share.is_main)
 
 
-def _inside_srun(env: Mapping[str, str]) -> bool:
-    """Whether srun started this process as one of several tasks.
+def _srun_share() -> Share | None:
+    """The share that srun's variables name, of several tasks.
 
     A batch script of a job with several tasks has the variables of rank 0 too, but runs once and
     must do all the work: only srun sets the step.
     """
-    if "SLURM_PROCID" not in env or _srun_tasks(env) not in env:
-        return False
-    return "SLURM_JOB_ID" not in env or "SLURM_STEP_ID" in env
+    if "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ:
+        return None
+    share = _share("SLURM_PROCID", _srun_tasks(os.environ))
+    return share if share is not None and share.world_size > 1 else None
 
 
 def _srun_tasks(env: Mapping[str, str]) -> str:
@@ -124,14 +140,6 @@ def _share(rank: str, world_size: str) -> Share | None:
         variables = f"{rank}={values[0]} with {world_size}={values[1]}"
         problem = f"{variables}: the rank must be a whole number from 0 to the world size less 1"
         raise InputError(f"{problem}; correct or unset these variables") from None
-
-
-def _left_over(launcher: str, rank: str, world_size: str) -> InputError:
-    variables = " and ".join(f"{name}={os.environ[name]}" for name in (rank, world_size))
-    return InputError(
-        f"{variables} are set, but no {launcher} stands behind this process: 'unset {rank} "
-        f"{world_size}' to do all of the work here, or start the command with {launcher}"
-    )
 
 
 def _torchrun_lives(env: Mapping[str, str]) -> bool:
@@ -153,7 +161,7 @@ def answers(host: str, port: str) -> bool:
     return True
 
 
-def _descends_from(ancestor: str) -> bool:
+def _descends_from(ancestor: str | None) -> bool:
     """Whether process `ancestor` (a number) is this one, or one above it, as Linux tells."""
     process = str(os.getpid())
     with suppress(OSError):  # no such files, as on other systems

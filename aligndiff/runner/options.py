@@ -9,7 +9,7 @@ from typing import Literal
 from aligndiff.core.device import PRECISION_HELP
 from aligndiff.core.errors import InputError
 from aligndiff.core.options import OneLineParser, add_config_options
-from aligndiff.core.ranks import is_worker, launched_share
+from aligndiff.core.ranks import check_launcher, is_worker, launched_share
 
 MOST_WORKERS = 64  # processes on one machine; none has more GPUs
 MOST_RETRIES = 100
@@ -58,6 +58,7 @@ class RunOptions:
     )
 
     def __post_init__(self) -> None:
+        check_launcher()
         problems = []
         if not 0 <= self.workers <= MOST_WORKERS:
             problems.append(f"--workers must be from 0 to {MOST_WORKERS}, not {self.workers}")

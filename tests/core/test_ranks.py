@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.ranks import Share, is_first, is_worker, launched_share, shard
+from aligndiff.core.ranks import Share, check_launcher, is_first, is_worker, launched_share, shard
 from tests.torchrun import torchrun_variables
 
 
@@ -85,6 +85,7 @@ def test_launchers(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert launched_share() == share
+    check_launcher()
     assert is_worker() == ("ALIGNDIFF_RANK" in env)
     assert is_first() == (share is None or (share.rank == 0 and not is_worker()))
 
@@ -113,7 +114,8 @@ def test_variables_of_torchrun_without_torchrun(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError) as error:
-        launched_share()
+        check_launcher()
+    assert launched_share() is None and is_first(), "commands of one process do all of their work"
     assert error.value.problems == (
         "RANK=0 and WORLD_SIZE=4 are set, but no torchrun stands behind this process: 'unset RANK "
         "WORLD_SIZE' to do all of the work here, or start the command with torchrun",
@@ -131,7 +133,8 @@ def test_variables_of_srun_without_srun(task: str | None, monkeypatch: pytest.Mo
     for name, value in (variables | ({} if task is None else {"SLURM_TASK_PID": task})).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError) as error:
-        launched_share()
+        check_launcher()
+    assert launched_share() is None and is_first()
     assert error.value.problems == (
         "SLURM_PROCID=0 and SLURM_NTASKS=4 are set, but no srun stands behind this process: 'unset "
         "SLURM_PROCID SLURM_NTASKS' to do all of the work here, or start the command with srun",

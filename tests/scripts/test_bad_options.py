@@ -97,6 +97,11 @@ def test_flags(
         ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK=one with WORLD_SIZE=2"),
         ({"RANK": "0", "WORLD_SIZE": "-1"}, "correct or unset these variables"),
         ({"ALIGNDIFF_RANK": "0"}, "go together; set both or neither"),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, "no torchrun stands behind this process: 'unset RANK"),
+        (
+            {"SLURM_PROCID": "3", "SLURM_NTASKS": "4"},
+            "no srun stands behind this process: 'unset SLURM_PROCID SLURM_NTASKS'",
+        ),
     ],
 )
 def test_launchers_that_say_nonsense(
