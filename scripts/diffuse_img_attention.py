@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.console import quiet_libraries, say, table
 from aligndiff.core.device import known_precision
-from aligndiff.core.exits import exit_with
+from aligndiff.core.exits import exit_with, overwriting
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first
@@ -30,6 +30,7 @@ from aligndiff.diffusion.load import (
     token_counter,
 )
 from aligndiff.runner.group import only_run_in
+from aligndiff.runner.local import read_assignment
 from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
 from aligndiff.synthesis.config import SynthesisConfig
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, draw what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args, run, bank = _read(argv)
-    with only_run_in(bank.root) as group:
+    overwrites = run.overwrite or read_assignment().overwrites
+    with overwriting(overwrites), only_run_in(bank.root) as group:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")

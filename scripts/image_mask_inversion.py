@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import known_precision
-from aligndiff.core.exits import exit_with
+from aligndiff.core.exits import exit_with, overwriting
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first
@@ -44,6 +44,7 @@ from aligndiff.inversion.plan import (
 )
 from aligndiff.inversion.sheet import draw_missing, has_samples, write_inversion_sheet
 from aligndiff.runner.group import only_run_in
+from aligndiff.runner.local import read_assignment
 from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
 
@@ -64,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not bank.objects:
         say("nothing to learn: no entry of type NM_embedding is asked for")
         return 0
-    with only_run_in(bank.root) as group:
+    overwrites = run.overwrite or read_assignment().overwrites
+    with overwriting(overwrites), only_run_in(bank.root) as group:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"diffusion model: {work.chosen}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import known_precision
-from aligndiff.core.exits import exit_with
+from aligndiff.core.exits import exit_with, overwriting
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import add_config_options, config_from_args
 from aligndiff.core.ranks import is_first, is_worker
@@ -30,6 +30,7 @@ from aligndiff.refinement.plan import (
 from aligndiff.refinement.refine import LOOKS, refine_entry
 from aligndiff.refinement.sheet import write_refinement_sheet
 from aligndiff.runner.group import only_run_in
+from aligndiff.runner.local import read_assignment
 from aligndiff.runner.options import RunOptions, make_parser
 from aligndiff.runner.step import carry_out, check_device, my_units
 from aligndiff.segmenters.load import resolve_checkpoint
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, validate, refine what is missing, report; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args, run, bank = _read(argv)
-    with only_run_in(bank.root) as group:
+    overwrites = run.overwrite or read_assignment().overwrites
+    with overwriting(overwrites), only_run_in(bank.root) as group:
         work = _plan(args, run, bank)
         remove_leftovers(work.outputs)
         say(f"segmenter checkpoint: {work.chosen}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import PRECISION_HELP, known_precision
 from aligndiff.core.errors import InputError
-from aligndiff.core.exits import exit_with, interrupt_later
+from aligndiff.core.exits import exit_with, interrupt_later, overwriting
 from aligndiff.core.files import check_writable, file_fingerprint
 from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
 from aligndiff.core.ranks import check_launcher, launched_share
@@ -136,7 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not run.overwrite and trained_steps(run.output_dir) >= config.steps:
         say(f"nothing to do: trained for {config.steps} steps")
     else:
-        _train(plan, config, chosen, run)
+        with overwriting(run.overwrite):
+            _train(plan, config, chosen, run)
     _report(run.output_dir)
     return 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import sys
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -13,7 +12,9 @@ _MOST_CHARACTERS = 1000  # of a line: a value of a hostile file may hold megabyt
 _END = 300  # characters of the end that are kept, where a message says what to do
 
 BUG = 70  # the exit code of a traceback ("internal software error" among the codes of BSD)
-OVERWRITES = "ALIGNDIFF_OVERWRITES"  # set for processes of a run that --overwrite was typed for
+# A note on what stops a run that was to overwrite something. Had it not begun to, the next run asks
+# for --overwrite again.
+WITHOUT_OVERWRITE = "the next time leave --overwrite out, unless it is asked for"
 
 # Faults of the machine, not of the program, and what the user can do about each: a traceback would
 # tell nothing more.
@@ -45,18 +46,6 @@ _FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
 _BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
 
 
-def overwrites() -> bool:
-    """Whether the user typed --overwrite; those that a run starts do not find it in their words."""
-    return "--overwrite" in sys.argv or OVERWRITES in os.environ
-
-
-def how_to_continue() -> str:
-    """What to do after a stop, as the end of a message."""
-    # A run that was to overwrite something and had not begun to is told to ask for it again.
-    hint = ", without --overwrite unless it is asked for," if overwrites() else ""
-    return f"run the same command again{hint} to continue"
-
-
 class AlignDiffError(Exception):
     """Something went wrong that the user can understand. `problems` holds one line each."""
 
@@ -71,6 +60,10 @@ class AlignDiffError(Exception):
         return type(self), (self.problems,), self.__dict__  # notes are among these
 
 
+class MachineFault(AlignDiffError):
+    """A fault of the machine; whoever reports it says how to continue."""
+
+
 class InputError(AlignDiffError):
     """The command line, the prompt bank or an input file is wrong; holds all problems found."""
 
@@ -81,6 +74,13 @@ class MissingWeightsError(InputError):
     """Model weights are not where they were looked for, or the hub cannot be reached."""
 
 
+def how_to_continue(error: BaseException) -> str:
+    """What to do after what stopped a run, as the end of a message."""
+    notes = getattr(error, "__notes__", ())
+    hint = ", without --overwrite unless it is asked for," if WITHOUT_OVERWRITE in notes else ""
+    return f"run the same command again{hint} to continue"
+
+
 def worst_code(codes: Container[int]) -> int:
     """The exit code of a run some of whose processes did not end well, from theirs."""
     return next((code for code in (InputError.exit_code, BUG) if code in codes), 1)
@@ -88,10 +88,10 @@ def worst_code(codes: Container[int]) -> int:
 
 def as_problem(error: BaseException) -> AlignDiffError | None:
     """The error as `exit_with` tells it; None for a bug."""
-    if isinstance(error, AlignDiffError):
+    if isinstance(error, AlignDiffError) and not isinstance(error, MachineFault):
         return error
-    fault = _fault_of_the_machine(error)
-    return None if fault is None else AlignDiffError(fault)
+    fault = str(error) if isinstance(error, MachineFault) else _fault_of_the_machine(error)
+    return None if fault is None else AlignDiffError(f"{fault}; then {how_to_continue(error)}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -114,16 +114,16 @@ def _fault_of_the_machine(error: BaseException) -> str | None:
     """
     if is_out_of_memory(error):
         reason = f" ({error})" if str(error) else ""
-        return f"out of memory{reason}: {_MAKE_ROOM}; then {how_to_continue()}"
+        return f"out of memory{reason}: {_MAKE_ROOM}"
     if not isinstance(error, OSError):
         return None
     if error.errno in _FOLDER_GONE and isinstance(error.filename, str):
         gone = _missing_folder(error.filename)
-        return None if gone is None else f"{gone}: {_BRING_BACK}; then {how_to_continue()}"
+        return None if gone is None else f"{gone}: {_BRING_BACK}"
     if error.errno not in _REMEDIES:
         return None
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}; then {how_to_continue()}"
+    return f"{where}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}"
 
 
 def _missing_folder(path: str) -> str | None:

@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from aligndiff.core.errors import BUG, AlignDiffError, as_problem, how_to_continue, one_line
+from aligndiff.core.errors import (
+    BUG,
+    WITHOUT_OVERWRITE,
+    AlignDiffError,
+    as_problem,
+    how_to_continue,
+    one_line,
+)
 
 _MOMENT = 0.1  # seconds after which a stop that Python dropped is repeated
 _MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a whole
@@ -43,6 +50,20 @@ def interrupt_later() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def overwriting(overwrite: bool) -> Iterator[None]:
+    """What stops a run in here tells its user to leave --overwrite out the next time, if it is on.
+
+    What was made anew would be made once more.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if overwrite:
+            error.add_note(WITHOUT_OVERWRITE)
+        raise
+
+
 def exit_with(main: Callable[[], int]) -> NoReturn:
     """Run `main` and exit with the code it returns: 0 all done, 1 some samples failed, 2 bad input.
 
@@ -54,15 +75,15 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     was_terminated = _heed_sigterm()
     try:
         code = main()
-    except KeyboardInterrupt:
-        code = _stopped(signal.SIGTERM if was_terminated() else signal.SIGINT)
+    except KeyboardInterrupt as error:
+        code = _stopped(signal.SIGTERM if was_terminated() else signal.SIGINT, error)
     except BrokenPipeError:  # nobody reads our output any more, as after `| head`
         sys.stdout = open(os.devnull, "w")
         code = AlignDiffError.exit_code
     except Exception as error:
         problem = as_problem(error)
         if was_terminated():  # what a library made of it
-            code = _stopped(signal.SIGTERM)
+            code = _stopped(signal.SIGTERM, error)
         elif problem is None:
             traceback.print_exc()
             code = BUG
@@ -71,8 +92,8 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def _stopped(number: signal.Signals) -> int:
-    print(f"stopped; {how_to_continue()}", file=sys.stderr)
+def _stopped(number: signal.Signals, error: BaseException) -> int:
+    print(f"stopped; {how_to_continue(error)}", file=sys.stderr)
     return 128 + number
 
 

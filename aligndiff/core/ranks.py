@@ -20,7 +20,7 @@ RANK = "ALIGNDIFF_RANK"
 WORLD_SIZE = "ALIGNDIFF_WORLD_SIZE"
 PARENT = "ALIGNDIFF_PARENT"  # process id of what started a worker of ours
 PROGRESS_FILE = "ALIGNDIFF_PROGRESS"  # where a worker tells how far it is
-UNITS = "ALIGNDIFF_UNITS"  # a file with the numbers of the units that a worker is to do, as JSON
+ASSIGNMENT = "ALIGNDIFF_ASSIGNMENT"  # a JSON file with what a worker is to do
 _TORCHRUN = "RANK", "WORLD_SIZE"
 _KNOCK = 5.0  # seconds to wait for an answer
 

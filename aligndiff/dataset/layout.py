@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from aligndiff.core.errors import AlignDiffError, how_to_continue
+from aligndiff.core.errors import MachineFault
 from aligndiff.dataset.entries import EmbeddingEntry, Entry
 
 Step = Literal["1_inversion", "2_synthesis", "3_masks"]
@@ -115,14 +115,14 @@ class EntryFolder:
         return [self.entry_json, *samples, self.failure_path(0), self.shard_index]
 
     def make(self) -> None:
-        """Make the entry's folder. Raises AlignDiffError when the dataset folder is gone.
+        """Make the entry's folder. Raises MachineFault when the dataset folder is gone.
 
         It may have gone since it was read: nothing is made in its place, nor where its disk was.
         """
         if not (self.root / DATASET_FILE).is_file():
-            raise AlignDiffError(
+            raise MachineFault(
                 f"{self.root / DATASET_FILE}: was here and is gone: bring it back, or mount its "
-                f"disk again; then {how_to_continue()}"
+                "disk again"
             )
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(exist_ok=True)

@@ -11,11 +11,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aligndiff.core import console
-from aligndiff.core.errors import OVERWRITES, AlignDiffError, InputError, overwrites, worst_code
-from aligndiff.core.ranks import PARENT, PROGRESS_FILE, RANK, UNITS, WORLD_SIZE, Share
+from aligndiff.core.errors import AlignDiffError, InputError, worst_code
+from aligndiff.core.ranks import ASSIGNMENT, PARENT, PROGRESS_FILE, RANK, WORLD_SIZE, Share
 
 _POLL = 0.5  # seconds between two looks at the workers
 _GRACE = 10.0  # seconds a worker gets to end by itself after SIGTERM
@@ -30,15 +31,17 @@ def run_workers(
     retries: int = 0,
     total: int = 0,
     description: str = "",
+    overwrites: bool = False,
 ) -> int:
     """Run `python -m module argv` once per device; returns the exit code that the run ends with.
 
     A device is an entry for CUDA_VISIBLE_DEVICES, or None to leave that variable alone (CPU).
-    `units` are the numbers of the units of work that each worker does, which finds them by
-    `worker.told_units`. What they write on stderr is passed on with their number. One that dies is
-    named, with its last words, and started again up to `retries` times; the others live on. The bar
-    of the parent moves by what the workers tell (`worker.note_progress`), out of `total`. Whatever
-    exception comes through here, Ctrl-C and SIGTERM among them, stops the workers first.
+    `units` are the numbers of the units of work that each worker does; it finds them and
+    `overwrites`, whether the run was started with --overwrite, by `worker.read_assignment`. What
+    workers write on stderr is passed on with their number. One that dies is named, with its last
+    words, and started again up to `retries` times; the others live on. The bar of the parent moves
+    by what the workers tell (`worker.note_progress`), out of `total`. Whatever exception comes
+    through here, Ctrl-C and SIGTERM among them, stops the workers first.
 
     The code is 0 when all workers ended well, 2 when one found bad input, 70 when one met a bug,
     else 1.
@@ -48,7 +51,8 @@ def run_workers(
         try:
             for rank, (device, numbers) in enumerate(zip(devices, units, strict=True)):
                 where = Path(folder, f"worker_{rank}")
-                where.with_suffix(".units").write_text(json.dumps(list(numbers)))
+                assignment = Assignment(list(numbers), overwrites)
+                where.with_suffix(".json").write_text(json.dumps(asdict(assignment)))
                 command = [sys.executable, "-m", module, *argv]
                 workers.append(_Worker(command, Share(rank, len(devices)), device, where, retries))
             return _watch(workers, total, description)
@@ -77,10 +81,8 @@ class _Worker:
             WORLD_SIZE: str(share.world_size),
             PARENT: str(os.getpid()),
             PROGRESS_FILE: str(self.progress_file),
-            UNITS: str(where.with_suffix(".units")),
+            ASSIGNMENT: str(where.with_suffix(".json")),
         }
-        if overwrites():
-            self.env[OVERWRITES] = "1"
         if device is None:
             # Each worker would start as many threads as there are cores, and they would fight.
             self.env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.world_size)))
@@ -202,13 +204,18 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def told_units() -> list[int] | None:
-    """The numbers of the units of work that the parent gave to this worker; None without one."""
-    path = os.environ.get(UNITS)
-    if path is None:
-        return None
-    numbers: list[int] = json.loads(Path(path).read_text())
-    return numbers
+@dataclass(frozen=True)
+class Assignment:
+    """What the parent of a worker tells it beside its command line."""
+
+    units: list[int] | None = None  # numbers of the units of work that it does; None: no parent
+    overwrites: bool = False  # the run was started with --overwrite, which workers never are
+
+
+def read_assignment() -> Assignment:
+    """This process's; the default of a process that no run of ours started."""
+    path = os.environ.get(ASSIGNMENT)
+    return Assignment() if path is None else Assignment(**json.loads(Path(path).read_text()))
 
 
 def end_with_parent() -> None:

@@ -1,8 +1,8 @@
-"""Work handed out to the actors of a Ray cluster: an actor for each GPU, replaced when it is lost.
+"""Work done by the actors of a Ray cluster: an actor for each GPU, replaced when it is lost.
 
 Ray is an optional package, imported when it is asked for. Actors write files, as workers do; what
-comes back is how much they did and what they had to say. All nodes see the same files under the
-same names, and have this code and its packages.
+comes back is that a unit is done, and what was written to stderr. All nodes see the same files
+under the same names, and have this code and its packages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import signal
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -25,16 +24,15 @@ from typing import Any, Protocol
 from aligndiff.core import console
 from aligndiff.core.errors import (
     BUG,
-    OVERWRITES,
+    WITHOUT_OVERWRITE,
     InputError,
     as_problem,
-    overwrites,
     worst_code,
 )
 from aligndiff.core.ranks import RANK, WORLD_SIZE, answers
 
 _POLL = 1.0  # seconds between two looks at the cluster
-_PATIENCE = 30.0  # seconds without any actor, after which a line says what is waited for
+_PATIENCE = 30.0  # seconds without any actor, after which a line says what it waits for
 _GPU = "GPU"  # Ray's name of the resource
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -70,8 +68,6 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
     heeds_sigterm = signal.getsignal(signal.SIGTERM)
     paths = [str(_REPOSITORY), os.environ.get("PYTHONPATH", "")]
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    if overwrites():
-        variables[OVERWRITES] = "1"
     try:
         ray.init(
             address=address or "auto",
@@ -108,39 +104,41 @@ def has_gpus(ray: Any) -> bool:
 
 
 class _Actor:
-    """Runs on a node of the cluster; `begin` comes first."""
+    """A process on a node of the cluster that does units of work; `open` comes first."""
 
-    def begin(self, module: str, argv: Sequence[str], folder: str, place: tuple[int, int]) -> str:
-        """Read and check everything, as a worker process does; returns the node's name."""
+    def open(self, module: str, argv: Sequence[str], folder: str, place: tuple[int, int]) -> None:
+        """Read and check everything, as a worker process does. Paths are relative to `folder`."""
         os.chdir(folder)
-        sys.argv = [module, *argv]
         os.environ[RANK], os.environ[WORLD_SIZE] = map(str, place)
         self.work: Work = import_module(module).open_work(argv)
-        return os.uname().nodename
 
     def do(self, number: int) -> str:
-        """Do a unit; returns what was said on stderr meanwhile. An error carries it as a note."""
-        with contextlib.redirect_stderr(io.StringIO()) as said:
+        """Do a unit; returns what was written to stderr meanwhile. An error has it as a note."""
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
             try:
                 self.work.do([self.work.units[number]])
             except Exception as error:
-                error.add_note(said.getvalue())
+                error.add_note(stderr.getvalue())
                 raise
-        return said.getvalue()
+        return stderr.getvalue()
 
 
-def _pass_on(said: str) -> None:
-    for line in said.splitlines():
+def _pass_on(stderr: str) -> None:
+    for line in stderr.splitlines():
         console.warn(line)
 
 
-class Office:
-    """Hands out units of work to actors, and keeps the desks filled.
+class RayExecutor:
+    """Does units of work on the actors of a Ray cluster, and starts new actors for lost ones.
 
-    An actor calls `open_work(argv)` of the command's module once, and does units of the work that
-    it gets. There are `actors` of them, or as many as the cluster has GPUs (CPUs where it has none,
-    or none are wanted); more when nodes join. A unit whose actor is lost goes to another one, up to
-    `retries` times more; an actor that raises gets nothing more to do.
+    An actor calls `open_work(argv)` of the command's module once, and does one unit after another:
+    what it loaded and learned of its memory stays. There are `actors` of them, or as many as the
+    cluster has GPUs (CPUs where it has none, or with `use_gpus` off); more when nodes join. A unit
+    whose actor is lost goes to another one, up to `retries` times more; an actor that raises does
+    no more units. `overwrites` says whether the run was started with --overwrite.
+
+    Not Ray's tasks, which share out processes: a process that has loaded a model on a GPU is lent
+    another GPU for its next task, and two processes then compute on one GPU while another is idle.
     """
 
     def __init__(
@@ -148,19 +146,20 @@ class Office:
         ray: Any,
         command: tuple[str, tuple[str, ...]],
         actors: int = 0,
-        wants_gpu: bool = True,
+        use_gpus: bool = True,
         retries: int = 0,
+        overwrites: bool = False,
     ) -> None:
         self.ray, self.command, self.retries = ray, command, retries
-        self.wanted, self.wants_gpu = actors, wants_gpu
+        self.actors, self.use_gpus, self.overwrites = actors, use_gpus, overwrites
         self.queue: deque[int] = deque()
-        self.starting: dict[Any, Any] = {}  # reference of `begin`: actor
+        self.starting: dict[Any, Any] = {}  # reference of `open`: actor
         self.working: dict[Any, tuple[Any, int]] = {}  # reference of `do`: actor and unit
         self.losses: Counter[int] = Counter()  # of actors, by the unit they had
-        self.hired = 0
-        self.dropped = 0  # actors that raised; they are not replaced
+        self.started = 0
+        self.raised = 0  # actors that raised; they are not replaced
         self.lost_at_start = 0  # actors in a row that died before they had a unit
-        self.undone = 0  # units that nobody gets any more
+        self.given_up = 0  # units
         self.codes: set[int] = set()  # exit codes that the actors which raised would have had
 
     def run(self, units: Sequence[tuple[int, int]], description: str = "") -> int:
@@ -171,94 +170,100 @@ class Office:
         self.weights = dict(units)
         self.queue.extend(self.weights)
         with console.progress(description, sum(self.weights.values())) as advance:
-            self._work_off(advance)
-        return worst_code(self.codes) if self.undone or self.queue else 0
+            self._do_all(advance)
+        return worst_code(self.codes) if self.given_up or self.queue else 0
 
-    def _work_off(self, advance: console.Advance) -> None:
+    def _do_all(self, advance: console.Advance) -> None:
         idle_since = time.monotonic()
         while self.queue or self.working:
-            self._hire()
+            self._start_actors()
             if not self.starting and not self.working:
-                break  # all actors were dropped
-            waited = [*self.starting, *self.working]
-            ready, _ = self.ray.wait(waited, num_returns=1, timeout=_POLL)
+                break  # all actors raised, or died at their start
+            pending = [*self.starting, *self.working]
+            ready, _ = self.ray.wait(pending, num_returns=1, timeout=_POLL)
             for reference in ready:
                 if reference in self.starting:
-                    self._settle(reference)
+                    self._started(reference)
                 else:
-                    self._take(reference, advance)
+                    self._done(reference, advance)
             if self.working:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since > _PATIENCE:
                 console.warn("note: waiting for the Ray cluster: no free GPU or CPU for an actor")
                 idle_since = float("inf")
 
-    def _hire(self) -> None:
-        """As many actors as there is room for, and units to do."""
+    def _start_actors(self) -> None:
+        """As many as there is room for, and units to do."""
         resources = self.ray.cluster_resources()
-        gpus = int(resources.get(_GPU, 0)) if self.wants_gpu else 0
-        wanted = self.wanted or gpus or int(resources.get("CPU", 1))
+        gpus = int(resources.get(_GPU, 0)) if self.use_gpus else 0
+        most = self.actors or gpus or int(resources.get("CPU", 1))
         busy = len(self.starting) + len(self.working)
-        room = min(wanted - self.dropped - busy, len(self.queue) - len(self.starting))
+        room = min(most - self.raised - busy, len(self.queue) - len(self.starting))
         kind = self.ray.remote(_Actor)
         for _ in range(room):
             actor = kind.options(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0).remote()
-            place = (self.hired % max(2, wanted), max(2, wanted))
-            self.starting[actor.begin.remote(*self.command, os.getcwd(), place)] = actor
-            self.hired += 1
+            place = (self.started % max(2, most), max(2, most))
+            self.starting[actor.open.remote(*self.command, os.getcwd(), place)] = actor
+            self.started += 1
 
-    def _settle(self, reference: Any) -> None:
+    def _started(self, reference: Any) -> None:
         actor = self.starting.pop(reference)
-        dropped = self.dropped
-        if self._result(reference) is not None:
-            self.lost_at_start = 0
-            self._give(actor)
-        elif self.dropped == dropped:  # it died, and did not raise
+        try:
+            self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
+            self._report_raised(error)
+        except self.ray.exceptions.RayError as error:
+            _report_lost(error)
             self.lost_at_start += 1
-            # Where actors cannot begin, no one takes their place for ever.
-            self.dropped += self.lost_at_start > self.retries
+            # Where actors cannot start, none takes their place for ever.
+            self.raised += self.lost_at_start > self.retries
+        else:
+            self.lost_at_start = 0
+            self._assign(actor)
 
-    def _give(self, actor: Any) -> None:
-        """The next unit to an actor that is free; without one it goes home."""
+    def _assign(self, actor: Any) -> None:
+        """The next unit to an actor that is free; without one it ends."""
         if self.queue:
             unit = self.queue.popleft()
             self.working[actor.do.remote(unit)] = actor, unit
         else:
             self.ray.kill(actor)
 
-    def _take(self, reference: Any, advance: console.Advance) -> None:
+    def _done(self, reference: Any, advance: console.Advance) -> None:
         actor, unit = self.working.pop(reference)
-        said = self._result(reference)
-        if said is None:
-            self._put_back(unit)
-            return
-        _pass_on(said)
-        advance(self.weights[unit])
-        self._give(actor)
+        try:
+            _pass_on(self.ray.get(reference))
+        except self.ray.exceptions.RayTaskError as error:
+            self._report_raised(error)
+            self._retry(unit)
+        except self.ray.exceptions.RayError as error:
+            _report_lost(error)
+            self._retry(unit)
+        else:
+            advance(self.weights[unit])
+            self._assign(actor)
 
-    def _put_back(self, unit: int) -> None:
+    def _retry(self, unit: int) -> None:
         self.losses[unit] += 1
         if self.losses[unit] <= self.retries:
             self.queue.append(unit)
         else:
-            self.undone += 1
+            self.given_up += 1
             times = "once" if self.retries == 0 else f"{self.retries + 1} times"
             console.warn(f"error: a part of the work lost its actor {times}, and is given up")
 
-    def _result(self, reference: Any) -> str | None:
-        """What an actor returns; None after its end, which is told."""
-        try:
-            said: str = self.ray.get(reference)
-            return said
-        except self.ray.exceptions.RayTaskError as error:
-            self.dropped += 1
-            cause = error.cause
-            for note in getattr(cause, "__notes__", ()):
-                _pass_on(note)
-            problem = as_problem(cause)
-            self.codes.add(BUG if problem is None else problem.exit_code)
-            console.warn(f"error: an actor ended: {problem or error}")
-        except self.ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[0]
-            console.warn(f"note: an actor was lost: {first}")
-        return None
+    def _report_raised(self, error: Any) -> None:
+        self.raised += 1
+        cause = error.cause
+        for note in getattr(cause, "__notes__", ()):
+            _pass_on(note)
+        if self.overwrites:
+            cause.add_note(WITHOUT_OVERWRITE)
+        problem = as_problem(cause)
+        self.codes.add(BUG if problem is None else problem.exit_code)
+        console.warn(f"error: an actor ended: {problem or error}")
+
+
+def _report_lost(error: Exception) -> None:
+    reason = str(error).strip().splitlines()[0]
+    console.warn(f"note: an actor was lost: {reason}")

@@ -9,9 +9,9 @@ from aligndiff.core.device import visible_gpus
 from aligndiff.core.errors import InputError
 from aligndiff.core.ranks import Share, launched_share, shard
 from aligndiff.runner import ray as ray_actors
-from aligndiff.runner.local import end_with_parent, run_workers, told_units
+from aligndiff.runner.local import end_with_parent, read_assignment, run_workers
 from aligndiff.runner.options import RunOptions
-from aligndiff.runner.ray import Office, has_gpus, ray_cluster
+from aligndiff.runner.ray import RayExecutor, has_gpus, ray_cluster
 
 if TYPE_CHECKING:
     pass
@@ -32,9 +32,9 @@ class Work(ray_actors.Work, Protocol):
 
 def my_units(work: Work) -> list[Any]:
     """The units of this process among those of its launch; all of them when it stands alone."""
-    told = told_units()
-    if told is not None:
-        return [work.units[number] for number in told]
+    numbers = read_assignment().units
+    if numbers is not None:
+        return [work.units[number] for number in numbers]
     share = launched_share() or Share(0, 1)
     weights = [work.weight(unit) for unit in work.units]
     return shard(work.units, share.rank, share.world_size, weights)
@@ -71,15 +71,19 @@ def carry_out(
                     "--precision bfloat16, or what else they are to compute in"
                 )
             work.make_room()
-            office = Office(ray, (module, tuple(words)), run.workers, gpu, run.retries)
-            return office.run(units, description)
+            executor = RayExecutor(
+                ray, (module, tuple(words)), run.workers, gpu, run.retries, run.overwrite
+            )
+            return executor.run(units, description)
     devices = [] if launched_share() is not None else _worker_devices(run)[: len(missing)]
     if len(devices) < 2:
         work.do(missing)
         return 0
     work.make_room()
     shards = [shard(numbers, rank, len(devices), weights) for rank in range(len(devices))]
-    return run_workers(module, words, devices, shards, run.retries, sum(weights), description)
+    return run_workers(
+        module, words, devices, shards, run.retries, sum(weights), description, run.overwrite
+    )
 
 
 def check_device(run: RunOptions) -> None:

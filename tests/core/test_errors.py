@@ -15,11 +15,11 @@ import torch
 from aligndiff.core.errors import (
     AlignDiffError,
     InputError,
+    MachineFault,
     MissingWeightsError,
-    how_to_continue,
     is_out_of_memory,
 )
-from aligndiff.core.exits import exit_with
+from aligndiff.core.exits import exit_with, overwriting
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -151,23 +151,45 @@ def test_bugs_keep_their_traceback(bug: Exception, capsys: pytest.CaptureFixture
     assert said.startswith("Traceback") and said.endswith(f"{type(bug).__name__}: bug\n")
 
 
-def test_who_typed_overwrite_is_told_when_to_leave_it_out(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "", "a.png"), 1),
+        (MachineFault("data: is gone: bring it back"), 1),
+    ],
+)
+def test_who_overwrites_is_told_to_leave_it_out(
+    stop: BaseException, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that was stopped before it began to overwrite still needs it, and says so then."""
-    assert how_to_continue() == "run the same command again to continue"
-    wanted = "run the same command again, without --overwrite unless it is asked for, to continue"
-    with monkeypatch.context() as typed:
-        typed.setattr(sys, "argv", ["script", "--overwrite"])
-        assert how_to_continue() == wanted
-    monkeypatch.setenv("ALIGNDIFF_OVERWRITES", "1")  # a worker of such a run
-    assert how_to_continue() == wanted
+    """What was made anew would be made once more."""
+
+    def main(overwrite: bool) -> int:
+        with overwriting(overwrite):
+            raise stop
+
+    for overwrite, advice in ((False, ""), (True, ", without --overwrite unless it is asked for,")):
+        with pytest.raises(SystemExit) as end:
+            exit_with(lambda overwrite=overwrite: main(overwrite))
+        assert end.value.code == code
+        assert capsys.readouterr().err.endswith(f"run the same command again{advice} to continue\n")
+
+
+def test_the_traceback_of_a_bug_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        with overwriting(True):
+            raise ValueError("bug")
+
+    with pytest.raises(SystemExit):
+        exit_with(main)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "the next time leave --overwrite out, unless it is asked for"
 
 
 def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
     code = (
         "import os, signal, time\n"
-        "from aligndiff.core.exits import exit_with\n"
+        "from aligndiff.core.exits import exit_with, overwriting\n"
         "def main():\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -183,7 +205,7 @@ def test_sigterm_puts_things_in_order_and_ends_with_143() -> None:
 
 LOST = """
 import os, signal, time
-from aligndiff.core.exits import exit_with
+from aligndiff.core.exits import exit_with, overwriting
 
 class Deleted:
     def __del__(self):
@@ -215,7 +237,7 @@ def test_what_a_library_makes_of_a_stop_is_a_stop() -> None:
     code = (
         "import os, signal\n"
         "from aligndiff.core.errors import InputError\n"
-        "from aligndiff.core.exits import exit_with\n"
+        "from aligndiff.core.exits import exit_with, overwriting\n"
         "def main():\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"

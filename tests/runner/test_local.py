@@ -13,7 +13,7 @@ import pytest
 
 from aligndiff.core.device import visible_gpus
 from aligndiff.runner import local as launch
-from aligndiff.runner.local import run_workers
+from aligndiff.runner.local import Assignment, read_assignment, run_workers
 
 WORKER = """
 import os, signal, sys, time
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from aligndiff.core.ranks import note_progress
 from aligndiff.runner import local
-from aligndiff.runner.local import end_with_parent, told_units
+from aligndiff.runner.local import end_with_parent, read_assignment
 
 rank, size = os.environ["ALIGNDIFF_RANK"], os.environ["ALIGNDIFF_WORLD_SIZE"]
 folder, *ends = sys.argv[1:]
@@ -44,7 +44,9 @@ if end == "deaf":
 if end == "late":
     time.sleep(0.3)
 seen = [os.environ.get(name, "-") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")]
-Path(folder, f"done_{rank}").write_text(" ".join([rank, size, *seen, str(told_units())]))
+Path(folder, f"done_{rank}").write_text(" ".join([rank, size, *seen, str(read_assignment().units)]))
+if end == "assigned":
+    Path(folder, end).write_text(str(read_assignment()))
 if end == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
 if end == "orphan":
@@ -76,6 +78,15 @@ def test_each_worker_gets_its_rank_and_its_device(folder: Path) -> None:
     argv = [str(folder), "0", "0"]
     assert run_workers("toy_worker", argv, ["3", "GPU-ab"], [[4, 7], [5]]) == 0
     assert told(folder) == ["0 2 3 - [4, 7]", "1 2 GPU-ab - [5]"]
+
+
+def test_workers_hear_of_overwrite_from_their_parent_only(folder: Path) -> None:
+    """Their own command line has none: they fill the gaps."""
+    assert read_assignment() == Assignment(None, False)
+    for overwrites in (False, True):
+        argv = [str(folder), "assigned"]
+        assert run_workers("toy_worker", argv, [None], [[2]], overwrites=overwrites) == 0
+        assert (folder / "assigned").read_text() == str(Assignment([2], overwrites))
 
 
 def test_cpu_workers_share_the_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +186,7 @@ PARENT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 from aligndiff.core.exits import exit_with
-from aligndiff.runner.local import run_workers
+from aligndiff.runner.local import Assignment, read_assignment, run_workers
 exit_with(lambda: run_workers("toy_worker", [{folder!r}, {end!r}, {end!r}], [None, None], [[], []]))
 """
 

@@ -16,13 +16,13 @@ import pytest
 
 from aligndiff.core import console
 from aligndiff.core.errors import InputError
-from aligndiff.runner.ray import Office, ray_cluster
+from aligndiff.runner.ray import RayExecutor, ray_cluster
 
 pytest.importorskip("ray", reason="Ray is an optional package")
 
 REPOSITORY = Path(__file__).parents[2]
 WORK = """
-import os, sys, time
+import errno, os, sys, time
 from pathlib import Path
 from aligndiff.core.errors import AlignDiffError, InputError
 
@@ -47,6 +47,8 @@ class Work:
                 os._exit(9)
             if self.mood == "has a bug" and unit == "unit_1":
                 1 / 0
+            if self.mood == "full disk":
+                raise OSError(errno.ENOSPC, "", unit)
             if self.mood == "raises" and unit == "unit_1":
                 print("note: what it said before", file=sys.stderr)
                 raise AlignDiffError("the disk is full")
@@ -82,10 +84,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def work(cluster: Any, folder: Path, mood: str, **options: int) -> int:
+def work(cluster: Any, folder: Path, mood: str, **options: Any) -> int:
     with ray_cluster(cluster.address) as ray:
-        office = Office(ray, ("toy_work", (str(folder), mood)), **options)
-        return office.run([(number, 1) for number in range(8)])
+        executor = RayExecutor(ray, ("toy_work", (str(folder), mood)), **options)
+        return executor.run([(number, 1) for number in range(8)])
 
 
 def done(folder: Path) -> list[int]:
@@ -152,6 +154,20 @@ def test_what_no_actor_can_begin_is_bad_input(
     assert said == {"error: an actor ended: nothing here; put something there"}
 
 
+@pytest.mark.parametrize(
+    ("overwrites", "advice"),
+    [(False, "again to continue"), (True, "again, without --overwrite unless it is asked for, to")],
+)
+def test_a_fault_of_a_node_says_how_to_continue(
+    cluster: Any, folder: Path, overwrites: bool, advice: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Actors are started without --overwrite; the run knows whether it had it."""
+    assert work(cluster, folder, "full disk", actors=1, overwrites=overwrites) == 1
+    told, _ = capfd.readouterr().err.splitlines()
+    assert told.startswith("error: an actor ended: unit_0: No space left on device: make space")
+    assert f"then run the same command {advice}" in told
+
+
 def test_actors_that_die_before_they_begin_are_not_replaced_for_ever(
     cluster: Any, folder: Path
 ) -> None:
@@ -184,8 +200,8 @@ def test_the_bar_moves_by_the_weights(
     moved: list[int] = []
     monkeypatch.setattr(console, "_silent", lambda count=1, *, status="": moved.append(count))
     with ray_cluster(cluster.address) as ray:
-        office = Office(ray, ("toy_work", (str(folder), "")))
-        assert office.run([(3, 5), (6, 2)]) == 0
+        executor = RayExecutor(ray, ("toy_work", (str(folder), "")))
+        assert executor.run([(3, 5), (6, 2)]) == 0
     assert sorted(moved) == [2, 5] and done(folder) == [3, 6]
 
 
@@ -206,12 +222,12 @@ def test_the_environment_may_name_the_cluster(monkeypatch: pytest.MonkeyPatch) -
 STOPPED = """
 import sys
 from aligndiff.core.exits import exit_with
-from aligndiff.runner.ray import Office, ray_cluster
+from aligndiff.runner.ray import RayExecutor, ray_cluster
 
 def main():
     with ray_cluster(sys.argv[1]) as ray:
-        office = Office(ray, ("toy_work", (sys.argv[2], "slow")))
-        return office.run([(number, 1) for number in range(8)])
+        executor = RayExecutor(ray, ("toy_work", (sys.argv[2], "slow")))
+        return executor.run([(number, 1) for number in range(8)])
 exit_with(main)
 """
 
