@@ -1,9 +1,10 @@
-"""The dataset card: README.md beside an export, with the front matter that the Hub reads."""
+"""The dataset card: README.md beside an export, filled into the template card.md."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aligndiff import __version__
@@ -13,117 +14,65 @@ from aligndiff.dataset.entries import EmbeddingEntry
 from aligndiff.dataset.layout import EntryFolder, embedding_dir, embedding_file
 from aligndiff.dataset.records import EntryRecord, read_record
 from aligndiff.dataset.samples import settings_on_disk
-from aligndiff.export.config import Format
-from aligndiff.export.formats.imagefolder import FOLDERS
-from aligndiff.export.items import SPLITS, SUPPORT
+from aligndiff.export.items import HUB_SPLITS, SPLITS, SUPPORT
 from aligndiff.export.job import Job
-from aligndiff.export.markup import markdown_table, markdown_text, yaml_string
+from aligndiff.export.markup import markdown_text
 
+TEMPLATE = Path(__file__).with_name("card.md")
 _MOST_NAMES = 5  # categories in the title
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)  # borders of the Hub's size categories
 _WORDS = {1_000: "1K", 10_000: "10K", 100_000: "100K", 1_000_000: "1M"}
 
-LAYOUTS: dict[Format, str] = {
-    "coco": "COCO: `images/`, `annotations/instances_*.json` with RLE masks, one annotation an "
-    "image. What a real pair ignores is background.",
-    "voc": "Pascal VOC: `JPEGImages/`, `SegmentationClass/` (palette index = line of `labels.txt`, "
-    "from 0), `ImageSets/Segmentation/`. 255 is void: ignored in a real pair, or, within "
-    "`void_width` x the longer side of a synthetic mask's border, where the heatmap disagrees.",
-    "yolo": "YOLO segmentation: `images/`, `labels/`, `data.yaml`. One polygon a connected part; "
-    "holes are joined to the outline by a cut. What a real pair ignores is background.",
-    "fss1000": "FSS-1000: `FSS-1000/<class>/1.jpg` + `1.png`, the surest first; `splits/` lists "
-    "classes and samples, `categories.json` the names. What a real pair ignores is background.",
-    "imagefolder": "Hugging Face imagefolder: columns `image`, `mask` (0 and 255), `category` and "
-    "scores. What a real pair ignores is background.",
-    "webdataset": "WebDataset: tar files of image, `mask.png` (0 and 255) and `json`, listed in "
-    "`index.json`. What a real pair ignores is background.",
-}
-
-LIMITS = """## What to know before you use it
-
-- The images are **synthetic**, made by a diffusion model; the masks are made by a few-shot
-  segmenter. No person has checked them one by one, unless you did.
-- `consensus`: the segmenter's mask agreed with the diffusion model's attention. `pseudo_label`: it
-  did not, and the segmenter's second guess stands. `iou` is that agreement; it does not measure the
-  mask against the truth.
-- The validation split is synthetic as well. It tells how training goes, not how good a model is on
-  photos: test on real, annotated photos.
-- What the diffusion model shows wrongly or one-sidedly, the dataset shows too.
-"""
-
-CITING = """## How to cite
-
-Lines marked TO FILL IN are for whoever publishes this dataset.
-
-- TO FILL IN: the paper of the method (normalized masked textual inversion, images with attention
-  heatmaps, few-shot conditioned refinement), of which AlignDiff is an implementation.
-- TO FILL IN: the diffusion model named above, as its own model card asks.
-- The segmenter: *Self-Support Few-Shot Semantic Segmentation*, Fan, Pei, Tai and Tang, ECCV 2022.
-- TO FILL IN: the data that the segmenter's checkpoint, named above, was trained on.
-- TO FILL IN: the source of the real photos and their annotations.
-"""
-
-LICENCES = """## Licence: what you must settle
-
-`license: unknown` stands above until you do. This file is no legal advice.
-
-- **The diffusion model.** Its licence may restrict what its images are used for, and may ask to be
-  passed on with them (the OpenRAIL licences do restrict uses). Which one is it, and does your use
-  fit?
-- **The real photos.** {photos}
-  Do their licences, and the rights of the people and property that they show, allow it?
-- **Generated content.** Whether it can be owned, and whether it must be labelled as synthetic,
-  differs from country to country. Does an image look like a real person, a brand, or a work of
-  the training data?
-- **The segmenter's checkpoint.** Was it trained on data for research only?
-- AlignDiff itself is under the MIT licence, which says nothing of what is made with it.
-"""
+Row = Sequence[Any]  # the cells of a row of a table
 
 
 def card(job: Job) -> str:
     """The whole README.md, of what the job has written."""
-    names = job.categories
-    shown = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
-    title = f"Synthetic segmentation data: {shown}"
-    real = any(item.source == SUPPORT for item in job.written)
-    photos = "They are **in this dataset**" if real else "They are not in this dataset"
-    photos += ", and words for the look of objects were learned from them" if _learned(job) else ""
-    sections = [
-        _front_matter(job, title),
-        f"# {markdown_text(title)}\n",
-        f"Made with AlignDiff {markdown_text(__version__)}.\n\n{LAYOUTS[job.config.format]}\n",
-        f"## What is in it\n\n{_counts(job)}\n",
-        f"## How samples were chosen\n\n{_chosen(job)}\n",
-        f"## How it was made\n\n{_made(job)}",
-        LIMITS,
-        CITING,
-        LICENCES.format(photos=f"{photos}."),
-    ]
-    return "\n".join(sections)
+    from huggingface_hub import DatasetCard, DatasetCardData  # 0.3 s that --help need not wait for
+
+    drawn, settings = _made(job)
+    learned = _learned(job)
+    card_data = DatasetCardData(
+        pretty_name=_title(job),
+        license="unknown",
+        task_categories=["image-segmentation"],
+        tags=["synthetic"],
+        size_categories=[_size_category(len(job.written))],
+        **_viewer(job),
+    )
+    content = DatasetCard.from_template(
+        card_data,
+        template_path=str(TEMPLATE),
+        text=markdown_text,
+        version=__version__,
+        layout=job.choice.format.layout,
+        counts=_counts(job),
+        chosen=_chosen(job),
+        drawn=drawn,
+        steps={"Step 1, the learned words": _merged(learned), **settings},
+        has_real_photos=any(item.source == SUPPORT for item in job.written),
+        has_learned_words=bool(learned),
+    )
+    return f"{content}\n"
 
 
-def _front_matter(job: Job, title: str) -> str:
-    lines = [
-        "---",
-        f"pretty_name: {yaml_string(title)}",
-        "license: unknown  # TO FILL IN",
-        "task_categories:",
-        "- image-segmentation",
-        "tags:",
-        "- synthetic",
-        "size_categories:",
-        f"- {_size_category(len(job.written))}",
+def _title(job: Job) -> str:
+    shown = job.categories[:_MOST_NAMES] + ["..."] * (len(job.categories) > _MOST_NAMES)
+    return f"Synthetic segmentation data: {', '.join(shown)}"
+
+
+def _viewer(job: Job) -> dict[str, Any]:
+    """The files that the Hub's viewer shows, by split, or that it is to show none."""
+    patterns = job.choice.format.data_files
+    if not patterns:
+        return {"viewer": False}
+    present = {job.selection.split(item) for item in job.written}
+    data_files = [
+        {"split": HUB_SPLITS[split], "path": patterns[split]}
+        for split in SPLITS
+        if split in present
     ]
-    found = {job.selection.split(item) for item in job.written}
-    paths = {"imagefolder": "{folder}/**", "webdataset": "{split}-*.tar"}
-    if pattern := paths.get(job.config.format):
-        lines += ["configs:", "- config_name: default", "  data_files:"]
-        for split in (split for split in SPLITS if split in found):
-            lines.append(f"  - split: {FOLDERS[split]}")
-            lines.append(f"    path: {pattern.format(folder=FOLDERS[split], split=split)}")
-    else:
-        lines.append("viewer: false")
-    return "\n".join([*lines, "---", ""])
+    return {"configs": [{"config_name": "default", "data_files": data_files}]}
 
 
 def _size_category(count: int) -> str:
@@ -135,19 +84,17 @@ def _size_category(count: int) -> str:
     return f"{_WORDS[below[-1]]}<n<{upper}" if below else f"n<{upper}"
 
 
-def _counts(job: Job) -> str:
-    """Images of each class: by split and by where the mask comes from."""
+def _counts(job: Job) -> list[Row]:
+    """Images of each class, by split and by the source of the mask; the first row is the head."""
     kinds = [*SPLITS, "consensus", "pseudo_label", SUPPORT, "images"]
     counts = {name: Counter[str]() for name in job.categories}
     for item in job.written:
         counts[item.category].update([job.selection.split(item), item.source, "images"])
     rows = [*counts.items(), ("all classes", sum(counts.values(), Counter()))]
-    return markdown_table(
-        ["class", *kinds], [[name, *(count[kind] for kind in kinds)] for name, count in rows]
-    )
+    return [["class", *kinds], *([name, *(count[kind] for kind in kinds)] for name, count in rows)]
 
 
-def _chosen(job: Job) -> str:
+def _chosen(job: Job) -> list[Row]:
     config = job.selection.config
     asked = {
         "sources": " ".join(config.sources),
@@ -157,40 +104,36 @@ def _chosen(job: Job) -> str:
         "include_support": config.include_support,
         "val_fraction": config.val_fraction,
         "seed of the split": config.seed,
-        **{name: value for name, value in job.config.own_settings.items() if value is not None},
+        **{name: value for name, value in job.choice.settings.items() if value is not None},
         **{f"left out: {why}": count for why, count in job.selection.left_out.items()},
     }
     if job.failures:
         asked["left out: could not be read"] = len(job.selection.items) - len(job.written)
-    return markdown_table(["what", "value"], list(asked.items()))
+    return [["what", "value"], *asked.items()]
 
 
-def _made(job: Job) -> str:
-    """The entries that images were taken from, and the settings of the three steps."""
+def _made(job: Job) -> tuple[list[Row], dict[str, list[Row]]]:
+    """The entries that images were taken from, and the settings of steps 2 and 3 behind them."""
     counts = Counter(item.entry for item in job.written if item.source != SUPPORT)
     places = [EntryFolder(job.bank.root, entry) for entry in job.bank.entries if counts[entry.id]]
-    rows, drawn, masks = [], list[Mapping[str, Any]](), list[Mapping[str, Any]]()
+    rows: list[Row] = [["entry", "class", "prompt", "images"]]
+    synthesis, refinement = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
     for place in places:
         if record := EntryRecord.read_or_none(place.entry_json):
             rows.append([record.entry_id, record.category, record.prompt, counts[record.entry_id]])
-            drawn.append({"model": record.model, **record.settings})
-        masks.append(settings_on_disk(place))
-    parts = [markdown_table(["entry", "class", "prompt", "images"], rows)]
-    for heading, settings in (
-        ("Step 1, the learned words", _learned(job)),
-        ("Step 2, the images", drawn),
-        ("Step 3, the masks", masks),
-    ):
-        if any(settings):
-            table = markdown_table(["setting", "value"], _merged(settings))
-            parts.append(f"### {heading}\n\n{table}")
-    return "\n\n".join(parts) + "\n"
+            synthesis.append({"model": record.model, **record.settings})
+        refinement.append(settings_on_disk(place))
+    settings = {
+        "Step 2, the images": _merged(synthesis),
+        "Step 3, the masks": _merged(refinement),
+    }
+    return rows, settings
 
 
 def _learned(job: Job) -> list[Mapping[str, Any]]:
     """The settings of step 1 behind the written images, where the embedding is still there."""
     entries = {item.entry for item in job.written}
-    found: list[Mapping[str, Any]] = []
+    settings: list[Mapping[str, Any]] = []
     for entry in job.bank.entries:
         if not isinstance(entry, EmbeddingEntry) or entry.id not in entries:
             continue
@@ -198,10 +141,10 @@ def _learned(job: Job) -> list[Mapping[str, Any]]:
         path = embedding_file(job.bank.root, entry)
         used = record.settings.get("embedding") if record else None
         if path.is_file() and file_fingerprint(path) == used:
-            found.append(_inversion_settings(job, entry))
+            settings.append(_inversion_settings(job, entry))
         else:
-            found.append({"embedding": f"of {entry.path}: no longer there, or learned anew"})
-    return found
+            settings.append({"embedding": f"of {entry.path}: no longer there, or learned anew"})
+    return settings
 
 
 def _inversion_settings(job: Job, entry: EmbeddingEntry) -> Mapping[str, Any]:
@@ -212,11 +155,12 @@ def _inversion_settings(job: Job, entry: EmbeddingEntry) -> Mapping[str, Any]:
     return record.settings if record else {}
 
 
-def _merged(settings: Iterable[Mapping[str, Any]]) -> list[Sequence[Any]]:
-    """Each setting once, with all its values."""
+def _merged(settings: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """A table of each setting once, with all its values; empty when there are none."""
     values: dict[str, list[str]] = {}
-    for one in settings:
-        for name, value in one.items():
+    for record in settings:
+        for name, value in record.items():
             if value not in (None, []):  # left to the model
                 values.setdefault(name, []).append(str(value))
-    return [(name, ", ".join(dict.fromkeys(found))) for name, found in sorted(values.items())]
+    rows = [(name, ", ".join(dict.fromkeys(texts))) for name, texts in sorted(values.items())]
+    return [["setting", "value"], *rows] if rows else []

@@ -1,20 +1,16 @@
-"""The options of an export: which samples, into which layout, and where."""
+"""The options of every export: which samples, and where they go."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import get_args
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.records import MaskSource
 from aligndiff.dataset.samples import EXCLUDE_HELP
 
-Format = Literal["coco", "voc", "yolo", "fss1000", "imagefolder", "webdataset"]
-
 _SOURCES: tuple[str, ...] = get_args(MaskSource)
-_MOST_IN_A_SHARD = 1_000_000
-_MOST_SIDE = 4096  # px
 
 
 @dataclass(frozen=True)
@@ -81,10 +77,9 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
-class ExportConfig:
-    """Into which layout, and where. A field with "only" in its metadata is one format's own."""
+class TargetConfig:
+    """Where the export goes, and whether it may replace an earlier one."""
 
-    format: Format = field(metadata={"help": "the layout to write (docs/EXPORT.md)"})
     dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
     output_dir: Path | None = field(
         default=None,
@@ -93,45 +88,7 @@ class ExportConfig:
     overwrite: bool = field(
         default=False, metadata={"help": "replace an earlier export in that folder"}
     )
-    void_width: float = field(
-        default=0.01,
-        metadata={
-            "help": "voc: pixels this near to the mask's border, as a part of the longer side, "
-            "become 255 where the heatmap disagrees; 0 for none",
-            "only": "voc",
-        },
-    )
-    fss_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "fss1000: width and height of the images, px; FSS-1000's own are 224 "
-            "(default: as they are)",
-            "only": "fss1000",
-        },
-    )
-    shard_size: int = field(
-        default=1000, metadata={"help": "webdataset: samples in a shard", "only": "webdataset"}
-    )
 
-    def __post_init__(self) -> None:
-        problems = []
-        if not 0 <= self.void_width <= 1:
-            problems.append(f"--void_width must be from 0 to 1, not {self.void_width}")
-        if self.fss_size is not None and not 8 <= self.fss_size <= _MOST_SIDE:
-            problems.append(f"--fss_size must be from 8 to {_MOST_SIDE}, not {self.fss_size}")
-        if not 1 <= self.shard_size <= _MOST_IN_A_SHARD:
-            most = f"{_MOST_IN_A_SHARD:,}"
-            problems.append(f"--shard_size must be from 1 to {most}, not {self.shard_size}")
-        if problems:
-            raise InputError(problems)
-
-    @property
-    def folder(self) -> Path:
-        """Where the export goes."""
-        return self.output_dir or self.dataset_dir / "exports" / self.format
-
-    @property
-    def own_settings(self) -> dict[str, Any]:
-        """What decides the files besides the selection: the format and its own options."""
-        own = {"voc": ("void_width",), "fss1000": ("fss_size",), "webdataset": ("shard_size",)}
-        return {name: getattr(self, name) for name in ("format", *own.get(self.format, ()))}
+    def folder(self, format_name: str) -> Path:
+        """Where an export of that format goes."""
+        return self.output_dir or self.dataset_dir / "exports" / format_name

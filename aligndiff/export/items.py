@@ -15,13 +15,13 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.images import OBJECT, Uint8, encode
-from aligndiff.dataset.samples import StoredSample, settings_on_disk
+from aligndiff.dataset.samples import SETTINGS_FILE, StoredSample, settings_on_disk
 from aligndiff.dataset.support import PairPaths, load_pair
 from aligndiff.export.markup import hashed_slug
-from aligndiff.refinement.config import RefinementConfig
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
+HUB_SPLITS: dict[Split, str] = {"train": "train", "val": "validation"}  # as the Hub names them
 SUPPORT = "support"  # the source of a real pair
 
 
@@ -150,8 +150,12 @@ def _read_sample(sample: StoredSample) -> Picture:
 
 
 def _read_coarse(sample: StoredSample) -> NDArray[np.bool_]:
-    settings = settings_on_disk(sample.place)
-    threshold = settings.get("heatmap_threshold", RefinementConfig.heatmap_threshold)
+    threshold = settings_on_disk(sample.place).get("heatmap_threshold")
+    if not isinstance(threshold, int | float):
+        raise InputError(
+            f"{sample.place.folder / SETTINGS_FILE}: tells no heatmap_threshold; repeat step 3 "
+            "with --overwrite"
+        )
     return sample.read_heatmap() > threshold * 255
 
 

@@ -1,21 +1,57 @@
-"""The work that every format shares: read the items in threads, name those that cannot be read."""
+"""An export format, and the work that all of them share: read the items in threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.export.config import ExportConfig
 from aligndiff.export.items import SPLITS, ExportItem, Picture, Split
 from aligndiff.export.selection import THREADS, Selection
 
 Result = TypeVar("Result")
-ONLY_JPG = ("voc", "fss1000")  # whose readers look for no other suffix
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout that other programs read: what its module declares to take part.
+
+    Attributes:
+        name: the word after --format.
+        layout: what is written, as Markdown for the dataset card.
+        write: writes a job's items in this layout.
+        options: frozen dataclasses of its options on the command line; formats may share one.
+        data_files: by split, the files that the Hub's viewer shows; empty where it shows none.
+        only_jpg: whether its readers look for no suffix but .jpg.
+        check: raises InputError before anything is read, when a package is missing.
+    """
+
+    name: str
+    layout: str
+    write: Callable[[Job], None]
+    options: tuple[type, ...] = ()
+    data_files: Mapping[Split, str] = field(default_factory=dict)
+    only_jpg: bool = False
+    check: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class FormatChoice:
+    """The format of an export, with one instance of each of its `options`."""
+
+    format: Format
+    options: tuple[Any, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the files besides the selection: the format and its own options."""
+        own = {name: value for item in self.options for name, value in asdict(item).items()}
+        return {"format": self.format.name, **own}
 
 
 @dataclass
@@ -25,7 +61,7 @@ class Job:
     Attributes:
         bank: the prompt bank that the items come from.
         selection: the items, and how they are split.
-        config: the format and its options.
+        choice: the format and its options.
         folder: where the files go; it exists and is empty, and becomes the export when all is done.
         done: called after each item.
         failures: one line for each item that could not be read.
@@ -34,7 +70,7 @@ class Job:
 
     bank: PromptBank
     selection: Selection
-    config: ExportConfig
+    choice: FormatChoice
     folder: Path
     done: Callable[[], None] = lambda: None
     failures: list[str] = field(default_factory=list)
@@ -49,13 +85,17 @@ class Job:
     def suffix(self) -> str:
         """ "jpg" or "png": one for all images of an export, as many readers look for one only."""
         made_as = {item.made_as for item in self.selection.items}
-        lossless = "jpg" not in made_as and self.config.format not in ONLY_JPG
+        lossless = "jpg" not in made_as and not self.choice.format.only_jpg
         return "png" if lossless else "jpg"
 
     @property
     def splits(self) -> tuple[Split, ...]:
         """ "train", and "val" when something is to go there."""
         return SPLITS if self.selection.config.val_fraction > 0 else ("train",)
+
+    def options(self, kind: type[Options]) -> Options:
+        """The options of one kind; `kind` is among those that the format declares."""
+        return next(item for item in self.choice.options if isinstance(item, kind))
 
     def make(self, *parts: str) -> Path:
         """A folder within the export, made as needed."""

@@ -1,9 +1,8 @@
-"""Names and texts of users, made safe for folders, YAML and Markdown."""
+"""Names and texts of users, made safe for folders and for Markdown."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -38,20 +37,6 @@ def hashed_slug(words: str) -> str:
     return f"{slug(words)}-{hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]}"
 
 
-def yaml_string(words: str) -> str:
-    """`words` as a YAML string in double quotes, on one line of plain characters."""
-    # Not JSON's own escapes beyond 16 bits: they are pairs, which YAML does not join.
-    quoted = json.dumps(words, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
-
-
 def markdown_text(words: object) -> str:
     """`words` as Markdown that shows them as they are, on one line, also in a cell of a table."""
     return _MARKS.sub(r"\\\1", printable(" ".join(str(words).split())))
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table whose cells show what they hold, whatever that is."""
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[markdown_text(cell) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from aligndiff.dataset.images import write_grey, write_image, write_mask
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
-from aligndiff.export.config import ExportConfig, SelectionConfig
+from aligndiff.export.config import SelectionConfig
 from aligndiff.export.export import export
-from aligndiff.export.job import Job
+from aligndiff.export.formats.table import FORMATS
+from aligndiff.export.job import FormatChoice, Job
 from aligndiff.export.selection import select
 
 # Two that differ in case only, marks of every format, no plain letter, a name of a split.
@@ -82,6 +83,17 @@ def own(tmp_path: Path) -> Made:
     return make_dataset(tmp_path / "own")
 
 
+def choose(form: str, **options: Any) -> FormatChoice:
+    """A format with options of its own."""
+    kinds = {kind: {item.name for item in fields(kind)} for kind in FORMATS[form].options}
+    assert not options.keys() - set().union(*kinds.values())
+    made = tuple(
+        kind(**{name: options[name] for name in names & options.keys()})
+        for kind, names in kinds.items()
+    )
+    return FormatChoice(FORMATS[form], made)
+
+
 @pytest.fixture
 def exported(made: Made, tmp_path: Path) -> Export:
     """Export it in a format with options, `selection` among them; the job's folder is the result"""
@@ -89,10 +101,10 @@ def exported(made: Made, tmp_path: Path) -> Export:
     def run(
         form: str, selection: dict[str, Any] = SELECTION, root: Path = made.root, **options: Any
     ) -> Job:
-        config = ExportConfig(form, root, tmp_path / "out" / form, **options)  # type: ignore[arg-type]
-        bank = load_prompt_bank(root)
-        job = export(bank, select(bank, SelectionConfig(**selection)), config, lambda: None)
-        job.folder = config.folder
+        bank, target = load_prompt_bank(root), tmp_path / "out" / form
+        chosen = select(bank, SelectionConfig(**selection))
+        job = export(bank, chosen, choose(form, **options), target, lambda: None)
+        job.folder = target
         return job
 
     return run

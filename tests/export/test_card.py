@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from aligndiff.core.errors import printable
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.layout import EntryFolder, embedding_file
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, InversionRecord, SampleRecord
 from aligndiff.dataset.samples import StoredSample
-from aligndiff.export.card import _learned, _size_category
-from aligndiff.export.config import ExportConfig, SelectionConfig
+from aligndiff.export.card import _learned, _size_category, card
+from aligndiff.export.config import SelectionConfig
+from aligndiff.export.formats.table import FORMATS
 from aligndiff.export.items import item_of_sample
-from aligndiff.export.job import Job
+from aligndiff.export.job import FormatChoice, Job
 from aligndiff.export.selection import Selection
 
 
@@ -25,6 +30,7 @@ def read(job: Job) -> tuple[dict, str]:
     text = (job.folder / "README.md").read_text(encoding="utf-8")
     card = DatasetCard(text)
     assert card.data.to_dict() == yaml.safe_load(text.split("---")[1])
+    assert str(card) == text  # as whoever edits it on the Hub saves it
     return card.data.to_dict(), card.text
 
 
@@ -83,11 +89,40 @@ def test_prompts_models_and_settings_are_told_and_harmless(made, exported) -> No
     assert not kinds & {"html_block", "html_inline", "link_open", "image"}
 
 
+# What a category may hold: any character but controls and halves of others.
+WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1)
+
+
+@settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(WORDS, min_size=1, max_size=3, unique=True))
+def test_no_name_of_a_class_breaks_the_card(dataset_dir, names: list[str]) -> None:
+    """Nor one that is a template, a front matter or a table of its own."""
+    names += ["{{ 7 * 7 }}", "{% raw %}", "---", "- a: [b", "| c |", "<!-- d", "# e"]
+    bank = load_prompt_bank(dataset_dir)
+    entries = [bank.entries[0].model_copy(update={"category": name}) for name in names]
+    bank = dataclasses.replace(bank, entries=tuple(entries))
+    selection = Selection((), {}, SelectionConfig())
+    text = card(Job(bank, selection, FormatChoice(FORMATS["coco"]), dataset_dir))
+    data = yaml.safe_load(text.split("\n---\n")[0].removeprefix("---\n"))
+    title = f"Synthetic segmentation data: {', '.join([*names, '...'][:5])}"
+    assert data["pretty_name"] == title.removesuffix(", ...") + ", ..."
+    rows = table(text, "What is in it")
+    assert [" ".join(row[0].split()) for row in rows[1:-1]] == [
+        printable(" ".join(name.split())) for name in names
+    ]
+
+
 def test_gaps_are_marked_and_real_photos_are_named(exported) -> None:
     text = read(exported("coco"))[1]
     assert text.count("TO FILL IN") >= 4
     assert "They are **in this dataset**" in text
-    without = read(exported("coco", {}, overwrite=True))[1]
+    without = read(exported("coco", {}))[1]
     assert "They are not in this dataset." in without
 
 
@@ -108,8 +143,8 @@ def test_step_1_is_told_as_long_as_its_embedding_is_the_one_used(dataset_dir, ke
     item = item_of_sample(
         StoredSample(place, SampleRecord(0, 1, "refined", "jpg", "f", "consensus"))
     )
-    config = ExportConfig("coco", dataset_dir)
-    job = Job(bank, Selection((item,), {}, SelectionConfig()), config, dataset_dir, written=[item])
+    choice, selection = FormatChoice(FORMATS["voc"]), Selection((item,), {}, SelectionConfig())
+    job = Job(bank, selection, choice, dataset_dir, written=[item])
     wanted = (
         {"bg_lambda": 0.25} if kept else {"embedding": "of fish: no longer there, or learned anew"}
     )
@@ -125,5 +160,5 @@ def test_size_categories_are_the_hubs() -> None:
 
 def test_the_card_is_the_same_when_made_again(exported) -> None:
     first = (exported("coco").folder / "README.md").read_bytes()
-    assert (exported("coco", overwrite=True).folder / "README.md").read_bytes() == first
+    assert (exported("coco").folder / "README.md").read_bytes() == first
     assert not re.search(rb"/tmp/|20\d\d-\d\d", first)

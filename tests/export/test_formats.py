@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,16 @@ import yaml
 from PIL import Image
 
 from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_json
+from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.evaluation.benchmarks import open_fss
+from aligndiff.export.config import SelectionConfig
+from aligndiff.export.export import export
 from aligndiff.export.formats.voc import colour_map, uncertain
 from aligndiff.export.items import SUPPORT
-from aligndiff.export.job import Job
+from aligndiff.export.job import Format, FormatChoice, Job
+from aligndiff.export.selection import select
 
 SUPPORT_AREA = 15 * 22  # px, of both pairs
 
@@ -290,7 +297,7 @@ def test_webdataset_by_webdataset_and_by_datasets(made, exported, tmp_path: Path
 def test_webdataset_is_the_same_to_the_byte(made, exported) -> None:
     job = exported("webdataset")
     before = {path.name: path.read_bytes() for path in job.folder.iterdir()}
-    again = exported("webdataset", overwrite=True)
+    again = exported("webdataset")
     assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
     with tarfile.open(fileobj=io.BytesIO(before["train-000000.tar"])) as tar:
         assert {(one.mtime, one.uid, one.uname, one.mode) for one in tar} == {(0, 0, "", 0o644)}
@@ -313,7 +320,49 @@ def test_png_images_stay_lossless_where_the_layout_lets_them(
             assert (job.folder / "images" / f"{name}.png").read_bytes() == stored.read_bytes()
 
 
+def test_the_threshold_of_the_heatmap_comes_from_the_record_of_step_3(own, exported) -> None:
+    """A record without one is an error of its images: no default of step 3 is guessed here."""
+    place = EntryFolder(own.root, load_prompt_bank(own.root).entries[0])
+    write_json(place.folder / "refinement.json", {"settings": {}})
+    job = exported("voc", {}, own.root)
+    assert len(job.failures) == 3
+    assert all(
+        "refinement.json: tells no heatmap_threshold; repeat step 3" in line
+        for line in job.failures
+    )
+
+
 def test_voc_holds_254_classes(made, exported, monkeypatch) -> None:
     monkeypatch.setattr("aligndiff.export.formats.voc._MOST_CLASSES", 4)
     with pytest.raises(InputError, match="at most 4 classes, these are 5; choose some with"):
         exported("voc")
+
+
+def test_a_new_format_is_what_its_module_declares(made, tmp_path: Path) -> None:
+    """Options, card and marker follow from the declaration; no other module knows the format."""
+
+    @dataclass(frozen=True)
+    class Largest:
+        limit: float = 0.2
+
+    def write(job: Job) -> None:
+        areas = dict(job.each(lambda item, picture: picture.area))
+        lines = [
+            f"{item.name} {min(area, job.options(Largest).limit)}" for item, area in areas.items()
+        ]
+        (job.folder / "areas.txt").write_text("\n".join(lines))
+
+    toy = Format("areas", "One *line* an image.", write, (Largest,), {"train": "areas.txt"})
+    bank = load_prompt_bank(made.root)
+    selection = select(bank, SelectionConfig(val_fraction=0))
+    target = tmp_path / "areas"
+    export(bank, selection, FormatChoice(toy, (Largest(0.1),)), target, lambda: None)
+    lines = [line.split() for line in (target / "areas.txt").read_text().splitlines()]
+    assert {name: float(area) for name, area in lines} == {
+        name: min(mask.mean(), 0.1) for name, mask in made.masks.items()
+    }
+    card = (target / "README.md").read_text()
+    assert "\nOne *line* an image.\n" in card and "| limit | 0.1 |" in card
+    assert "path: areas.txt" in card
+    settings = json.loads((target / "export.json").read_text())["settings"]
+    assert settings.items() >= {"format": "areas", "limit": 0.1, "min_iou": 0.0}.items()

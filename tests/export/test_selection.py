@@ -7,7 +7,10 @@ import pytest
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.export.config import ExportConfig, SelectionConfig
+from aligndiff.export.config import SelectionConfig
+from aligndiff.export.formats.fss1000 import Fss1000Options
+from aligndiff.export.formats.voc import VocOptions
+from aligndiff.export.formats.webdataset import WebdatasetOptions
 from aligndiff.export.selection import Selection, hash_of, select
 
 
@@ -137,13 +140,13 @@ def test_options_are_checked(options: dict[str, Any], problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "problem"),
+    ("kind", "option", "problem"),
     [
-        ({"void_width": 2.0}, "--void_width must be from 0 to 1, not 2.0"),
-        ({"fss_size": 1}, "--fss_size must be from 8 to 4096, not 1"),
-        ({"shard_size": 0}, "--shard_size must be from 1 to 1,000,000, not 0"),
+        (VocOptions, {"void_width": 2.0}, "--void_width must be from 0 to 1, not 2.0"),
+        (Fss1000Options, {"fss_size": 1}, "--fss_size must be from 8 to 4096, not 1"),
+        (WebdatasetOptions, {"shard_size": 0}, "--shard_size must be from 1 to 1,000,000, not 0"),
     ],
 )
-def test_options_of_formats_are_checked(option: dict[str, Any], problem: str) -> None:
+def test_options_of_formats_are_checked(kind: type, option: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        ExportConfig("voc", Path("d"), **option)
+        kind(**option)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_json
 from aligndiff.dataset.images import write_grey, write_image, write_mask
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
@@ -28,6 +29,7 @@ def refined(dataset_dir: Path) -> Path:
         prompt = entry.prompt()
         made_with = EntryRecord(entry.id, entry.type, entry.category, prompt, "", "m", {}, "f")
         made_with.write(place.entry_json)
+        write_json(place.folder / "refinement.json", {"settings": {"heatmap_threshold": 0.5}})
         for index in range(4):
             image = np.random.default_rng(10 * number + index).integers(0, 255, (24, 32, 3))
             mask = np.zeros((24, 32), bool)

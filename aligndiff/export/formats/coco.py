@@ -13,7 +13,7 @@ import numpy as np
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
 from aligndiff.export.items import ExportItem, Picture, Split
-from aligndiff.export.job import Job
+from aligndiff.export.job import Format, Job
 
 
 def check_coco() -> None:
@@ -69,3 +69,12 @@ def _shape(picture: Picture) -> dict[str, Any]:
         "area": int(rle.area(encoded)),
         "bbox": [float(value) for value in rle.toBbox(encoded)],
     }
+
+
+COCO = Format(
+    name="coco",
+    layout="COCO: `images/`, `annotations/instances_*.json` with RLE masks, one annotation an "
+    "image. What a real pair ignores is background.",
+    write=write_coco,
+    check=check_coco,
+)

@@ -6,24 +6,46 @@ draws support pairs from the first ten. Masks are grey, 0 and 255.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json, write_text
 from aligndiff.dataset.images import resize_image, resize_mask
 from aligndiff.export.items import SPLITS, ExportItem, Picture
-from aligndiff.export.job import Job
+from aligndiff.export.job import Format, Job
 from aligndiff.export.markup import folder_names
 
 ROOT = "FSS-1000"  # where readers look for the classes
+_LEAST_SIDE, _MOST_SIDE = 8, 4096  # px
+
+
+@dataclass(frozen=True)
+class Fss1000Options:
+    """The size of the images."""
+
+    fss_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "width and height of the images, px; FSS-1000's own are 224 "
+            "(default: as they are)"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.fss_size is not None and not _LEAST_SIDE <= self.fss_size <= _MOST_SIDE:
+            raise InputError(
+                f"--fss_size must be from {_LEAST_SIDE} to {_MOST_SIDE}, not {self.fss_size}"
+            )
 
 
 def write_fss1000(job: Job) -> None:
     """Write the job's items in the layout of FSS-1000."""
     categories = job.categories
-    folders = folder_names(categories)
+    folders, side = folder_names(categories), job.options(Fss1000Options).fss_size
 
     def write(item: ExportItem, picture: Picture) -> tuple[bytes, bytes]:
-        if job.config.fss_size is not None:
-            picture = _squared(item, picture, job.config.fss_size)
+        if side is not None:
+            picture = _squared(item, picture, side)
         return picture.image_file("jpg"), picture.mask_file()
 
     def place(item: ExportItem) -> tuple[int, int, tuple[int, float, str]]:
@@ -54,3 +76,13 @@ def _squared(item: ExportItem, picture: Picture, side: int) -> Picture:
     if not small.object.any():
         raise InputError(f"{item.name}: its object is too small for --fss_size {side}; enlarge it")
     return small
+
+
+FSS1000 = Format(
+    name="fss1000",
+    layout="FSS-1000: `FSS-1000/<class>/1.jpg` + `1.png`, the surest first; `splits/` lists "
+    "classes and samples, `categories.json` the names. What a real pair ignores is background.",
+    write=write_fss1000,
+    options=(Fss1000Options,),
+    only_jpg=True,
+)

@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 
 from aligndiff.core.files import write_text
-from aligndiff.export.items import SUPPORT, ExportItem, Picture, Split
-from aligndiff.export.job import Job
-
-FOLDERS: dict[Split, str] = {"train": "train", "val": "validation"}
+from aligndiff.export.items import HUB_SPLITS, SUPPORT, ExportItem, Picture, Split
+from aligndiff.export.job import Format, Job
 
 
 def write_imagefolder(job: Job) -> None:
     """Write the job's items as an imagefolder."""
     suffix = job.suffix
-    for folder in (FOLDERS[split] for split in job.splits):
+    for folder in (HUB_SPLITS[split] for split in job.splits):
         job.make(folder, "images")
         job.make(folder, "masks")
 
     def write(item: ExportItem, picture: Picture) -> str:
-        folder = job.folder / FOLDERS[job.selection.split(item)]
+        folder = job.folder / HUB_SPLITS[job.selection.split(item)]
         image, mask = f"images/{item.name}.{suffix}", f"masks/{item.name}.png"
         (folder / image).write_bytes(picture.image_file(suffix))
         (folder / mask).write_bytes(picture.mask_file())
@@ -37,5 +35,14 @@ def write_imagefolder(job: Job) -> None:
         rows[job.selection.split(item)].append(row)
     for split, lines in rows.items():
         if lines:  # an empty file is one too many for `datasets`
-            path = job.folder / FOLDERS[split] / "metadata.jsonl"
+            path = job.folder / HUB_SPLITS[split] / "metadata.jsonl"
             write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+IMAGEFOLDER = Format(
+    name="imagefolder",
+    layout="Hugging Face imagefolder: columns `image`, `mask` (0 and 255), `category` and scores. "
+    "What a real pair ignores is background.",
+    write=write_imagefolder,
+    data_files={split: f"{folder}/**" for split, folder in HUB_SPLITS.items()},
+)

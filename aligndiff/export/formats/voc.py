@@ -7,6 +7,8 @@ and on the other side of it than the heatmap says.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +17,26 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_text
 from aligndiff.dataset.images import IGNORE, Uint8, encode_palette
 from aligndiff.export.items import SPLITS, ExportItem, Picture
-from aligndiff.export.job import Job
+from aligndiff.export.job import Format, Job
 
 _MOST_CLASSES = 254  # of the 256 values, 0 is background and 255 void
+
+
+@dataclass(frozen=True)
+class VocOptions:
+    """What VOC alone can hold: pixels that count nowhere."""
+
+    void_width: float = field(
+        default=0.01,
+        metadata={
+            "help": "pixels this near to the mask's border, as a part of the longer side, "
+            "become 255 where the heatmap disagrees; 0 for none"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.void_width <= 1:
+            raise InputError(f"--void_width must be from 0 to 1, not {self.void_width}")
 
 
 def write_voc(job: Job) -> None:
@@ -27,6 +46,7 @@ def write_voc(job: Job) -> None:
             f"--format voc holds at most {_MOST_CLASSES} classes, these are {len(job.categories)}; "
             "choose some with --categories, or another format"
         )
+    void_width = job.options(VocOptions).void_width
     images, labels = job.make("JPEGImages"), job.make("SegmentationClass")
     numbers = {category: number for number, category in enumerate(job.categories, start=1)}
     palette = colour_map()
@@ -34,7 +54,7 @@ def write_voc(job: Job) -> None:
     def write(item: ExportItem, picture: Picture) -> None:
         indices = picture.object * np.uint8(numbers[item.category])
         indices[picture.mask == IGNORE] = IGNORE
-        indices[_void(item, picture, job.config.void_width)] = IGNORE
+        indices[_void(item, picture, void_width)] = IGNORE
         (images / f"{item.name}.jpg").write_bytes(picture.image_file("jpg"))
         (labels / f"{item.name}.png").write_bytes(encode_palette(indices, palette))
 
@@ -83,3 +103,14 @@ def _void(item: ExportItem, picture: Picture, void_width: float) -> NDArray[np.b
             f"{item.name}: its heatmap has another size than its mask; repeat step 3 (--overwrite)"
         )
     return uncertain(mask, coarse, void_width * max(mask.shape))
+
+
+VOC = Format(
+    name="voc",
+    layout="Pascal VOC: `JPEGImages/`, `SegmentationClass/` (palette index = line of `labels.txt`, "
+    "from 0), `ImageSets/Segmentation/`. 255 is void: ignored in a real pair, or, within "
+    "`void_width` x the longer side of a synthetic mask's border, where the heatmap disagrees.",
+    write=write_voc,
+    options=(VocOptions,),
+    only_jpg=True,
+)

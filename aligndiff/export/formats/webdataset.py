@@ -11,20 +11,37 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
-from aligndiff.export.items import ExportItem, Picture
-from aligndiff.export.job import Job
+from aligndiff.export.items import SPLITS, ExportItem, Picture
+from aligndiff.export.job import Format, Job
 from aligndiff.export.selection import hash_of
 
 _MODE = 0o644
+_MOST_IN_A_SHARD = 1_000_000
+
+
+@dataclass(frozen=True)
+class WebdatasetOptions:
+    """The size of a tar file."""
+
+    shard_size: int = field(default=1000, metadata={"help": "samples in a shard"})
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shard_size <= _MOST_IN_A_SHARD:
+            raise InputError(
+                f"--shard_size must be from 1 to {_MOST_IN_A_SHARD:,}, not {self.shard_size}"
+            )
 
 
 def write_webdataset(job: Job) -> None:
     """Write the job's items as tar files, and index.json, which lists them."""
     suffix, seed = job.suffix, job.selection.config.seed
+    size = job.options(WebdatasetOptions).shard_size
 
     def write(item: ExportItem, picture: Picture) -> list[tuple[str, bytes]]:
         facts = {**item.facts(), "area": picture.area}
@@ -36,7 +53,7 @@ def write_webdataset(job: Job) -> None:
 
     # Not by the hash that splits: that one is low for all of a split.
     items = sorted(job.selection.items, key=lambda item: hash_of(f"order {item.name}", seed))
-    shards = {split: _Shards(job.folder, split, job.config.shard_size) for split in job.splits}
+    shards = {split: _Shards(job.folder, split, size) for split in job.splits}
     try:
         for item, files in job.each(write, items):
             shards[job.selection.split(item)].add(files)
@@ -92,3 +109,13 @@ class _Shards:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+WEBDATASET = Format(
+    name="webdataset",
+    layout="WebDataset: tar files of image, `mask.png` (0 and 255) and `json`, listed in "
+    "`index.json`. What a real pair ignores is background.",
+    write=write_webdataset,
+    options=(WebdatasetOptions,),
+    data_files={split: f"{split}-*.tar" for split in SPLITS},
+)

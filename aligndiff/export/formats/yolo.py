@@ -8,13 +8,13 @@ and height.
 from __future__ import annotations
 
 import numpy as np
+import yaml
 
 from aligndiff.core.files import write_text
 from aligndiff.dataset.images import Uint8
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture
-from aligndiff.export.job import Job
-from aligndiff.export.markup import yaml_string
+from aligndiff.export.job import Format, Job
 
 
 def write_yolo(job: Job) -> None:
@@ -49,10 +49,19 @@ def label_text(mask: Uint8, number: int) -> str:
 
 
 def _data_yaml(job: Job) -> str:
-    lines = ["# Paths are relative to this file.", "train: images/train"]
-    if "val" in job.splits:
-        lines.append("val: images/val")
-    else:
-        lines.append("val: images/train  # nothing was kept for validation (--val_fraction)")
-    names = [f"  {number}: {yaml_string(name)}" for number, name in enumerate(job.categories)]
-    return "\n".join([*lines, "names:", *names]) + "\n"
+    # Nothing kept for validation: readers want a "val" all the same.
+    content = {
+        "train": "images/train",
+        "val": f"images/{job.splits[-1]}",
+        "names": dict(enumerate(job.categories)),
+    }
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return f"# Paths are relative to this file.\n{text}"
+
+
+YOLO = Format(
+    name="yolo",
+    layout="YOLO segmentation: `images/`, `labels/`, `data.yaml`. One polygon a connected part; "
+    "holes are joined to the outline by a cut. What a real pair ignores is background.",
+    write=write_yolo,
+)
