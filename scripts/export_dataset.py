@@ -86,9 +86,8 @@ def _report(job: Job, folder: Path) -> int:
         counts[item.category].update([job.selection.split(item), item.source])
     rows = [[name, *(count[kind] for kind in kinds)] for name, count in counts.items()]
     table(f"{job.choice.format.name} export", ["class", *kinds], rows)
-    if job.selection.left_out:
-        told = ", ".join(f"{count} {why}" for why, count in job.selection.left_out.items())
-        say(f"left out: {told}")
+    if left_out := Counter(job.selection.left_out) + job.left_out:
+        say("left out: " + ", ".join(f"{count} {why}" for why, count in left_out.items()))
     _warn_of_gaps(job.selection, counts)
     for failure in job.failures:
         warn(f"failed: {failure}")

@@ -106,6 +106,7 @@ def _chosen(job: Job) -> list[Row]:
         "seed of the split": config.seed,
         **{name: value for name, value in job.choice.settings.items() if value is not None},
         **{f"left out: {why}": count for why, count in job.selection.left_out.items()},
+        **{f"left out: {why}": count for why, count in job.left_out.items() if count},
     }
     if job.failures:
         asked["left out: could not be read"] = len(job.selection.items) - len(job.written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Job:
         done: called after each item.
         failures: one line for each item that could not be read.
         written: the items that were.
+        left_out: numbers of what the layout left out of written items, by the reason.
     """
 
     bank: PromptBank
@@ -75,6 +77,7 @@ class Job:
     done: Callable[[], None] = lambda: None
     failures: list[str] = field(default_factory=list)
     written: list[ExportItem] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def categories(self) -> list[str]:

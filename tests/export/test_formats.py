@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from aligndiff.core.errors import InputError
@@ -21,7 +24,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.evaluation.benchmarks import open_fss
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.export import export
-from aligndiff.export.formats.voc import colour_map, uncertain
+from aligndiff.export.formats.voc import colour_map, label_map, uncertain
 from aligndiff.export.items import SUPPORT
 from aligndiff.export.job import Format, FormatChoice, Job
 from aligndiff.export.selection import select
@@ -50,41 +53,73 @@ def by_split(job: Job) -> dict[str, set[str]]:
     return found
 
 
-def test_coco_by_pycocotools(made, exported) -> None:
+@pytest.mark.parametrize("polygons", [False, True])
+def test_coco_by_pycocotools(made, exported, polygons: bool) -> None:
     from pycocotools.coco import COCO
 
-    job = exported("coco")
+    job = exported("coco", polygons=polygons, min_object_area=1)
     ids: list[int] = []
     for split, names in by_split(job).items():
         coco = COCO(job.folder / "annotations" / f"instances_{split}.json")
-        categories = {key: one["name"] for key, one in coco.cats.items()}
+        categories = {key: category["name"] for key, category in coco.cats.items()}
         assert list(categories.values()) == job.categories and list(categories) == [1, 2, 3, 4, 5]
-        assert {Path(one["file_name"]).stem for one in coco.imgs.values()} == names
+        assert {Path(image["file_name"]).stem for image in coco.imgs.values()} == names
         for key, image in coco.imgs.items():
-            (annotation,) = coco.loadAnns(coco.getAnnIds(imgIds=key))
-            mask = coco.annToMask(annotation)
-            name = annotation["name"]
+            annotations = coco.loadAnns(coco.getAnnIds(imgIds=key))
+            masks = [coco.annToMask(annotation) for annotation in annotations]
+            name = Path(image["file_name"]).stem
             path = job.folder / "images" / image["file_name"]
-            check_picture(made, name, Image.open(path), mask)
+            check_picture(made, name, Image.open(path), sum(masks))  # no pixel is in two objects
             if name in made.images:
                 assert path.read_bytes() == made.images[name].read_bytes()  # encoded only once
-            assert (image["height"], image["width"]) == mask.shape
-            assert categories[annotation["category_id"]] == annotation["category"]
-            assert annotation["area"] == mask.sum()
-            ys, xs = np.nonzero(mask)
-            box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
-            assert annotation["bbox"] == box
-            ids.append(key)
-    assert len(set(ids)) == len(made.masks) + 10  # both splits may be loaded together
+                assert len(annotations) == 3  # the ellipse, the islet, the pixel
+            for annotation, mask in zip(annotations, masks, strict=True):
+                assert isinstance(annotation["segmentation"], list) == polygons
+                assert (image["height"], image["width"]) == mask.shape
+                assert annotation["name"] == name and annotation["iscrowd"] == 0
+                assert categories[annotation["category_id"]] == annotation["category"]
+                assert annotation["area"] == mask.sum()
+                ys, xs = np.nonzero(mask)
+                box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
+                assert annotation["bbox"] == box
+        ids += coco.anns
+    assert len(set(ids)) == 3 * len(made.masks) + 10  # both splits may be loaded together
     facts = {"iou": 0.9, "mask_source": "consensus", "category": "fish"}
-    first = coco_annotation(job, next(name for name in made.masks if name.endswith("_000000")))
-    assert facts.items() <= first.items()
+    first = coco_annotations(job, next(name for name in made.masks if name.endswith("_000000")))
+    assert all(facts.items() <= annotation.items() for annotation in first)
 
 
-def coco_annotation(job: Job, name: str) -> dict:
-    files = (job.folder / "annotations").iterdir()
-    found = [one for file in files for one in json.loads(file.read_text())["annotations"]]
-    return next(one for one in found if one["name"] == name)
+def coco_annotations(job: Job, name: str) -> list[dict]:
+    files = [json.loads(path.read_text()) for path in (job.folder / "annotations").iterdir()]
+    return [
+        annotation
+        for file in files
+        for annotation in file["annotations"]
+        if annotation["name"] == name
+    ]
+
+
+def test_coco_polygons_by_the_rules_of_detectron2(made, exported) -> None:
+    """Its `load_coco_json`: unique ids, no RLE, polygons of pairs of numbers, three at least."""
+    job = exported("coco", polygons=True)
+    annotations = [one for item in job.written for one in coco_annotations(job, item.name)]
+    assert len({one["id"] for one in annotations}) == len(annotations)
+    for polygon in (polygon for one in annotations for polygon in one["segmentation"]):
+        assert len(polygon) % 2 == 0 and len(polygon) >= 6
+    by_image = Counter(one["image_id"] for one in annotations)
+    assert sorted(by_image.values()) == [1] * 10 + [2] * len(made.masks)  # without the pixel
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_specks_are_no_objects_and_are_counted(made, exported, form: str) -> None:
+    job = exported(form, {"val_fraction": 0.4})
+    assert job.left_out == {"parts below --min_object_area": len(made.masks)}
+    card = (job.folder / "README.md").read_text()
+    assert f"| left out: parts below --min_object_area | {len(made.masks)} |" in card
+    assert (
+        "left out: parts"
+        not in (exported(form, min_object_area=1).folder / "README.md").read_text()
+    )
 
 
 def test_voc_by_pillow(made, exported) -> None:
@@ -111,6 +146,76 @@ def test_voc_by_pillow(made, exported) -> None:
         check_picture(made, name, image, indices // number)
         assert set(np.unique(indices)) == {0, number}
     assert sorted(ignored) == [0] * 5 + [24] * 5
+
+
+def test_voc_by_the_rules_of_torchvision(made, exported) -> None:
+    """`VOCSegmentation(root, "2012", split)`: what its constructor looks for below its root."""
+    job = exported("voc", vocdevkit=True)
+    root = job.folder / "VOCdevkit" / "VOC2012"
+    for split, names in by_split(job).items():
+        lines = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().splitlines()
+        assert set(lines) == names
+        for name in lines:
+            image = Image.open(root / "JPEGImages" / f"{name}.jpg").convert("RGB")
+            indices = np.asarray(Image.open(root / "SegmentationClass" / f"{name}.png"))
+            check_picture(made, name, image, ((indices > 0) & (indices < 255)).astype(np.uint8))
+    assert (root / "labelmap.txt").exists() and (root / "labels.txt").exists()
+    assert {path.name for path in job.folder.iterdir()} == {"VOCdevkit", "README.md", "export.json"}
+
+
+def read_label_map(text: str) -> dict[str, tuple[int, ...]]:
+    """By the rules of Datumaro's `parse_label_map`, CVAT's too: name : colour : parts : actions."""
+    colours: dict[str, tuple[int, ...]] = {}
+    for line in (line.strip() for line in text.splitlines()):
+        if not line or line[0] == "#":
+            continue
+        name, colour, _, _ = line.split(":")
+        assert name not in colours
+        colours[name] = tuple(int(value) for value in colour.split(","))
+        assert len(colours[name]) == 3
+    return colours
+
+
+def test_voc_tells_the_colours_of_its_classes(made, exported) -> None:
+    job = exported("voc", void_width=0.05)
+    colours = read_label_map((job.folder / "labelmap.txt").read_text(encoding="utf-8"))
+    assert list(colours) == [
+        "background",
+        "fish",
+        "Fish",
+        "a-b-c-1-d-79b4af0b",
+        "魚",
+        "train",
+        "ignored",
+    ]
+    names = {colour: name for name, colour in colours.items()}
+    for item in job.written:
+        label = Image.open(job.folder / "SegmentationClass" / f"{item.name}.png").convert("RGB")
+        seen = {
+            names[tuple(colour)] for colour in np.unique(np.asarray(label).reshape(-1, 3), axis=0)
+        }
+        named = list(colours)[job.categories.index(item.category) + 1]
+        assert named in seen and seen <= {"background", "ignored", named}
+
+
+@settings(derandomize=True, deadline=None, database=None, max_examples=200)
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1),
+        unique_by=str.strip,
+        max_size=5,
+    )
+)
+def test_a_label_map_holds_any_name(words: list[str]) -> None:
+    categories = [name.strip() for name in words if name.strip()]
+    categories += ["ignored", "background", "a:b", "# c"]
+    categories = list(dict.fromkeys(categories))
+    colours = read_label_map(label_map(categories))
+    assert list(colours.values()) == [
+        tuple(c) for c in colour_map()[[*range(len(categories) + 1), 255]]
+    ]
+    plain = {name for name in categories if ":" not in name and name[0] != "#"}
+    assert plain - {"ignored", "background"} <= set(colours)
 
 
 def test_voc_is_void_near_the_border_where_the_heatmap_disagrees(made, exported) -> None:
@@ -152,7 +257,7 @@ def test_vocs_own_colours() -> None:
 
 @pytest.mark.parametrize("reader", ["cv2", "pillow"])
 def test_yolo_by_drawing_its_polygons(made, exported, reader: str) -> None:
-    job = exported("yolo")
+    job = exported("yolo", min_object_area=1)
     data = yaml.safe_load((job.folder / "data.yaml").read_text(encoding="utf-8"))
     assert data["names"] == dict(enumerate(job.categories))
     for split, names in by_split(job).items():

@@ -1,19 +1,35 @@
-"""COCO: images/, and annotations/instances_train.json and instances_val.json with RLE masks.
+"""COCO: images/, and annotations/instances_train.json and instances_val.json.
 
-One annotation an image: a mask says where the object is, not how many there are. Category ids
-count from 1. What a real pair ignores is background here: COCO has no third value.
+One annotation for each connected object, as RLE or, on request, as polygons. Category ids count
+from 1. What a real pair ignores is background here: COCO has no third value.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import write_json
+from aligndiff.core.files import write_text
+from aligndiff.dataset.images import Uint8
+from aligndiff.export.formats.objects import SPECKS, ObjectOptions, objects_of
+from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture, Split
 from aligndiff.export.job import Format, Job
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """How COCO tells an object's shape."""
+
+    polygons: bool = field(
+        default=False,
+        metadata={"help": "polygons instead of RLE, as detectron2 reads unless told otherwise"},
+    )
 
 
 def check_coco() -> None:
@@ -29,52 +45,77 @@ def check_coco() -> None:
 def write_coco(job: Job) -> None:
     """Write the job's items in COCO's layout."""
     images, suffix = job.make("images"), job.suffix
+    least = job.options(ObjectOptions).min_object_area
+    segmentation = _polygons if job.options(CocoOptions).polygons else _rle
     numbers = {category: number for number, category in enumerate(job.categories, start=1)}
-    content: dict[Split, dict[str, Any]] = {
-        split: {
-            "info": {"description": "made by AlignDiff; see README.md"},
-            "licenses": [],
-            "categories": [
-                {"id": number, "name": name, "supercategory": ""}
-                for name, number in numbers.items()
-            ],
-            "images": [],
-            "annotations": [],
-        }
-        for split in job.splits
-    }
+    content: dict[Split, dict[str, Any]] = {split: _no_instances(numbers) for split in job.splits}
 
-    def write(item: ExportItem, picture: Picture) -> tuple[dict[str, Any], dict[str, Any]]:
+    def write(item: ExportItem, picture: Picture) -> tuple[dict[str, Any], list[Any], int]:
         name = f"{item.name}.{suffix}"
         (images / name).write_bytes(picture.image_file(suffix))
         height, width = picture.mask.shape
-        return {"file_name": name, "height": height, "width": width}, _shape(picture)
+        objects = objects_of(picture.object, least)
+        shapes = [{"segmentation": segmentation(mask), **_extent(mask)} for mask in objects.masks]
+        return {"file_name": name, "height": height, "width": width}, shapes, objects.specks
 
-    for number, (item, (image, shape)) in enumerate(job.each(write), start=1):
-        ours = content[job.selection.split(item)]
-        ours["images"].append({"id": number, **image})
-        keys = {"id": number, "image_id": number, "category_id": numbers[item.category]}
-        ours["annotations"].append({**keys, **shape, "iscrowd": 0, **item.facts()})
-    for split, instances in content.items():
-        write_json(job.make("annotations") / f"instances_{split}.json", instances)
+    ids = itertools.count(1)  # over both splits: they may be loaded together
+    for number, (item, (image, shapes, specks)) in enumerate(job.each(write), start=1):
+        split = content[job.selection.split(item)]
+        split["images"].append({"id": number, **image})
+        for shape in shapes:
+            keys = {"id": next(ids), "image_id": number, "category_id": numbers[item.category]}
+            split["annotations"].append({**keys, **shape, "iscrowd": 0, **item.facts()})
+        job.left_out[SPECKS] += specks
+    for name, instances in content.items():
+        # On one line: a point of a polygon on a line of its own would treble the file.
+        text = json.dumps(instances, ensure_ascii=False, allow_nan=False)
+        write_text(job.make("annotations") / f"instances_{name}.json", text)
 
 
-def _shape(picture: Picture) -> dict[str, Any]:
-    """Segmentation (compressed RLE), area in pixels and bbox [x, y, width, height]."""
+def _no_instances(numbers: dict[str, int]) -> dict[str, Any]:
+    """What a file of instances holds before its first image."""
+    return {
+        "info": {"description": "made by AlignDiff; see README.md"},
+        "licenses": [],
+        "categories": [
+            {"id": number, "name": name, "supercategory": ""} for name, number in numbers.items()
+        ],
+        "images": [],
+        "annotations": [],
+    }
+
+
+def _rle(mask: Uint8) -> dict[str, Any]:
+    """COCO's compressed run lengths."""
     from pycocotools import mask as rle
 
-    encoded = rle.encode(np.asfortranarray(picture.object))
-    return {
-        "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")},
-        "area": int(rle.area(encoded)),
-        "bbox": [float(value) for value in rle.toBbox(encoded)],
-    }
+    encoded = rle.encode(np.asfortranarray(mask))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+
+
+def _polygons(mask: Uint8) -> list[list[float]]:
+    """Lists of x, y, x, y ... that pycocotools draws as the very mask.
+
+    A pixel of COCO reaches from its number to the next and counts when its middle is inside. The
+    outline through the middles of quarter pixels runs a quarter of a pixel around these.
+    """
+    quarters = mask.repeat(2, axis=0).repeat(2, axis=1)
+    return [((polygon + 0.5) / 2).ravel().tolist() for polygon in polygons_of(quarters)]
+
+
+def _extent(mask: Uint8) -> dict[str, Any]:
+    """The area in pixels and the bbox [x, y, width, height]."""
+    ys, xs = mask.nonzero()
+    x, y = int(xs.min()), int(ys.min())
+    box = [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y]
+    return {"area": len(xs), "bbox": [float(value) for value in box]}
 
 
 COCO = Format(
     name="coco",
-    layout="COCO: `images/`, `annotations/instances_*.json` with RLE masks, one annotation an "
-    "image. What a real pair ignores is background.",
+    layout="COCO: `images/`, `annotations/instances_*.json`, one annotation for each connected "
+    "object. What a real pair ignores is background.",
     write=write_coco,
+    options=(CocoOptions, ObjectOptions),
     check=check_coco,
 )

@@ -1,12 +1,14 @@
 """Pascal VOC: JPEGImages/, SegmentationClass/ (palette png) and ImageSets/Segmentation/*.txt.
 
-Class indices count from 1 in the order of labels.txt; 255 is void, which counts nowhere. A pixel
-is void where a real pair ignores it, and where a synthetic mask is uncertain: near its border
-and on the other side of it than the heatmap says.
+Class indices count from 1 in the order of labels.txt. labelmap.txt tells CVAT and Datumaro the
+colours of these names: without it they take VOC's own 20 classes. 255 is void, which counts
+nowhere. A pixel is void where a real pair ignores it, and where a synthetic mask is uncertain: near
+its border and on the other side of it than the heatmap says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -18,19 +20,29 @@ from aligndiff.core.files import write_text
 from aligndiff.dataset.images import IGNORE, Uint8, encode_palette
 from aligndiff.export.items import SPLITS, ExportItem, Picture
 from aligndiff.export.job import Format, Job
+from aligndiff.export.markup import hashed_slug
 
+BACKGROUND, VOID = "background", "ignored"  # as CVAT and Datumaro name indices 0 and 255
+DEVKIT = ("VOCdevkit", "VOC2012")
 _MOST_CLASSES = 254  # of the 256 values, 0 is background and 255 void
 
 
 @dataclass(frozen=True)
 class VocOptions:
-    """What VOC alone can hold: pixels that count nowhere."""
+    """Pixels that count nowhere, and the folders around VOC's own."""
 
     void_width: float = field(
         default=0.01,
         metadata={
             "help": "pixels this near to the mask's border, as a part of the longer side, "
             "become 255 where the heatmap disagrees; 0 for none"
+        },
+    )
+    vocdevkit: bool = field(
+        default=False,
+        metadata={
+            "help": "put all of it into VOCdevkit/VOC2012, where torchvision and others look below "
+            "the folder that they are given"
         },
     )
 
@@ -46,15 +58,16 @@ def write_voc(job: Job) -> None:
             f"--format voc holds at most {_MOST_CLASSES} classes, these are {len(job.categories)}; "
             "choose some with --categories, or another format"
         )
-    void_width = job.options(VocOptions).void_width
-    images, labels = job.make("JPEGImages"), job.make("SegmentationClass")
+    options = job.options(VocOptions)
+    root = DEVKIT if options.vocdevkit else ()
+    images, labels = job.make(*root, "JPEGImages"), job.make(*root, "SegmentationClass")
     numbers = {category: number for number, category in enumerate(job.categories, start=1)}
     palette = colour_map()
 
     def write(item: ExportItem, picture: Picture) -> None:
         indices = picture.object * np.uint8(numbers[item.category])
         indices[picture.mask == IGNORE] = IGNORE
-        indices[_void(item, picture, void_width)] = IGNORE
+        indices[_void(item, picture, options.void_width)] = IGNORE
         (images / f"{item.name}.jpg").write_bytes(picture.image_file("jpg"))
         (labels / f"{item.name}.png").write_bytes(encode_palette(indices, palette))
 
@@ -64,10 +77,25 @@ def write_voc(job: Job) -> None:
         names["trainval"].append(item.name)
     for split, listed in names.items():
         text = "".join(f"{name}\n" for name in listed)
-        write_text(job.make("ImageSets", "Segmentation") / f"{split}.txt", text)
-    write_text(
-        job.folder / "labels.txt", "".join(f"{name}\n" for name in ("background", *job.categories))
-    )
+        write_text(job.make(*root, "ImageSets", "Segmentation") / f"{split}.txt", text)
+    names_of = [BACKGROUND, *job.categories]
+    write_text(job.make(*root) / "labels.txt", "".join(f"{name}\n" for name in names_of))
+    write_text(job.make(*root) / "labelmap.txt", label_map(job.categories))
+
+
+def label_map(categories: Sequence[str]) -> str:
+    """CVAT's and Datumaro's labelmap.txt: a line `name:r,g,b::` for each index, void among them.
+
+    A name that its grammar cannot hold, or that the file has already, is told by a plain one:
+    letters, digits and dashes, as in the name of a folder.
+    """
+    lines, taken = ["# label:color_rgb:parts:actions"], {BACKGROUND, VOID}
+    colours = colour_map()
+    for index, name in [(0, BACKGROUND), *enumerate(categories, start=1), (IGNORE, VOID)]:
+        if 0 < index < IGNORE and (":" in name or name.startswith("#") or name in taken):
+            name = hashed_slug(name)
+        lines.append(f"{name}:{','.join(map(str, colours[index]))}::")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def colour_map() -> Uint8:
@@ -108,8 +136,9 @@ def _void(item: ExportItem, picture: Picture, void_width: float) -> NDArray[np.b
 VOC = Format(
     name="voc",
     layout="Pascal VOC: `JPEGImages/`, `SegmentationClass/` (palette index = line of `labels.txt`, "
-    "from 0), `ImageSets/Segmentation/`. 255 is void: ignored in a real pair, or, within "
-    "`void_width` x the longer side of a synthetic mask's border, where the heatmap disagrees.",
+    "from 0; colours in `labelmap.txt`), `ImageSets/Segmentation/`. 255 is void: ignored in a real "
+    "pair, or, within `void_width` x the longer side of a synthetic mask's border, where the "
+    "heatmap disagrees.",
     write=write_voc,
     options=(VocOptions,),
     only_jpg=True,

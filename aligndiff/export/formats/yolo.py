@@ -1,6 +1,6 @@
 """YOLO segmentation: images/{train,val}/, labels/{train,val}/*.txt of polygons, and data.yaml.
 
-One line a connected part of the object. YOLO's polygons have no holes: a hole is joined to the
+One line for each connected object. YOLO's polygons have no holes: a hole is joined to the
 outline by a cut of no width, through the object. A point is the middle of a pixel, divided by width
 and height.
 """
@@ -12,6 +12,7 @@ import yaml
 
 from aligndiff.core.files import write_text
 from aligndiff.dataset.images import Uint8
+from aligndiff.export.formats.objects import SPECKS, ObjectOptions, objects_of
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture
 from aligndiff.export.job import Format, Job
@@ -19,26 +20,28 @@ from aligndiff.export.job import Format, Job
 
 def write_yolo(job: Job) -> None:
     """Write the job's items in YOLO's layout; class numbers count from 0."""
-    suffix = job.suffix
+    suffix, least = job.suffix, job.options(ObjectOptions).min_object_area
     for kind in ("images", "labels"):
         for split in job.splits:
             job.make(kind, split)
     numbers = {category: number for number, category in enumerate(job.categories)}
 
-    def write(item: ExportItem, picture: Picture) -> None:
+    def write(item: ExportItem, picture: Picture) -> int:
         split = job.selection.split(item)
-        text = label_text(picture.object, numbers[item.category])
+        objects = objects_of(picture.object, least)
+        text = "".join(label_text(mask, numbers[item.category]) for mask in objects.masks)
         image = job.folder / "images" / split / f"{item.name}.{suffix}"
         image.write_bytes(picture.image_file(suffix))
         (job.folder / "labels" / split / f"{item.name}.txt").write_text(text, encoding="ascii")
+        return objects.specks
 
-    for _ in job.each(write):
-        pass
+    for _, specks in job.each(write):
+        job.left_out[SPECKS] += specks
     write_text(job.folder / "data.yaml", _data_yaml(job))
 
 
 def label_text(mask: Uint8, number: int) -> str:
-    """The lines of one image: class number, then x and y of every point in [0, 1]."""
+    """Lines of a mask, uint8 (h, w) of 0 and 1: class, then x and y of each point in [0, 1]."""
     height, width = mask.shape
     lines = []
     for polygon in polygons_of(mask):
@@ -61,7 +64,8 @@ def _data_yaml(job: Job) -> str:
 
 YOLO = Format(
     name="yolo",
-    layout="YOLO segmentation: `images/`, `labels/`, `data.yaml`. One polygon a connected part; "
-    "holes are joined to the outline by a cut. What a real pair ignores is background.",
+    layout="YOLO segmentation: `images/`, `labels/`, `data.yaml`. One polygon for each connected "
+    "object; holes are joined to the outline by a cut. What a real pair ignores is background.",
     write=write_yolo,
+    options=(ObjectOptions,),
 )
