@@ -54,14 +54,14 @@ class SelectionConfig:
     )
 
     def __post_init__(self) -> None:
-        words = [word for said in self.sources for word in said.split(",") if word]
-        object.__setattr__(self, "sources", tuple(name for name in _SOURCES if name in words))
+        names = [name for typed in self.sources for name in typed.split(",") if name]
+        object.__setattr__(self, "sources", tuple(name for name in _SOURCES if name in names))
         problems = [
-            f"--sources: unknown source {word!r}; there are {' and '.join(_SOURCES)}"
-            for word in words
-            if word not in _SOURCES
+            f"--sources: unknown source {name!r}; there are {' and '.join(_SOURCES)}"
+            for name in names
+            if name not in _SOURCES
         ]
-        if not words:
+        if not names:
             problems.append(f"--sources: names none; there are {' and '.join(_SOURCES)}")
         for name in ("min_iou", "min_area", "max_area"):
             if not 0 <= getattr(self, name) <= 1:

@@ -40,20 +40,20 @@ def is_there(folder: Path, settings: Mapping[str, Any], samples: str, overwrite:
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         check_writable([_beside(folder) / MARKER])
         return False
-    there = _read(folder) if folder.is_dir() else None
-    if there is None:
+    marker = _read(folder) if folder.is_dir() else None
+    if marker is None:
         what = "holds other things than an export" if folder.is_dir() else "is no folder"
         raise InputError(f"{folder}: {what}, nothing there is touched; choose another --output_dir")
     check_writable([_beside(folder) / MARKER])
     if overwrite:
         return False
-    if there.settings != settings or there.samples != samples:
-        changes = describe_changes(there.settings, settings) or "the samples are other ones"
+    if marker.settings != settings or marker.samples != samples:
+        changes = describe_changes(marker.settings, settings) or "the samples are other ones"
         raise InputError(
             f"{folder}: holds an export of another kind ({changes}); choose another --output_dir, "
             "or --overwrite to replace it"
         )
-    return there.failed == 0
+    return marker.failed == 0
 
 
 @contextmanager
@@ -90,8 +90,8 @@ def _old(target: Path) -> Path:
 def _read(folder: Path) -> Marker | None:
     """What an export says of itself; None where no readable `export.json` of ours lies."""
     try:
-        found = read_json(folder / MARKER)
-        marker = Marker(found["settings"], found["samples"], found["failed"])
-        return marker if found["aligndiff_export"] == 1 else None
+        content = read_json(folder / MARKER)
+        marker = Marker(content["settings"], content["samples"], content["failed"])
+        return marker if content["aligndiff_export"] == 1 else None
     except (InputError, KeyError, TypeError):
         return None

@@ -124,9 +124,9 @@ def item_of_sample(sample: StoredSample) -> ExportItem:
 def item_of_pair(entry: Entry, pair: PairPaths) -> ExportItem:
     """A real pair of an entry's `D_good_dir`."""
     # The category too: two of them may share a folder of pairs.
-    words = json.dumps([entry.category, f"{entry.support_dir}/{pair.name}"], ensure_ascii=False)
+    key = json.dumps([entry.category, f"{entry.support_dir}/{pair.name}"], ensure_ascii=False)
     return ExportItem(
-        name=f"{SUPPORT}-{hashed_slug(words)}",
+        name=f"{SUPPORT}-{hashed_slug(key)}",
         category=entry.category,
         entry=entry.support_dir,
         source=SUPPORT,

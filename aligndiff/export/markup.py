@@ -31,12 +31,12 @@ def folder_names(categories: Sequence[str]) -> dict[str, str]:
     }
 
 
-def hashed_slug(words: str) -> str:
-    """Such as "great-white-shark-1a2b3c4d": readable, and different for different words."""
-    data = words.encode("utf-8", "backslashreplace")  # the name of a file may hold stray bytes
-    return f"{slug(words)}-{hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]}"
+def hashed_slug(text: str) -> str:
+    """Such as "great-white-shark-1a2b3c4d": readable, and different for different texts."""
+    data = text.encode("utf-8", "backslashreplace")  # the name of a file may hold stray bytes
+    return f"{slug(text)}-{hashlib.sha256(data).hexdigest()[:_HASH_LENGTH]}"
 
 
-def markdown_text(words: object) -> str:
-    """`words` as Markdown that shows them as they are, on one line, also in a cell of a table."""
-    return _MARKS.sub(r"\\\1", printable(" ".join(str(words).split())))
+def markdown_text(text: object) -> str:
+    """`text` as Markdown that shows them as they are, on one line, also in a cell of a table."""
+    return _MARKS.sub(r"\\\1", printable(" ".join(str(text).split())))

@@ -50,10 +50,10 @@ def select(bank: PromptBank, config: SelectionConfig) -> Selection:
     Raises InputError when nothing is left, or nothing to train on, and for unknown names in the
     list of excluded ones.
     """
-    wanted = bank.select(config.categories)
-    categories, left_out = set(wanted.categories), Counter[str]()
+    chosen = bank.select(config.categories)
+    categories, left_out = set(chosen.categories), Counter[str]()
     excluded = read_names(config.exclude) if config.exclude else {}
-    support = _support_items(wanted) if config.include_support else []
+    support = _support_items(chosen) if config.include_support else []
 
     kept: list[ExportItem] = []
     for sample in stored_samples(bank):
@@ -103,7 +103,7 @@ def _of_fitting_area(
 ) -> list[ExportItem]:
     kept = []
     for item, area in zip(items, _areas(items), strict=True):
-        # One that cannot be read stays: it is told of when it is to be written.
+        # One that cannot be read stays: it is reported when it is to be written.
         if area is None or config.min_area <= area <= config.max_area:
             kept.append(item)
         else:

@@ -102,11 +102,11 @@ def coco_annotations(job: Job, name: str) -> list[dict]:
 def test_coco_polygons_by_the_rules_of_detectron2(made, exported) -> None:
     """Its `load_coco_json`: unique ids, no RLE, polygons of pairs of numbers, three at least."""
     job = exported("coco", polygons=True)
-    annotations = [one for item in job.written for one in coco_annotations(job, item.name)]
-    assert len({one["id"] for one in annotations}) == len(annotations)
-    for polygon in (polygon for one in annotations for polygon in one["segmentation"]):
+    annotations = [each for item in job.written for each in coco_annotations(job, item.name)]
+    assert len({each["id"] for each in annotations}) == len(annotations)
+    for polygon in (polygon for each in annotations for polygon in each["segmentation"]):
         assert len(polygon) % 2 == 0 and len(polygon) >= 6
-    by_image = Counter(one["image_id"] for one in annotations)
+    by_image = Counter(each["image_id"] for each in annotations)
     assert sorted(by_image.values()) == [1] * 10 + [2] * len(made.masks)  # without the pixel
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aligndiff.core.errors import InputError
-from aligndiff.export.formats.coco import _extent, _polygons, _rle
+from aligndiff.export.formats.coco import _shape
 from aligndiff.export.formats.objects import ObjectOptions, objects_of
 
 MASK = np.array(
@@ -27,23 +27,23 @@ masks = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(
 
 def test_what_touches_is_one_object_and_the_largest_comes_first() -> None:
     objects = objects_of(MASK, 1)
-    assert [int(mask.sum()) for mask in objects.masks] == [5, 2, 1]
+    assert [part.area for part in objects.masks] == [5, 2, 1]
     assert objects.specks == 0
-    assert objects.masks[0][2, 2] == 1
+    assert objects.masks[0].within(MASK.shape)[2, 2] == 1
 
 
 def test_specks_are_left_out_but_for_the_largest_part() -> None:
-    assert [int(mask.sum()) for mask in objects_of(MASK, 2).masks] == [5, 2]
+    assert [part.area for part in objects_of(MASK, 2).masks] == [5, 2]
     assert objects_of(MASK, 2).specks == 1
     alone = objects_of(MASK, 1000)
-    assert [int(mask.sum()) for mask in alone.masks] == [5] and alone.specks == 2
+    assert [part.area for part in alone.masks] == [5] and alone.specks == 2
     assert objects_of(np.zeros((3, 3), np.uint8), 1).masks == []
 
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=200)
 @given(masks)
 def test_objects_are_the_mask_in_parts_that_do_not_touch(mask: np.ndarray) -> None:
-    parts = objects_of(mask, 0).masks
+    parts = [part.within(mask.shape) for part in objects_of(mask, 0).masks]
     assert np.array_equal(sum(parts, np.zeros_like(mask)), mask)
     for number, part in enumerate(parts):
         around = np.zeros(tuple(np.array(mask.shape) + 2), bool)
@@ -59,10 +59,10 @@ def test_pycocotools_draws_the_polygons_as_the_very_mask(mask: np.ndarray) -> No
     from pycocotools import mask as rle
 
     for part in objects_of(mask, 0).masks:
-        (polygon,) = _polygons(part)
+        (polygon,) = _shape(part, mask.shape, polygons=True)["segmentation"]
         assert len(polygon) >= 6
-        drawn = rle.decode(rle.merge(rle.frPyObjects([polygon], *part.shape)))
-        assert np.array_equal(drawn, part)
+        drawn = rle.decode(rle.merge(rle.frPyObjects([polygon], *mask.shape)))
+        assert np.array_equal(drawn, part.within(mask.shape))
 
 
 def test_a_large_mask_of_many_holes_comes_back_from_its_polygons() -> None:
@@ -71,8 +71,11 @@ def test_a_large_mask_of_many_holes_comes_back_from_its_polygons() -> None:
 
     noise = np.random.default_rng(0).normal(size=(300, 3000)).astype(np.float32)
     mask = (cv2.GaussianBlur(noise, (0, 0), 4) > -0.03).astype(np.uint8)
-    objects = objects_of(mask, 0).masks
-    polygons = [polygon for part in objects for polygon in _polygons(part)]
+    polygons = [
+        polygon
+        for part in objects_of(mask, 0).masks
+        for polygon in _shape(part, mask.shape, polygons=True)["segmentation"]
+    ]
     drawn = rle.decode(rle.merge(rle.frPyObjects(polygons, *mask.shape)))
     assert np.array_equal(drawn, mask)
 
@@ -82,8 +85,11 @@ def test_a_large_mask_of_many_holes_comes_back_from_its_polygons() -> None:
 def test_area_and_box_are_those_of_the_run_lengths(mask: np.ndarray) -> None:
     from pycocotools import mask as rle
 
-    encoded = _rle(mask)
-    assert _extent(mask) == {"area": rle.area(encoded), "bbox": rle.toBbox(encoded).tolist()}
+    for part in objects_of(mask, 0).masks:
+        shape = _shape(part, mask.shape, polygons=False)
+        assert shape["area"] == rle.area(shape["segmentation"])
+        assert shape["bbox"] == rle.toBbox(shape["segmentation"]).tolist()
+        assert np.array_equal(rle.decode(shape["segmentation"]), part.within(mask.shape))
 
 
 def test_the_least_area_is_a_number_of_pixels() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from aligndiff.export.formats.objects import objects_of
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.formats.yolo import label_text
 
@@ -31,7 +32,8 @@ def test_a_mask_of_many_holes_comes_back_as_it_is_written(seed: int) -> None:
     """Also from the text of a label, at a size at which six digits could be too few."""
     noise = np.random.default_rng(seed).normal(size=(300, 3000)).astype(np.float32)
     mask = (cv2.GaussianBlur(noise, (0, 0), 4) > -0.03).astype(np.uint8)
-    rows = [np.array(line.split()[1:], np.float32) for line in label_text(mask, 7).splitlines()]
+    lines = [label_text(part, 7, mask.shape) for part in objects_of(mask, 0).masks]
+    rows = [np.array(line.split()[1:], np.float32) for line in lines]
     size = np.array(mask.shape[::-1], np.float32)
     assert np.array_equal(filled([row.reshape(-1, 2) * size for row in rows], mask.shape), mask)
 
@@ -49,5 +51,5 @@ def test_a_ring_is_one_line_that_runs_around_its_hole_too() -> None:
 def test_a_label_holds_the_middle_of_pixels() -> None:
     mask = np.zeros((4, 8), np.uint8)
     mask[1, 3] = 1
-    assert label_text(mask, 5) == "5" + " 0.437500 0.375000" * 3 + "\n"
-    assert label_text(np.zeros((4, 8), np.uint8), 5) == ""
+    (part,) = objects_of(mask, 1).masks
+    assert label_text(part, 5, mask.shape) == "5" + " 0.437500 0.375000" * 3 + "\n"

@@ -16,7 +16,7 @@ import numpy as np
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_text
 from aligndiff.dataset.images import Uint8
-from aligndiff.export.formats.objects import SPECKS, ObjectOptions, objects_of
+from aligndiff.export.formats.objects import SPECKS, ObjectMask, ObjectOptions, objects_of
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture, Split
 from aligndiff.export.job import Format, Job
@@ -28,7 +28,7 @@ class CocoOptions:
 
     polygons: bool = field(
         default=False,
-        metadata={"help": "polygons instead of RLE, as detectron2 reads unless told otherwise"},
+        metadata={"help": "polygons instead of RLE, as detectron2 reads by default"},
     )
 
 
@@ -46,7 +46,7 @@ def write_coco(job: Job) -> None:
     """Write the job's items in COCO's layout."""
     images, suffix = job.make("images"), job.suffix
     least = job.options(ObjectOptions).min_object_area
-    segmentation = _polygons if job.options(CocoOptions).polygons else _rle
+    polygons = job.options(CocoOptions).polygons
     numbers = {category: number for number, category in enumerate(job.categories, start=1)}
     content: dict[Split, dict[str, Any]] = {split: _no_instances(numbers) for split in job.splits}
 
@@ -55,7 +55,7 @@ def write_coco(job: Job) -> None:
         (images / name).write_bytes(picture.image_file(suffix))
         height, width = picture.mask.shape
         objects = objects_of(picture.object, least)
-        shapes = [{"segmentation": segmentation(mask), **_extent(mask)} for mask in objects.masks]
+        shapes = [_shape(part, picture.mask.shape, polygons) for part in objects.masks]
         return {"file_name": name, "height": height, "width": width}, shapes, objects.specks
 
     ids = itertools.count(1)  # over both splits: they may be loaded together
@@ -85,30 +85,33 @@ def _no_instances(numbers: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _shape(part: ObjectMask, size: tuple[int, int], polygons: bool) -> dict[str, Any]:
+    """Segmentation, area in pixels and bbox [x, y, width, height] in an image of `size` (h, w)."""
+    height, width = part.mask.shape
+    return {
+        "segmentation": _polygons(part) if polygons else _rle(part.within(size)),
+        "area": part.area,
+        "bbox": [float(value) for value in (part.x, part.y, width, height)],
+    }
+
+
 def _rle(mask: Uint8) -> dict[str, Any]:
-    """COCO's compressed run lengths."""
+    """COCO's compressed run lengths of a mask, uint8 (h, w), columns first in memory."""
     from pycocotools import mask as rle
 
-    encoded = rle.encode(np.asfortranarray(mask))
+    encoded = rle.encode(mask)
     return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
 
 
-def _polygons(mask: Uint8) -> list[list[float]]:
-    """Lists of x, y, x, y ... that pycocotools draws as the very mask.
+def _polygons(part: ObjectMask) -> list[list[float]]:
+    """Lists of x, y, x, y ... that pycocotools draws as the very object.
 
     A pixel of COCO reaches from its number to the next and counts when its middle is inside. The
     outline through the middles of quarter pixels runs a quarter of a pixel around these.
     """
-    quarters = mask.repeat(2, axis=0).repeat(2, axis=1)
-    return [((polygon + 0.5) / 2).ravel().tolist() for polygon in polygons_of(quarters)]
-
-
-def _extent(mask: Uint8) -> dict[str, Any]:
-    """The area in pixels and the bbox [x, y, width, height]."""
-    ys, xs = mask.nonzero()
-    x, y = int(xs.min()), int(ys.min())
-    box = [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y]
-    return {"area": len(xs), "bbox": [float(value) for value in box]}
+    quarters = part.mask.repeat(2, axis=0).repeat(2, axis=1)
+    corner = np.array([part.x, part.y])
+    return [(corner + (polygon + 0.5) / 2).ravel().tolist() for polygon in polygons_of(quarters)]
 
 
 COCO = Format(

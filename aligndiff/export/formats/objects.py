@@ -33,10 +33,34 @@ class ObjectOptions:
 
 
 @dataclass(frozen=True)
-class Objects:
-    """The objects of a mask, each uint8 (h, w) of 0 and 1, the largest first; specks are counted"""
+class ObjectMask:
+    """One object: its pixels within the box around it.
 
-    masks: list[Uint8]
+    Attributes:
+        mask: uint8 (height, width) of 0 and 1, as large as the box.
+        x: the box's left column in the image.
+        y: its upper row.
+        area: pixels of the object.
+    """
+
+    mask: Uint8
+    x: int
+    y: int
+    area: int
+
+    def within(self, shape: tuple[int, int]) -> Uint8:
+        """The object in an image of `shape` (h, w): uint8 of 0 and 1, column by column in memory"""
+        whole = np.zeros(shape, dtype=np.uint8, order="F")
+        height, width = self.mask.shape
+        whole[self.y : self.y + height, self.x : self.x + width] = self.mask
+        return whole
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a mask, the largest first, and how many specks were left out."""
+
+    masks: list[ObjectMask]
     specks: int
 
 
@@ -46,8 +70,10 @@ def objects_of(mask: Uint8, least: int) -> Objects:
     Parts below `least` pixels are left out, but for the largest: no image loses its label.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    order = np.argsort(-areas, kind="stable")
-    kept = [part for rank, part in enumerate(order) if rank == 0 or areas[part] >= least]
-    masks = [np.asarray(labels == part + 1, dtype=np.uint8) for part in kept]
-    return Objects(masks, count - 1 - len(kept))
+    masks: list[ObjectMask] = []
+    for label in 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable"):
+        x, y, width, height, area = map(int, stats[label])  # the order of cv2's columns
+        if area >= least or not masks:
+            box = labels[y : y + height, x : x + width]
+            masks.append(ObjectMask(np.asarray(box == label, dtype=np.uint8), x, y, area))
+    return Objects(masks, count - 1 - len(masks))

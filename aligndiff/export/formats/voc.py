@@ -86,8 +86,8 @@ def write_voc(job: Job) -> None:
 def label_map(categories: Sequence[str]) -> str:
     """CVAT's and Datumaro's labelmap.txt: a line `name:r,g,b::` for each index, void among them.
 
-    A name that its grammar cannot hold, or that the file has already, is told by a plain one:
-    letters, digits and dashes, as in the name of a folder.
+    A name that its grammar cannot hold, or that stands there already, is replaced by letters,
+    digits and dashes, as in the name of a folder.
     """
     lines, taken = ["# label:color_rgb:parts:actions"], {BACKGROUND, VOID}
     colours = colour_map()

@@ -11,8 +11,7 @@ import numpy as np
 import yaml
 
 from aligndiff.core.files import write_text
-from aligndiff.dataset.images import Uint8
-from aligndiff.export.formats.objects import SPECKS, ObjectOptions, objects_of
+from aligndiff.export.formats.objects import SPECKS, ObjectMask, ObjectOptions, objects_of
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture
 from aligndiff.export.job import Format, Job
@@ -29,7 +28,8 @@ def write_yolo(job: Job) -> None:
     def write(item: ExportItem, picture: Picture) -> int:
         split = job.selection.split(item)
         objects = objects_of(picture.object, least)
-        text = "".join(label_text(mask, numbers[item.category]) for mask in objects.masks)
+        number, size = numbers[item.category], picture.mask.shape
+        text = "".join(label_text(part, number, size) for part in objects.masks)
         image = job.folder / "images" / split / f"{item.name}.{suffix}"
         image.write_bytes(picture.image_file(suffix))
         (job.folder / "labels" / split / f"{item.name}.txt").write_text(text, encoding="ascii")
@@ -40,15 +40,12 @@ def write_yolo(job: Job) -> None:
     write_text(job.folder / "data.yaml", _data_yaml(job))
 
 
-def label_text(mask: Uint8, number: int) -> str:
-    """Lines of a mask, uint8 (h, w) of 0 and 1: class, then x and y of each point in [0, 1]."""
-    height, width = mask.shape
-    lines = []
-    for polygon in polygons_of(mask):
-        # The middle of a pixel: a reader that multiplies and rounds down hits it again.
-        points = (polygon + 0.5) / np.array([width, height])
-        lines.append(" ".join([str(number), *(f"{value:.6f}" for value in points.flat)]) + "\n")
-    return "".join(lines)
+def label_text(part: ObjectMask, number: int, size: tuple[int, int]) -> str:
+    """The line of an object in an image of `size` (h, w): class, then x and y of each point."""
+    (polygon,) = polygons_of(part.mask)
+    # The middle of a pixel: a reader that multiplies and rounds down hits it again.
+    points = (polygon + [part.x + 0.5, part.y + 0.5]) / np.array(size[::-1])
+    return " ".join([str(number), *(f"{value:.6f}" for value in points.flat)]) + "\n"
 
 
 def _data_yaml(job: Job) -> str:
