@@ -109,6 +109,9 @@ class Drawing:
     def weight(self, unit: Sequence[Sample]) -> int:
         return len(unit)
 
+    def category(self, unit: Sequence[Sample]) -> str:
+        return unit[0].plan.entry.category
+
     def make_room(self) -> None:
         if self.run.overwrite:
             # A model that cannot be loaded must not cost what is there.

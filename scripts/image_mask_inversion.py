@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -107,6 +107,9 @@ class Learning:
     def weight(self, unit: Sequence[InversionJob]) -> int:
         return self.config.inversion_steps * len(unit)
 
+    def category(self, unit: Sequence[InversionJob]) -> str:
+        return unit[0].entry.category
+
     def is_done(self, job: InversionJob) -> bool:
         return job.is_learned and (self.run.no_sheet or has_samples(job, self.sheet))
 
@@ -142,8 +145,10 @@ class Learning:
         self._check()
         pipe = self._pipe
         self._mark(units)
-        missing = sum(not job.is_learned for jobs in units for job in jobs)
-        with progress("learning", missing * self.config.inversion_steps) as advance:
+        totals = Counter[str]()
+        for job in itertools.chain(*units):
+            totals[job.entry.category] += 0 if job.is_learned else self.config.inversion_steps
+        with progress("learning", totals) as advance:
             for jobs in units:
                 found = learn_object(pipe, jobs, self.config, advance)
                 if not self.run.no_sheet:

@@ -32,7 +32,7 @@ from aligndiff.refinement.sheet import write_refinement_sheet
 from aligndiff.runner.group import only_run_in
 from aligndiff.runner.local import read_assignment
 from aligndiff.runner.options import RunOptions, make_parser
-from aligndiff.runner.step import carry_out, check_device, my_units
+from aligndiff.runner.step import carry_out, check_device, my_units, totals_by_class
 from aligndiff.segmenters.load import resolve_checkpoint
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class Refining:
     def weight(self, unit: RefinementPlan) -> int:
         return LOOKS * len(unit.samples)
 
+    def category(self, unit: RefinementPlan) -> str:
+        return unit.entry.category
+
     def make_room(self) -> None:
         check_device(self.run)
         self._checkpoint()
@@ -110,7 +113,8 @@ class Refining:
         memory = feature_memory(segmenter.device)
         for plan in units:
             clear_masks(plan)
-        with progress("segmenting (two looks an image)", sum(map(self.weight, units))) as advance:
+        totals = totals_by_class(self, units)
+        with progress("segmenting (two looks an image)", totals) as advance:
             for plan in units:
                 refine_entry(plan, segmenter, self.config, memory, advance)
 

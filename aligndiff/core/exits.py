@@ -27,30 +27,6 @@ _MOST_PROBLEMS = 50  # lines; a file with more of them than this is wrong as a w
 
 
 @contextmanager
-def interrupt_later() -> Iterator[Callable[[], bool]]:
-    """While open, the first Ctrl-C only makes the yielded function say True.
-
-    Whoever asks it comes to an end in good order; on leaving, KeyboardInterrupt is raised after
-    all. A second Ctrl-C interrupts at once. Only for the main thread.
-    """
-    pressed = False
-
-    def note(_: int, __: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
-
-
-@contextmanager
 def overwriting(overwrite: bool) -> Iterator[None]:
     """What stops a run in here tells its user to leave --overwrite out the next time, if it is on.
 
@@ -141,3 +117,27 @@ def _show_any_name() -> None:
     """Make stdout write what its encoding lacks as an escape, as stderr does, and not fail."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def interrupt_later() -> Iterator[Callable[[], bool]]:
+    """While open, the first Ctrl-C only makes the yielded function say True.
+
+    Whoever asks it comes to an end in good order; on leaving, KeyboardInterrupt is raised after
+    all. A second Ctrl-C interrupts at once. Only for the main thread.
+    """
+    pressed = False
+
+    def note(_: int, __: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

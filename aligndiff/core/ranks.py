@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -171,11 +172,11 @@ def _descends_from(ancestor: str | None) -> bool:
     return process == ancestor != "0"
 
 
-def note_progress(count: int) -> None:
-    """Tell the parent that `count` more items are done; nothing happens without one.
+def note_progress(count: int = 1, category: str = "", *, status: str = "") -> None:
+    """Tell the parent that `count` more items of a class are done; nothing happens without one.
 
-    A file grows by one byte an item: its size is the count, however the worker ends.
+    A line of a file that only grows: what was told stays, however the worker ends.
     """
     if path := os.environ.get(PROGRESS_FILE):
         with open(path, "ab", buffering=0) as file:
-            file.write(b"." * count)
+            file.write(json.dumps([count, category, status]).encode() + b"\n")

@@ -12,7 +12,7 @@ from aligndiff.evaluation.evaluate import Answer, Evaluated
 from aligndiff.evaluation.intervals import CurvePoint, GainRow, fb_iou
 from aligndiff.evaluation.support_gain import ClassGain
 from aligndiff.render.overlay import overlay_mask
-from aligndiff.render.plot import Band, count_plot
+from aligndiff.render.plot import Curve, curve_plot
 from aligndiff.render.sheet import grid
 from aligndiff.segmenters.metrics import Scores
 
@@ -99,9 +99,11 @@ def gain_columns(rows: Sequence[GainRow]) -> tuple[tuple[str, ...], list[tuple[o
 
 def gain_plot(curve: Sequence[CurvePoint]) -> Uint8:
     """mIoU over the number of samples, with the middle 95 % of the draws; a few classes beside."""
+    counts = [point.samples for point in curve]
     bounds = [point.interval for point in curve]
     curves = {
-        "mIoU": Band(
+        "mIoU": Curve(
+            counts,
             [point.miou for point in curve],
             [low for low, _ in bounds],
             [high for _, high in bounds],
@@ -110,9 +112,10 @@ def gain_plot(curve: Sequence[CurvePoint]) -> Uint8:
     categories = list(curve[0].class_ious)
     if 1 < len(categories) <= _MOST_CLASS_CURVES:
         for category in categories:
-            curves[category] = Band([point.class_ious[category] for point in curve])
-    counts = [point.samples for point in curve]
-    return count_plot(counts, curves, "IoU of held-out images", "synthetic samples of each class")
+            ious = [point.class_ious[category] for point in curve]
+            curves[category] = Curve(counts, ious)
+    names = "IoU of held-out images", "synthetic samples of each class"
+    return curve_plot(curves, *names, log_counts=True)
 
 
 def gain_sheet(classes: Sequence[ClassGain]) -> Uint8:

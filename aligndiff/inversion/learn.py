@@ -199,9 +199,7 @@ def _learn_job(
     generator = torch.Generator().manual_seed(seed)
     prompt = job.entry.prompt(placeholder_tokens(config.vectors))
 
-    def shown(count: int = 1, *, status: str = "") -> None:
-        advance(count, status=f"{job.entry.category}: {status}" if status else "")
-
+    shown = partial(advance, category=job.entry.category)
     rows, losses = learn_rows(pipe, prompt, support, config, job.bg_lambda, generator, shown)
     make_folder(job)
     ran_on = f"{pipe.device.type} {pipe.unet.dtype}".replace("torch.", "")

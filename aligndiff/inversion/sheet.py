@@ -141,7 +141,7 @@ def _samples(job: InversionJob) -> list[Uint8 | None]:
 
 def _loss(job: InversionJob) -> Uint8 | None:
     record = read_record(job.folder)
-    return None if record is None else loss_plot({"": record.loss})
+    return None if record is None else loss_plot({"": record.loss}, "", (TILE, TILE))
 
 
 def _sample_path(job: InversionJob, index: int) -> Path:

@@ -115,7 +115,7 @@ def refine_entry(
             else:
                 counts[OUTCOME_WORDS[verdict.outcome]] += 1
                 yield verdict
-            advance(looks, status=_status(plan, counts))
+            advance(looks, plan.entry.category, status=_status(counts))
 
     def keep(verdict: Verdict) -> None:
         _keep(plan, samples[verdict.index], verdict)
@@ -248,7 +248,7 @@ def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
         write_mask_and_record(plan, sample, verdict.mask, verdict.outcome, verdict.iou)
 
 
-def _status(plan: RefinementPlan, counts: Counter[str]) -> str:
-    """ "fish: 12 agreed, 3 guessed" for the end of the progress bar."""
+def _status(counts: Counter[str]) -> str:
+    """ "12 agreed, 3 guessed" for the progress bar."""
     words = (f"{counts[word]} {word}" for word in OUTCOME_WORDS.values() if counts[word])
-    return f"{plan.entry.category}: {', '.join(words) or 'first pass'}"
+    return ", ".join(words) or "first pass"

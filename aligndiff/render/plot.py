@@ -1,144 +1,200 @@
-"""Small line plots: a training run, or a score over a number of samples, at a glance."""
+"""Line plots: a training run, or a score over a number of samples, at a glance.
+
+The same values give the same pixels in any thread or process, whatever style a user has set: no
+pyplot, and the font that matplotlib ships.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aligndiff.dataset.images import Uint8
-from aligndiff.render.canvas import (
-    GREY,
-    INK,
-    PALE,
-    PALETTE,
-    Colour,
-    blank,
-    paste_dot,
-    paste_text,
-    text_width,
-)
+from aligndiff.render.canvas import GREY, INK, PALE, PALETTE, Colour, shortened
+
+if TYPE_CHECKING:  # imported where a plot is drawn: most commands draw none
+    from matplotlib.axes import Axes
 
 Float = NDArray[np.float64]
 
-_HEIGHT, _WIDTH = 380, 680  # px
-_TOP, _RIGHT, _BOTTOM, _LEFT = 58, 28, 52, 68  # margins in px for title, numbers and legend
+SIZE = (380, 680)  # (height, width) of a plot in px
+_DPI = 100
 _TITLE, _NUMBER = 18, 13  # font sizes in px
-_FRACTION_BITS = 4  # cv2 draws at 1/16 px, which makes smooth curves
+_LEGEND_COLUMNS, _LEGEND_NAME = 3, 150  # px of a name
 _SMOOTHING = 0.04  # the smoothed line's window (standard deviation), as a part of the run
 _RAW_STRENGTH = 0.25  # of the raw curve behind the smoothed one
-_LEAST_SPAN = 0.05  # of the values of a count plot: chance must not look like a trend
 _BAND_STRENGTH = 0.18  # of the colour between a curve's bounds
+_WILD = 0.995  # quantile of the losses above which they are cut off
+_LEAST_SPAN = 0.05  # of the values of a curve plot: chance must not look like a trend
+_LEAST_GAP = 0.05  # between two numbers below the plot, as a part of its width
 
 
-def loss_plot(curves: Mapping[str, Sequence[float]], title: str = "loss") -> Uint8:
-    """Draw named curves over their steps: raw values pale, a smoothed line over them.
+def _rgb(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
-    Values that are not finite are left out. Returns uint8 RGB (380, 680, 3).
-    """
-    canvas = blank(_HEIGHT, _WIDTH)
-    points = {name: _finite(values) for name, values in curves.items()}
-    steps = max((len(values) for values in curves.values()), default=0)
-    axes = _axes([values for _, values in points.values()], steps)
-    _draw_axes(canvas, axes)
-    colours = [colour for _, colour in zip(points, cycle(PALETTE), strict=False)]
-    for (where, values), colour in zip(points.values(), colours, strict=True):
-        pale = tuple(round(255 - (255 - c) * _RAW_STRENGTH) for c in colour)
-        _draw_curve(canvas, axes, where, values, (pale[0], pale[1], pale[2]), 1)
-    for (where, values), colour in zip(points.values(), colours, strict=True):
-        _draw_curve(canvas, axes, where, _smoothed(values), colour, 2)
-    _draw_heading(canvas, title, dict(zip(points, colours, strict=True)))
-    return canvas
+
+def _points(px: float) -> float:
+    """matplotlib counts text and gaps in points, 72 an inch."""
+    return px * 72 / _DPI
+
+
+# The colours and sizes of the sheets, over matplotlib's defaults.
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": _points(_NUMBER),
+    "text.parse_math": False,  # a "$" in a name is no mathematics
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.14,  # inches
+    "figure.constrained_layout.h_pad": 0.1,
+    "axes.titlesize": _points(_TITLE),
+    "axes.titlelocation": "left",
+    "axes.titlecolor": _rgb(INK),
+    "axes.labelcolor": _rgb(GREY),
+    "axes.labelsize": _points(_NUMBER),
+    "axes.edgecolor": _rgb(GREY),
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": _rgb(PALE),
+    "xaxis.labellocation": "right",
+    "xtick.color": _rgb(GREY),
+    "xtick.labelsize": _points(_NUMBER),
+    "ytick.labelcolor": _rgb(GREY),
+    "ytick.labelsize": _points(_NUMBER),
+    "ytick.major.size": 0,
+    "ytick.major.pad": 6,
+    "legend.labelcolor": _rgb(INK),
+    "legend.fontsize": _points(_NUMBER),
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+    "lines.linewidth": 2,
+    "lines.markersize": 5,
+}
+_STYLE_LOCK = Lock()  # matplotlib's style is of the whole process
+
+
+@contextmanager
+def _our_style() -> Iterator[None]:
+    """While open, figures are made and drawn in our style; the user's comes back afterwards."""
+    import matplotlib.style
+
+    with _STYLE_LOCK, matplotlib.style.context(["default", _STYLE]):
+        yield
 
 
 @dataclass(frozen=True)
-class Band:
-    """Values of a curve and, unless they are empty, their lower and upper bounds."""
+class Curve:
+    """Values over x, a missing one NaN; unless empty, `low` and `high` bound a band around it."""
 
+    x: Sequence[float]
     values: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
 
 
-def count_plot(
-    counts: Sequence[int], curves: Mapping[str, Band], title: str, counted: str
+@_our_style()
+def loss_plot(
+    curves: Mapping[str, Sequence[float]], title: str = "loss", size: tuple[int, int] = SIZE
 ) -> Uint8:
-    """Draw named curves, with bands around them, over `counts` of what is `counted`.
+    """Draw named curves over their steps: raw values pale, a smoothed line over them.
 
-    The counts ascend from 0 and lie apart by the logarithm of count + 1: what the first few
-    change shows beside what hundreds do. Returns uint8 RGB (380, 680, 3).
+    Values that are not finite are left out. Returns uint8 RGB (h, w, 3) of `size`.
     """
-    canvas = blank(_HEIGHT, _WIDTH)
-    where = np.log1p(np.asarray(counts, dtype=np.float64))
-    ends = [end for one in curves.values() for end in (*one.values, *one.low, *one.high)]
-    low, high = min(ends), max(ends)
+    axes, lines = _empty_axes(size), {}
+    series = {name: np.asarray(values, dtype=np.float64) for name, values in curves.items()}
+    finite = np.concatenate([np.empty(0), *(v[np.isfinite(v)] for v in series.values())])
+    # A few wild first steps must not press the rest of the curve flat.
+    high = float(np.quantile(finite, _WILD)) if finite.size else 1.0
+    _scale_values(axes, float(finite.min(initial=0)), high)
+    for (name, values), colour in zip(series.items(), cycle(PALETTE), strict=False):
+        steps, known = np.flatnonzero(np.isfinite(values)) + 1, values[np.isfinite(values)]
+        look: Any = {"color": _rgb(colour), "marker": "o" if len(known) == 1 else None}
+        axes.plot(steps, known, alpha=_RAW_STRENGTH, linewidth=0.8, **look)
+        (lines[name],) = axes.plot(steps, _smoothed(known), **look)
+    axes.set_xlim(0, max([1, *map(len, series.values())]))
+    axes.locator_params(axis="x", nbins=max(2, size[1] // 110), integer=True)
+    return _finished(axes, lines, title, "step")
+
+
+@_our_style()
+def curve_plot(
+    curves: Mapping[str, Curve],
+    title: str,
+    x_name: str,
+    *,
+    log_counts: bool = False,
+    percent: bool = False,
+) -> Uint8:
+    """Draw named curves with dots at their values, and the bands around them.
+
+    With `log_counts`, x are counts that lie apart by the logarithm of count + 1: what the first few
+    change shows beside what hundreds do. With `percent`, values are shares in [0, 1], and the plot
+    reaches to 100 %. Returns uint8 RGB (380, 680, 3).
+    """
+    axes, lines = _empty_axes(SIZE), {}
+    ends = [end for c in curves.values() for end in (*c.values, *c.low, *c.high)]
+    ends += [0.8, 1.0] if percent else []
+    low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     spare = max(_LEAST_SPAN - (high - low), 0) / 2
-    ticks = _nice_ticks(low - spare, high + spare)
-    axes = _Axes(list(where), ticks, max(float(where[-1]), 1.0), [str(n) for n in counts], counted)
-    _draw_axes(canvas, axes)
-    colours = dict(zip(curves, cycle(PALETTE), strict=False))
-    for name, one in curves.items():
-        _draw_band(canvas, axes, where, one, colours[name])
-    for name, one in curves.items():
-        values = np.asarray(one.values, dtype=np.float64)
-        _draw_curve(canvas, axes, where, values, colours[name], 2)
-        for at, value in zip(where, values, strict=True):
-            paste_dot(canvas, axes.top(float(value)), axes.left(float(at)), 3, colours[name])
-    _draw_heading(canvas, title, colours)
-    return canvas
+    _scale_values(axes, low - spare, high + spare)
+    if percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    place = np.log1p if log_counts else np.asarray
+    _scale_x(axes, {x: float(place(x)) for curve in curves.values() for x in curve.x})
+    for (name, curve), colour in zip(curves.items(), cycle(PALETTE), strict=False):
+        x = place(curve.x)
+        look: Any = {"color": _rgb(colour)}
+        if len(curve.low):
+            axes.fill_between(x, curve.low, curve.high, alpha=_BAND_STRENGTH, lw=0, **look)
+        # Dots on the frame are drawn whole.
+        (lines[name],) = axes.plot(x, curve.values, "o-", clip_on=False, **look)
+    return _finished(axes, lines, title, x_name)
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """Where a step and a value lie on the canvas, in px from its upper left corner."""
+def _empty_axes(size: tuple[int, int]) -> Axes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    step_ticks: list[float]
-    value_ticks: list[float]
-    last_step: float
-    step_words: list[str]  # one for each of step_ticks
-    name: str  # of what the steps count
-
-    def left(self, step: float) -> float:
-        return _LEFT + step / self.last_step * (_WIDTH - _LEFT - _RIGHT)
-
-    def top(self, value: float) -> float:
-        low, high = self.value_ticks[0], self.value_ticks[-1]
-        return _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+    figure = Figure((size[1] / _DPI, size[0] / _DPI), _DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value + 0.0:.4g}")  # never "-0"
+    return axes
 
 
-def _finite(values: Sequence[float]) -> tuple[Float, Float]:
-    """(steps counted from 1, values) of the finite values."""
-    array = np.asarray(values, dtype=np.float64)
-    keep = np.isfinite(array)
-    steps = np.arange(1, len(array) + 1, dtype=np.float64)
-    return steps[keep], array[keep]
+def _scale_values(axes: Axes, low: float, high: float) -> None:
+    """Let the value axis end at round numbers that enclose low..high."""
+    from matplotlib.ticker import MaxNLocator
+
+    high = high if high > low else low + max(abs(low), 1.0)
+    most = max(2, round(axes.figure.bbox.height / 76))
+    ticks = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    axes.set_yticks(ticks)
+    axes.set_ylim(ticks[0], ticks[-1])
 
 
-def _axes(series: Sequence[Float], steps: int) -> _Axes:
-    everything = np.concatenate([*series, np.empty(0)])
-    if everything.size:
-        # A few wild first steps must not press the rest of the curve flat.
-        low = min(0.0, float(everything.min()))
-        high = float(np.quantile(everything, 0.995))
-    else:
-        low, high = 0.0, 1.0
-    last = float(max(steps, 1))
-    inner = [tick for tick in _nice_ticks(0.0, last) if tick <= last]
-    return _Axes(inner, _nice_ticks(low, high), last, [f"{tick:g}" for tick in inner], "step")
-
-
-def _nice_ticks(low: float, high: float) -> list[float]:
-    """About five round numbers that enclose low..high."""
-    span = high - low if high > low else max(abs(high), 1.0)
-    power = 10.0 ** math.floor(math.log10(span / 4))
-    spacing = next(power * m for m in (1, 2, 2.5, 5, 10) if span / (power * m) <= 5)
-    first, last = math.floor(low / spacing), math.ceil((low + span) / spacing)
-    return [number * spacing for number in range(first, last + 1)]
+def _scale_x(axes: Axes, places: Mapping[float, float]) -> None:
+    """Mark the values at their places, from the greatest down, as far as there is room."""
+    first, last = min(places.values()), max(places.values())
+    width = last - first or 1.0
+    marked: dict[float, str] = {}
+    for value, place in sorted(places.items(), reverse=True):
+        if not marked or min(marked) - place >= _LEAST_GAP * width:
+            marked[place] = f"{value:g}"
+    axes.set_xticks(list(marked), list(marked.values()))
+    axes.set_xlim(first, first + width)
 
 
 def _smoothed(values: Float) -> Float:
@@ -153,66 +209,20 @@ def _smoothed(values: Float) -> Float:
     return np.asarray(sums / weights, dtype=np.float64)
 
 
-def _draw_axes(canvas: Uint8, axes: _Axes) -> None:
-    bottom = _HEIGHT - _BOTTOM
-    for value in axes.value_ticks:
-        row = round(axes.top(value))
-        canvas[row, _LEFT : _WIDTH - _RIGHT] = PALE
-        words = f"{value:.4g}"
-        left = _LEFT - text_width(words, _NUMBER) - 8
-        paste_text(canvas, words, row - _NUMBER + 4, left, _NUMBER, GREY)
-    free = _WIDTH  # from here on the line of numbers is taken
-    for step, words in reversed(list(zip(axes.step_ticks, axes.step_words, strict=True))):
-        column, width = round(axes.left(step)), text_width(words, _NUMBER)
-        canvas[bottom : bottom + 5, column] = GREY
-        left = column - width // 2
-        if left + width < free:
-            paste_text(canvas, words, bottom + 6, left, _NUMBER, GREY)
-            free = left - 4
-    canvas[bottom, _LEFT : _WIDTH - _RIGHT] = GREY
-    left = _WIDTH - _RIGHT - text_width(axes.name, _NUMBER)
-    paste_text(canvas, axes.name, bottom + 26, left, _NUMBER, GREY)
-
-
-def _draw_curve(
-    canvas: Uint8, axes: _Axes, steps: Float, values: Float, colour: Colour, width: int
-) -> None:
-    """Draw a line through (steps, values), in place; a single value is a dot."""
-    high = axes.value_ticks[-1]
-    values = np.minimum(values, high)
-    if len(values) == 1:
-        paste_dot(canvas, axes.top(float(values[0])), axes.left(float(steps[0])), 2.5, colour)
-    if len(values) < 2:
-        return
-    line = _points(axes, steps, values)
-    cv2.polylines(canvas, [line], False, colour, width, cv2.LINE_AA, _FRACTION_BITS)
-
-
-def _points(axes: _Axes, steps: Float, values: Float) -> NDArray[np.int32]:
-    """(n, 1, 2) of (across, down), as cv2 wants them, in parts of a pixel."""
-    points = [(axes.left(float(s)), axes.top(float(v))) for s, v in zip(steps, values, strict=True)]
-    return np.round(np.asarray(points) * (1 << _FRACTION_BITS)).astype(np.int32)[:, None]
-
-
-def _draw_band(canvas: Uint8, axes: _Axes, where: Float, band: Band, colour: Colour) -> None:
-    """Shade what lies between the bounds, in place."""
-    if not len(band.low):
-        return
-    low, high = (_points(axes, where, np.asarray(ends)) for ends in (band.low, band.high))
-    area = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.fillPoly(area, [np.concatenate([low, high[::-1]])], 255, cv2.LINE_AA, _FRACTION_BITS)
-    strength = area[..., None] / 255 * _BAND_STRENGTH
-    canvas[:] = np.round(canvas * (1 - strength) + np.asarray(colour) * strength).astype(np.uint8)
-
-
-def _draw_heading(canvas: Uint8, title: str, colours: Mapping[str, Colour]) -> None:
-    """Title on the left, legend on the right; one curve of the title's name needs no legend."""
-    paste_text(canvas, title, 16, _LEFT, _TITLE, INK)
-    if list(colours) == [title]:
-        return
-    left = _WIDTH - _RIGHT
-    for name, colour in reversed(list(colours.items())):
-        left -= text_width(name, _NUMBER)
-        paste_text(canvas, name, 20, left, _NUMBER, INK)
-        canvas[27:30, left - 24 : left - 6] = colour
-        left -= 44
+def _finished(axes: Axes, lines: Mapping[str, Any], title: str, x_name: str) -> Uint8:
+    """Name what is drawn, and return its pixels. A curve of the title's name needs no legend."""
+    names = [name for name in lines if name not in ("", title)]
+    legend = axes.legend(
+        [lines[name] for name in names],
+        [shortened(name, _NUMBER, _LEGEND_NAME) for name in names],
+        loc="lower left",
+        bbox_to_anchor=(0, 1.02),
+        ncols=_LEGEND_COLUMNS,
+    )
+    legend.set_in_layout(False)  # long names must not narrow the axes
+    rows = -(-len(names) // _LEGEND_COLUMNS)
+    axes.set_title(title, pad=_points(12 + 22 * rows))
+    axes.set_xlabel(x_name)
+    canvas: Any = axes.figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -10,7 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def run_workers(
     devices: Sequence[str | None],
     units: Sequence[Sequence[int]],
     retries: int = 0,
-    total: int = 0,
+    totals: Mapping[str, int] | None = None,
     description: str = "",
     overwrites: bool = False,
 ) -> int:
@@ -37,11 +38,11 @@ def run_workers(
 
     A device is an entry for CUDA_VISIBLE_DEVICES, or None to leave that variable alone (CPU).
     `units` are the numbers of the units of work that each worker does; it finds them and
-    `overwrites`, whether the run was started with --overwrite, by `worker.read_assignment`. What
-    workers write on stderr is passed on with their number. One that dies is named, with its last
-    words, and started again up to `retries` times; the others live on. The bar of the parent moves
-    by what the workers tell (`worker.note_progress`), out of `total`. Whatever exception comes
-    through here, Ctrl-C and SIGTERM among them, stops the workers first.
+    `overwrites`, whether the run was started with --overwrite, by `read_assignment`. What workers
+    write on stderr is passed on with their number. One that dies is named, with its last words, and
+    started again up to `retries` times; the others live on. The bar of the parent moves by what the
+    workers tell (`note_progress`), out of `totals` by class. Whatever exception comes through here,
+    Ctrl-C and SIGTERM among them, stops the workers first.
 
     The code is 0 when all workers ended well, 2 when one found bad input, 70 when one met a bug,
     else 1.
@@ -55,7 +56,7 @@ def run_workers(
                 where.with_suffix(".json").write_text(json.dumps(asdict(assignment)))
                 command = [sys.executable, "-m", module, *argv]
                 workers.append(_Worker(command, Share(rank, len(devices)), device, where, retries))
-            return _watch(workers, total, description)
+            return _watch(workers, totals or {}, description)
         finally:
             # Nothing is left to stop unless an exception came through here.
             _stop(workers)
@@ -75,6 +76,7 @@ class _Worker:
         self.progress_file = where.with_suffix(".progress")
         self.stderr = where.with_suffix(".txt").open("w+b")
         self.heard = 0  # bytes of it that were passed on
+        self.progress_read = 0  # bytes of the progress file
         self.last_words = ""
         self.env = os.environ | {
             RANK: str(share.rank),
@@ -100,13 +102,10 @@ class _Worker:
             close_fds=False,
         )
 
-    @property
-    def done(self) -> int:
-        """Items that the worker has told of."""
-        try:
-            return self.progress_file.stat().st_size
-        except FileNotFoundError:
-            return 0
+    def news(self) -> list[tuple[int, str, str]]:
+        """What the worker has told of its progress since the last time."""
+        steps, self.progress_read = read_progress(self.progress_file, self.progress_read)
+        return steps
 
     def is_over(self) -> bool:
         """Whether the worker has ended for good; says how one ended that did not end well."""
@@ -151,18 +150,16 @@ def _ending(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def _watch(workers: Sequence[_Worker], total: int, description: str) -> int:
+def _watch(workers: Sequence[_Worker], totals: Mapping[str, int], description: str) -> int:
     """Wait for all workers, moving the bar on; returns the exit code of the run."""
-    seen = 0
     living = list(workers)
-    with console.progress(description, total) as advance:
+    with console.progress(description, totals) as advance:
         while living:
             _wait_a_little(living)
             living = [worker for worker in living if not worker.is_over()]
-            # A worker that was started again may have told of the same items twice.
-            now = min(total, sum(worker.done for worker in workers))
-            advance(now - seen)
-            seen = now
+            for worker in workers:
+                for count, category, status in worker.news():
+                    advance(count, category, status=status)
     codes = {worker.process.returncode for worker in workers}
     if codes == {0}:
         return 0
@@ -216,6 +213,23 @@ def read_assignment() -> Assignment:
     """This process's; the default of a process that no run of ours started."""
     path = os.environ.get(ASSIGNMENT)
     return Assignment() if path is None else Assignment(**json.loads(Path(path).read_text()))
+
+
+def read_progress(path: Path, begin: int) -> tuple[list[tuple[int, str, str]], int]:
+    """The (count, category, status) a worker told since byte `begin`, and where to read on."""
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            lines = file.read()
+    except FileNotFoundError:
+        return [], begin
+    lines = lines[: lines.rfind(b"\n") + 1]
+    steps = []
+    for line in lines.splitlines():
+        with suppress(ValueError):  # of a worker that was killed within its line
+            count, category, status = json.loads(line)
+            steps.append((count, category, status))
+    return steps, begin + len(lines)
 
 
 def end_with_parent() -> None:

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -162,14 +162,25 @@ class RayExecutor:
         self.given_up = 0  # units
         self.codes: set[int] = set()  # exit codes that the actors which raised would have had
 
-    def run(self, units: Sequence[tuple[int, int]], description: str = "") -> int:
+    def run(
+        self,
+        units: Sequence[tuple[int, int]],
+        description: str = "",
+        categories: Mapping[int, str] | None = None,
+    ) -> int:
         """Let actors do `units`, (number, weight) each; returns the exit code of the run.
+
+        `categories` are the units' classes, by number, for the progress bar.
 
         It is 0 when all of them are done; else 2 when bad input was met, 70 a bug, or 1.
         """
         self.weights = dict(units)
         self.queue.extend(self.weights)
-        with console.progress(description, sum(self.weights.values())) as advance:
+        self.categories = categories or {}
+        totals = Counter[str]()
+        for number, weight in units:
+            totals[self.categories.get(number, "")] += weight
+        with console.progress(description, totals) as advance:
             self._do_all(advance)
         return worst_code(self.codes) if self.given_up or self.queue else 0
 
@@ -240,7 +251,7 @@ class RayExecutor:
             _report_lost(error)
             self._retry(unit)
         else:
-            advance(self.weights[unit])
+            advance(self.weights[unit], self.categories.get(unit, ""))
             self._assign(actor)
 
     def _retry(self, unit: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aligndiff.core.device import visible_gpus
@@ -22,6 +23,9 @@ class Work(ray_actors.Work, Protocol):
 
     def weight(self, unit: Any) -> int:
         """How many items of the progress bar it is, done or not: all processes say the same."""
+
+    def category(self, unit: Any) -> str:
+        """The class that the progress bar counts it for."""
 
     def make_room(self) -> None:
         """Before other processes begin: find what would stop them, do what --overwrite asks for.
@@ -74,16 +78,26 @@ def carry_out(
             executor = RayExecutor(
                 ray, (module, tuple(words)), run.workers, gpu, run.retries, run.overwrite
             )
-            return executor.run(units, description)
+            categories = {number: work.category(work.units[number]) for number in numbers}
+            return executor.run(units, description, categories)
     devices = [] if launched_share() is not None else _worker_devices(run)[: len(missing)]
     if len(devices) < 2:
         work.do(missing)
         return 0
     work.make_room()
     shards = [shard(numbers, rank, len(devices), weights) for rank in range(len(devices))]
+    totals = totals_by_class(work, missing)
     return run_workers(
-        module, words, devices, shards, run.retries, sum(weights), description, run.overwrite
+        module, words, devices, shards, run.retries, totals, description, run.overwrite
     )
+
+
+def totals_by_class(work: Work, units: Iterable[Any]) -> Counter[str]:
+    """How many items of the progress bar the units are, by class."""
+    totals = Counter[str]()
+    for unit in units:
+        totals[work.category(unit)] += work.weight(unit)
+    return totals
 
 
 def check_device(run: RunOptions) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -70,15 +70,13 @@ def synthesize(
     # What torch keeps for itself after a first call would not count as free in a second one.
     pace.batch_size = pace.batch_size or config.batch_size or batch_that_fits(pipe, settings.size)
     failed: list[Sample] = []
-    done: Counter[str] = Counter()
     totals = Counter(sample.plan.entry.category for sample in samples)
 
     def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing | str]]:
         # A compiled UNet keeps its shapes: its last batch is as large as the others.
         fill = config.compile
         for batch, outcomes in _draw_all(pipe, samples, pace, fill, settings):
-            done[batch[0].plan.entry.category] += len(batch)
-            advance(len(batch), status=_class_counts(done, totals))
+            advance(len(batch), batch[0].plan.entry.category)
             for sample, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, str):
                     failed.append(sample)
@@ -86,7 +84,7 @@ def synthesize(
                 yield sample, outcome
 
     with (
-        progress("drawing", len(samples)) as advance,
+        progress("drawing", totals) as advance,
         scheduled(pipe, config.scheduler),
         compiled(pipe) if config.compile else nullcontext(),
     ):
@@ -155,11 +153,6 @@ def _write(outcome: tuple[Sample, Drawing | str], image_format: str) -> None:
     write_image(place.image_path(index, image_format), drawing.image)
     write_grey(place.heatmap_path(index), drawing.heatmap)
     new_record(sample, image_format).write(place.record_path(index))
-
-
-def _class_counts(done: Mapping[str, int], totals: Mapping[str, int]) -> str:
-    """ "fish 12/50, dog 3/50" over the classes begun so far."""
-    return ", ".join(f"{name} {count}/{totals[name]}" for name, count in done.items())
 
 
 def _failure(sample: Sample, reason: str) -> str:

@@ -182,7 +182,7 @@ def _count(size: int) -> str:
     return "1 sample" if size == 1 else f"{size} samples"
 
 
-def _unseen(count: int = 1, *, status: str = "") -> None:
+def _unseen(count: int = 1, category: str = "", *, status: str = "") -> None:
     """In place of a progress bar."""
 
 

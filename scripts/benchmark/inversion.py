@@ -90,7 +90,7 @@ class _Watch:
     def __post_init__(self) -> None:
         self._started = self.now()
 
-    def __call__(self, count: int = 1, *, status: str = "") -> None:
+    def __call__(self, count: int = 1, category: str = "", *, status: str = "") -> None:
         ended = self.now()
         self.step.append(ended - self._started)
         self.alone()

@@ -1,4 +1,4 @@
-"""Part e: images a second of each whole script on the tiny model, and what the time goes into."""
+"""Part e: images a second of each whole script on the tiny model."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from aligndiff.core.files import read_json
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.inversion.config import InversionConfig
 from scripts.benchmark.commands import run, script_words
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import Line, Unit, line
 from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
-
-WATCH = "scripts.benchmark.shares"
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,6 @@ class Step:
 
 
 def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
-    """The scripts with nothing watching them, then once more with a look at each."""
     folder = config.work_dir / "scripts"
     steps = list(_steps(config))
     seconds: dict[int, list[float]] = {step.number: [] for step in steps}
@@ -40,13 +36,11 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
         for step in steps:
             words = [step.module, *script_words(config, folder, *step.options)]
             seconds[step.number].append(run(config, words))
-    copy_example(folder)
     for step in steps:
         taken = seconds[step.number]
         script = f"step {step.number}, {step.items} {step.unit.removesuffix('/s')}"
         yield line("e", f"{script}: the whole script", taken, "s")
         yield line("e", f"{script}: the whole script", [step.items / s for s in taken], step.unit)
-        yield from _shares(config, step, script)
     shutil.rmtree(folder)
 
 
@@ -61,13 +55,3 @@ def _steps(config: BenchmarkConfig) -> Iterator[Step]:
     options = ("--image_per_class", effort.images_per_class)
     yield Step(2, SYNTHESIS, options, images, "images/s")
     yield Step(3, REFINEMENT, (), images, "images/s")
-
-
-def _shares(config: BenchmarkConfig, step: Step, script: str) -> Iterator[Line]:
-    """Where the time of one more run went, in percent; the rest of it is "other"."""
-    folder, target = config.work_dir / "scripts", config.work_dir / "shares.json"
-    words = [step.module, *script_words(config, folder, *step.options)]
-    taken = run(config, [WATCH, str(target.resolve()), *words])
-    found = read_json(target)
-    for kind in ("loading", "computing", "writing"):
-        yield line("e", f"{script}: time spent {kind}", [100 * found.get(kind, 0) / taken], "%")

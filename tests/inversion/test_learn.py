@@ -73,7 +73,7 @@ def support(pipe: StableDiffusionPipeline, dataset_template: Path) -> SupportLat
     return encode_support(pipe.vae, load_support(dataset_template / "fish"), 64)
 
 
-def silent(count: int = 1, *, status: str = "") -> None:
+def silent(count: int = 1, category: str = "", *, status: str = "") -> None:
     pass
 
 
@@ -292,7 +292,7 @@ def test_record_tells_settings_and_loss(pipe: StableDiffusionPipeline, dataset_d
     (job,) = jobs_of(dataset_dir, SHORT)
     statuses = []
 
-    def advance(count: int = 1, *, status: str = "") -> None:
+    def advance(count: int = 1, category: str = "", *, status: str = "") -> None:
         statuses.append(status)
 
     learn_object(pipe, [job], SHORT, advance)

@@ -422,7 +422,7 @@ def run(bank, checkpoint, config=CONFIG, precision="auto"):
     (plan,) = plan_refinements(bank, config, checkpoint, precision)
     moves = []
     clear_masks(plan)
-    advance = lambda count=1, *, status="": moves.append(count)  # noqa: E731
+    advance = lambda count=1, category="", *, status="": moves.append(count)  # noqa: E731
     refine_entry(plan, ToySegmenter(), config, ALL, advance)
     return plan, sum(moves)
 

@@ -7,9 +7,8 @@ import pytest
 
 from aligndiff.dataset.images import Uint8, read_image
 from aligndiff.dataset.support import SupportPair
-from aligndiff.render.canvas import PALETTE, blank, fit, paste, paste_text, shortened, text_width
+from aligndiff.render.canvas import blank, fit, paste, paste_text, shortened, text_width
 from aligndiff.render.overlay import MASK_COLOUR, overlay_heatmap, overlay_mask
-from aligndiff.render.plot import loss_plot
 from aligndiff.render.sheet import SheetRow, SheetSample, grid, step_sheet, write_sheet
 
 IMAGE = np.full((60, 80, 3), 100, dtype=np.uint8)
@@ -121,26 +120,3 @@ def test_what_lies_outside_a_canvas_is_cut_off() -> None:
     paste_text(canvas, "text", 20, 0, 12)
     paste_text(canvas, "text", 0, 20, 12)
     assert (canvas[:5] == 255).all()
-
-
-def height_of(plot: Uint8, colour: tuple[int, int, int], column: slice) -> float:
-    """How far from the top a curve is."""
-    rows = [row for row, _ in places_of(np.ascontiguousarray(plot[60:, column]), colour)]
-    assert rows
-    return float(np.mean(rows))
-
-
-def test_a_loss_plot_falls_with_the_loss() -> None:
-    plot = loss_plot({"loss": [1 - i / 100 for i in range(100)], "low": [0.1] * 100})
-    assert (plot.shape, plot.dtype) == ((380, 680, 3), np.uint8)
-    begin, end = slice(80, 160), slice(560, 640)
-    assert height_of(plot, PALETTE[0], begin) < height_of(plot, PALETTE[0], end)
-    assert height_of(plot, PALETTE[1], begin) > height_of(plot, PALETTE[0], begin)
-
-
-@pytest.mark.parametrize(
-    "curve", [[], [0.5], [0.0, 0.0], [float("nan")], [1.0, float("inf"), 2.0], [-3.0, 1e9], [1e-9]]
-)
-def test_odd_curves_are_drawn_too(curve: list[float]) -> None:
-    assert loss_plot({"loss": curve}).shape == (380, 680, 3)
-    assert loss_plot({}).shape == (380, 680, 3)

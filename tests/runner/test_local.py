@@ -5,15 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from aligndiff.core.device import visible_gpus
+from aligndiff.core.ranks import note_progress
 from aligndiff.runner import local as launch
-from aligndiff.runner.local import Assignment, read_assignment, run_workers
+from aligndiff.runner.local import Assignment, read_assignment, read_progress, run_workers
 
 WORKER = """
 import os, signal, sys, time
@@ -53,7 +54,8 @@ if end == "orphan":
     end_with_parent()
     Path(folder, f"waiting_{rank}").write_text(str(os.getpid()))
     time.sleep(60)
-note_progress(3)
+note_progress(2, "fish")
+note_progress(1, "fish", status="loss 0.3")
 if end.isdigit() and end != "0":
     print("first line", file=sys.stderr)
     print("error: broken thing", file=sys.stderr)
@@ -142,17 +144,34 @@ def test_what_a_worker_says_is_passed_on_at_once(
 def test_the_bar_moves_by_what_the_workers_tell(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moved: list[int] = []
+    moved: list[tuple[int, str, str]] = []
 
     @contextmanager
-    def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-        assert (description, total) == ("drawing", 5)
-        yield moved.append
+    def bar(description: str, totals: Mapping[str, int]) -> Iterator[Callable[..., None]]:
+        assert (description, totals) == ("drawing", {"fish": 6})
+        yield lambda count, category, status: moved.append((count, category, status))
 
     monkeypatch.setattr(launch.console, "progress", bar)
     argv = [str(folder), "late", "0"]
-    assert run_workers("toy_worker", argv, [None, None], [[], []], 0, 5, "drawing") == 0
-    assert sum(moved) == 5, "two workers told of three each, and the bar holds five"
+    assert run_workers("toy_worker", argv, [None, None], [[], []], 0, {"fish": 6}, "drawing") == 0
+    assert moved == [(2, "fish", ""), (1, "fish", "loss 0.3")] * 2
+
+
+def test_what_a_worker_told_is_read_once_and_in_whole_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "worker.progress"
+    monkeypatch.setenv("ALIGNDIFF_PROGRESS", str(file))
+    assert read_progress(file, 0) == ([], 0)
+    note_progress(2, 'a "b"\n', status="é")
+    steps, end = read_progress(file, 0)
+    assert steps == [(2, 'a "b"\n', "é")] and end == file.stat().st_size
+    with file.open("a") as out:
+        out.write("[1, ")  # it is killed here, and started again
+    assert read_progress(file, end) == ([], end)
+    note_progress(3)
+    note_progress(4)
+    assert read_progress(file, end)[0] == [(4, "", "")]
 
 
 def test_a_worker_that_dies_is_started_again(

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def test_actors_of_both_nodes_do_all_units(
     assert work(cluster, folder, "slow") == 0
     assert done(folder) == list(range(8))
     assert len(pids(folder)) == 2
-    said = capfd.readouterr().err.splitlines()
+    *said, bar = capfd.readouterr().err.splitlines()
+    assert "8/8" in bar
     assert sorted(line[:12] for line in said) == [f"note: unit_{n}" for n in range(8)]
 
 
@@ -197,12 +199,18 @@ def test_a_node_that_is_taken_away_loses_nothing(
 def test_the_bar_moves_by_the_weights(
     cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moved: list[int] = []
-    monkeypatch.setattr(console, "_silent", lambda count=1, *, status="": moved.append(count))
+    moved: list[tuple[int, str]] = []
+
+    @contextmanager
+    def bar(description: str, totals: Mapping[str, int]) -> Iterator[Callable[..., None]]:
+        assert totals == {"fish": 5, "dog": 2}
+        yield lambda count, category: moved.append((count, category))
+
+    monkeypatch.setattr(console, "progress", bar)
     with ray_cluster(cluster.address) as ray:
         executor = RayExecutor(ray, ("toy_work", (str(folder), "")))
-        assert executor.run([(3, 5), (6, 2)]) == 0
-    assert sorted(moved) == [2, 5] and done(folder) == [3, 6]
+        assert executor.run([(3, 5), (6, 2)], "", {3: "fish", 6: "dog"}) == 0
+    assert sorted(moved) == [(2, "dog"), (5, "fish")] and done(folder) == [3, 6]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nonsense", "host:99999"])

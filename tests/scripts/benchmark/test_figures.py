@@ -11,10 +11,8 @@ from scripts.benchmark.lines import COLUMNS, Line, at_least, at_most, cells, lin
 from scripts.benchmark.memory import Peak, alternate_peaks, can_be_measured, peak_of, resident
 from scripts.benchmark.refinement import mean_iou
 from scripts.benchmark.report import Circumstances, closing, markdown
-from scripts.benchmark.shares import kind_of
 from scripts.benchmark.timing import Spread, alternate, ratios, spread
 
-MODELS, DATA = "/any/where/aligndiff/models", "/any/where/aligndiff/data"
 CPU = torch.device("cpu")
 
 
@@ -123,28 +121,6 @@ def test_a_peak_counts_from_what_is_in_use_before() -> None:
     kept = torch.ones(64, 2**20, dtype=torch.uint8)
     peak = peak_of(lambda: None, CPU)
     assert peak.own < 10 * 2**20 and peak.before > kept.numel()
-
-
-@pytest.mark.parametrize(
-    ("places", "kind"),
-    [
-        ([f"{MODELS}/drawing.py:draw", f"{DATA}/images.py:write_image"], "computing"),
-        (["/lib/PIL/JpegImagePlugin.py:_save", f"{DATA}/images.py:write_image"], "writing"),
-        ([f"{DATA}/images.py:read_image", "/any/aligndiff/stages/refinement.py:refine"], "loading"),
-        (["<frozen importlib._bootstrap>:_load", f"{MODELS}/drawing.py:draw"], "loading"),
-        (["/lib/torch/nn/modules/conv.py:forward", f"{MODELS}/ssp.py:backbone"], "computing"),
-        (["/lib/safetensors.py:x", f"{MODELS}/diffusion.py:load_pipeline"], "loading"),
-        ([f"{MODELS}/diffusion.py:encode_prompt"], "computing"),
-        (["/any/aligndiff/stages/inversion_sheet.py:draw_samples"], "computing"),
-        (["/any/aligndiff/stages/inversion_sheet.py:write_inversion_sheet"], "writing"),
-        (["/any/aligndiff/ground/files.py:read_json"], "loading"),
-        (["/any/aligndiff/ground/files.py:write_json"], "writing"),
-        (["/any/aligndiff/ground/console.py:table", "/any/scripts/x.py:main"], "other"),
-        ([], "other"),
-    ],
-)
-def test_the_innermost_frame_that_tells_decides_what_time_goes_into(places, kind) -> None:
-    assert kind_of(places) == kind
 
 
 def test_mean_iou_counts_a_missing_mask_as_nothing() -> None:

@@ -31,11 +31,13 @@ from scripts.tiny_world.measure.lines import (
     show,
     without_targets,
 )
-from scripts.tiny_world.measure.plots import Curve, plot
-from scripts.tiny_world.measure.report import Circumstances, closing, markdown, rows
+from scripts.tiny_world.measure.plots import findings_plot, gain_curves
+from scripts.tiny_world.measure.report import Circumstances, Findings, closing, markdown, rows
 from scripts.tiny_world.measure.runs import FULL, QUICK, Scripts
 from scripts.tiny_world.measure.samples import (
     JudgedSample,
+    LookFigures,
+    MaskFigures,
     look_figures,
     mask_figures,
     overlap,
@@ -230,13 +232,22 @@ def test_datasets_are_good_and_the_same_each_time(tmp_path: Path) -> None:
     assert not any(resembles_an_example(_any_look(seed)) for seed in range(40))
 
 
-def test_plot_puts_percent_where_they_belong() -> None:
-    curve = Curve("only", (0, 100), (100.0, 80.0), ((95.0, 100.0), (80.0, 90.0)))
-    canvas = plot("title", "pairs", [curve, Curve("gap", (0, 100), (None, None))])
-    assert canvas.dtype == np.uint8 and canvas.shape == (380, 560, 3)
-    blue = (canvas[..., 2].astype(int) - canvas[..., 0] > 120) & (np.arange(560) > 58)
-    blue[:70] = False  # the legend
-    assert np.argwhere(blue)[:, 0].min() < 90 and np.argwhere(blue)[:, 0].max() > 315
+def test_plots_of_the_findings_that_there_are() -> None:
+    assert findings_plot(Findings()) is None
+    alone = GainPoint(1, 0, (0,), ((0.4,),))
+    gain = [GainPoint(5, n, (n,), ious) for n, ious in ((100, ((0.7, 0.8),)), (0, ((0.5, 0.6),)))]
+    curves = gain_curves(Findings(gain=[*gain, alone]))
+    assert list(curves) == ["5 real pairs and these", "1 real alone"]
+    assert list(curves["5 real pairs and these"].x) == [0, 100]
+    assert list(curves["5 real pairs and these"].high) == [0.6, 0.8]
+    looks = [LookFigures(name, 4, 1.0, look, 0.5, 0.5) for name, look in (("0", 0.5), ("1", None))]
+    masks = [MaskFigures(look.name, 4, 4, 2, 0.9, None, 0.5) for look in looks]
+    swept = Findings(swept_looks=looks, swept_masks=masks)
+    both = findings_plot(Findings(gain=gain, swept_looks=looks, swept_masks=masks))
+    one = findings_plot(swept)
+    assert both is not None and one is not None
+    assert both.shape == (one.shape[0], 2 * one.shape[1], 3)
+    assert (both[:, one.shape[1] :] == one).all()
 
 
 def test_sheet_of_no_samples_and_of_three() -> None:
