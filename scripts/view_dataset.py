@@ -1,81 +1,15 @@
-"""Make a gallery of a dataset folder: a page to look through the samples and mark the bad ones."""
+"""Make a page to look through a dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import sys
 from pathlib import Path
 
-from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+if not __package__:  # python scripts/view_dataset.py, from any folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from aligndiff.core.exits import exit_with
-from aligndiff.core.files import check_writable
-from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
-from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.gallery.cache import draw_missing
-from aligndiff.gallery.plan import Gallery, GalleryConfig, plan_gallery
-from aligndiff.gallery.write import check_output, output_files, write_page
-
-MODULE = "scripts.view_dataset"
-EPILOG = (
-    "The page opens from disk and needs no network. Running it again draws only what is new. "
-    "docs/VIEW.md says what the page can do."
-)
-
-
-@dataclass(frozen=True)
-class ViewOptions:
-    """Which dataset, and where the gallery goes."""
-
-    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
-    categories: tuple[str, ...] = field(
-        default=(), metadata={"help": "show these categories only (default: all of them)"}
-    )
-    output_dir: Path | None = field(
-        default=None, metadata={"help": "folder of the gallery (default: DATASET_DIR/gallery)"}
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, validate, draw what is missing, write the page, report; returns the exit code."""
-    parser = OneLineParser(
-        prog=f"python -m {MODULE}", description=__doc__, epilog=EPILOG, allow_abbrev=False
-    )
-    add_config_options(parser, ViewOptions, "gallery")
-    add_config_options(parser, GalleryConfig, "pictures")
-    args = parser.parse_args(argv)
-    options, config = config_from_args(ViewOptions, args), config_from_args(GalleryConfig, args)
-
-    quiet_libraries()
-    bank = load_prompt_bank(options.dataset_dir, options.categories)
-    output = options.output_dir or bank.root / "gallery"
-    check_output(output)
-    check_writable(output_files(output))
-    gallery = plan_gallery(bank, output, config)
-    chunks = list(gallery.chunks)
-    kept = sum(len(chunk.stats) for chunk in chunks)
-    with progress("drawing", kept + sum(len(chunk.missing) for chunk in chunks), kept) as advance:
-        draw_missing(chunks, advance)
-    problems = [problem for chunk in chunks for problem in chunk.problems]
-    for problem in problems:
-        warn(f"failed: {problem}")
-    index = write_page(gallery, bank.root.resolve().name)
-    _report(gallery)
-    say(f"gallery, open it in a browser: {index.resolve()}")
-    return 1 if problems else 0
-
-
-def _report(gallery: Gallery) -> None:
-    """Print what was drawn, class by class."""
-    rows = []
-    for category in dict.fromkeys(section.entry.category for section in gallery.entries):
-        sections = [section for section in gallery.entries if section.entry.category == category]
-        chunks = [chunk for section in sections for chunk in section.chunks]
-        failed = sum(len(chunk.problems) for chunk in chunks)
-        drawn = sum(len(chunk.missing) for chunk in chunks) - failed
-        shown = sum(len(chunk.stats) for chunk in chunks)
-        rows.append((category, shown, drawn, shown - drawn, failed))
-    table("samples", ("class", "shown", "drawn", "kept", "failed"), rows)
-
+from aligndiff.gallery.run import main
 
 if __name__ == "__main__":
-    exit_with(main)
+    exit_with(lambda: main(sys.argv[1:]))

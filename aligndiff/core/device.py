@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import re
 import shutil
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from aligndiff.core.console import warn
 from aligndiff.core.errors import InputError, is_out_of_memory
 from aligndiff.core.ranks import launched_share
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 PRECISION_HELP = (
     "number format of the network; auto is 16 bits on a GPU, and on a CPU that is faster with it, "
@@ -138,8 +140,9 @@ def try_or_oom(work: Callable[[], Result]) -> Result | None:
 
 def halve_batch(size: int, things: str) -> int:
     """Half of a batch that did not fit in the memory, told in one line."""
-    warn(f"note: out of memory with {size} {things} at once, going on with {size // 2}")
-    return size // 2
+    half = size // 2
+    logger.warning("note: out of memory with %d %s at once, going on with %d", size, things, half)
+    return half
 
 
 def _available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:

@@ -22,10 +22,10 @@ class ModelChoice:
         return f"{self.name} ({self.source})"
 
 
-def _path(name: str) -> Path:
+def weights_path(name: str) -> Path:
     """`name` as a path; "~" is the user's folder, "~somebody" of nobody stays as it is."""
     return Path(os.path.expanduser(name))
 
 
-def _first_named(flag: str | None, default: str | None) -> tuple[str | None, str]:
+def first_named(flag: str | None, default: str | None) -> tuple[str | None, str]:
     return (flag, "command line") if flag is not None else (default, "dataset.json")

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from aligndiff.core.options import MOST_DENOISING_STEPS, MOST_GUIDANCE
+from aligndiff.core.options import MAX_DENOISING_STEPS, MAX_GUIDANCE
 
 PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
 SchedulerName = Literal["default", "dpm++", "pndm"]
@@ -116,8 +116,8 @@ class Defaults(_Model):
 
     diffusion_model: Words | None = None
     fss_ckpt_path: Words | None = None
-    guidance_scale: float | None = Field(default=None, ge=0, le=MOST_GUIDANCE, allow_inf_nan=False)
-    num_inference_steps: int | None = Field(default=None, ge=1, le=MOST_DENOISING_STEPS)
+    guidance_scale: float | None = Field(default=None, ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)
+    num_inference_steps: int | None = Field(default=None, ge=1, le=MAX_DENOISING_STEPS)
     scheduler: SchedulerName | None = None
     heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)

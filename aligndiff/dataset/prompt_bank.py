@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from aligndiff.dataset.entries import (
     TextEntry,
 )
 from aligndiff.dataset.layout import DATASET_FILE
+
+# How the tokens of a prompt are counted, from what the file says of the model.
+TokenCounter = Callable[[Defaults], CountTokens]
 
 _TOP_KEYS = ("prompt_dataset", "defaults")
 
@@ -59,14 +62,14 @@ class PromptBank:
 def load_prompt_bank(
     dataset_dir: str | Path,
     categories: Sequence[str] = (),
-    count_tokens: CountTokens | None = None,
+    token_counter: TokenCounter | None = None,
 ) -> PromptBank:
     """Read and check `dataset.json` and every folder it names.
 
-    The whole file is checked, then cut down to `categories` if any are named. `count_tokens` gives
-    the number of tokens of a prompt, start and end tokens included; it is called only for a prompt
-    so long that it may not fit. Raises one InputError with all problems, each naming the entry
-    (counted from 1) and the key.
+    The whole file is checked, then cut down to `categories` if any are named. `token_counter` makes
+    of the checked defaults what counts the tokens of a prompt, start and end tokens included; only
+    prompts so long that they may not fit are counted. Raises one InputError with all problems, each
+    naming the entry (counted from 1) and the key.
     """
     root = Path(dataset_dir)
     raw_entries, raw_defaults, problems = _read(root)
@@ -85,11 +88,12 @@ def load_prompt_bank(
     known = list(dict.fromkeys(_categories(raw_entries)))
     unknown = checks.unknown_categories(categories, known) if known else []
     # A tokenizer takes seconds to load: a slip of the pen on the command line is told at once.
-    counter = None if unknown else count_tokens
+    defaults = rooted_defaults(root, defaults)
+    counter = token_counter(defaults) if token_counter and not unknown else None
     problems = _check_lengths(entries, raw_entries, counter, problems + unknown)
     if problems:
         raise InputError(problems)
-    bank = PromptBank(root, tuple(entry for _, entry in entries), rooted_defaults(root, defaults))
+    bank = PromptBank(root, tuple(entry for _, entry in entries), defaults)
     return bank.select(categories)
 
 

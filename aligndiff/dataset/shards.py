@@ -11,14 +11,13 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from aligndiff.core.console import Advance, say
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import FilePart, atomic_path, read_input, write_bytes
 from aligndiff.dataset.layout import EntryFolder, shard_name
@@ -144,7 +143,10 @@ _SAMPLE = TypeAdapter(PackedSample)
 
 
 def pack(
-    place: EntryFolder, records: Sequence[SampleRecord], shard_size: int, advance: Advance
+    place: EntryFolder,
+    records: Sequence[SampleRecord],
+    shard_size: int,
+    advance: Callable[[int], object],
 ) -> None:
     """Move these samples of an entry, in the order of their indices, into tar files.
 
@@ -166,16 +168,14 @@ def pack(
         _remove_loose(place, index)
 
 
-def unpack(place: EntryFolder) -> None:
+def unpack(place: EntryFolder) -> int:
     """Put the samples of an entry back as loose files, byte for byte, then remove its tar files.
 
-    Does nothing when there are none. Raises InputError when a tar file is not what was packed.
+    Returns how many samples they held, 0 when there are none. Raises InputError when a tar file is
+    not what was packed.
     """
     index = load_index(place)
     if index is not None:
-        say(
-            f"unpacking {place.entry.id}: its {len(index.samples)} samples become loose files again"
-        )
         for number, shard in enumerate(index.head.shards):
             path = place.shard_path(number)
             if not path.is_file() or _sha256(path) != shard.sha256:
@@ -185,6 +185,7 @@ def unpack(place: EntryFolder) -> None:
                 write_bytes(path, packed_file(place, sample, extension).read_bytes())
         os.sync()
     remove_shards(place)
+    return 0 if index is None else len(index.samples)
 
 
 def remove_shards(place: EntryFolder) -> None:
@@ -208,7 +209,10 @@ def _loose_files(place: EntryFolder, record: SampleRecord) -> dict[str, Path]:
 
 
 def _write_shards(
-    place: EntryFolder, records: Sequence[SampleRecord], shard_size: int, advance: Advance
+    place: EntryFolder,
+    records: Sequence[SampleRecord],
+    shard_size: int,
+    advance: Callable[[int], object],
 ) -> None:
     """Write the tar files that are not there yet, then the index."""
     groups = [records[at : at + shard_size] for at in range(0, len(records), shard_size)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_json, write_bytes
-from aligndiff.core.options import MOST_VECTORS
+from aligndiff.core.options import MAX_VECTORS
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import PLACEHOLDER
 
@@ -63,11 +63,11 @@ def _embedding(path: Path) -> NDArray[np.floating]:
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); {LEARN_AGAIN}"
         ) from error
-    good_shape = rows.ndim == 2 and 1 <= rows.shape[0] <= MOST_VECTORS and rows.shape[1] > 0
+    good_shape = rows.ndim == 2 and 1 <= rows.shape[0] <= MAX_VECTORS and rows.shape[1] > 0
     if not good_shape or rows.dtype.kind != "f" or not np.isfinite(rows).all():
         is_now = f"is {rows.dtype} {rows.shape}"
         raise InputError(
-            f"{path}: {PLACEHOLDER!r} {is_now}, not 1 to {MOST_VECTORS} rows of finite numbers; "
+            f"{path}: {PLACEHOLDER!r} {is_now}, not 1 to {MAX_VECTORS} rows of finite numbers; "
             f"{LEARN_AGAIN}"
         )
     return rows

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.files import file_fingerprint, fingerprint, read_json
-from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, _first_named, _path
-from aligndiff.dataset.bank_checks import CountTokens, parse_defaults
-from aligndiff.dataset.layout import DATASET_FILE
-from aligndiff.dataset.prompt_bank import rooted_defaults
-from aligndiff.diffusion.hub import OFFER_TINY_MODEL
-from aligndiff.runner.options import RunOptions
+from aligndiff.core.options import CommandLine, Options, option
+from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named, weights_path
+from aligndiff.dataset.bank_checks import CountTokens
+from aligndiff.dataset.entries import Defaults
+from aligndiff.dataset.prompt_bank import TokenCounter
+from aligndiff.diffusion.hub import OFFER_TINY_MODEL, load_tokenizer
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -28,13 +28,45 @@ READ_AT_MOST = 64 * 2**20  # bytes of a weight file that its fingerprint reads
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def load_diffusion_model(chosen: ModelChoice, run: RunOptions) -> StableDiffusionPipeline:
-    """The model in the run's precision, on the run's device."""
+@dataclass(frozen=True)
+class DiffusionOptions(Options):
+    """Which text-to-image model."""
+
+    diffusion_model: str | None = option(
+        None,
+        "'tiny', a diffusers folder, or a hub name",
+        shown_default=f"the one of dataset.json, else {DEFAULT_DIFFUSION_MODEL}",
+    )
+
+
+def choose_diffusion_model(line: CommandLine, defaults: Defaults) -> ModelChoice:
+    """The model that a command line names, else `defaults` of dataset.json, else the built-in."""
+    flag = line.config(DiffusionOptions).diffusion_model
+    return resolve_diffusion_model(flag, defaults.diffusion_model)
+
+
+def token_counter(line: CommandLine) -> TokenCounter:
+    """Count the tokens of a prompt as the run's model does; its tokenizer is loaded when asked."""
+
+    def of(defaults: Defaults) -> CountTokens:
+        @functools.cache
+        def tokenizer() -> Any:
+            return load_tokenizer(choose_diffusion_model(line, defaults))
+
+        return lambda prompt: len(tokenizer()(prompt).input_ids)
+
+    return of
+
+
+def load_diffusion_model(
+    choice: ModelChoice, device: str = "auto", precision: str = "auto"
+) -> StableDiffusionPipeline:
+    """The pipeline on a device, in a number format; both by the words of the command line."""
     from aligndiff.core.device import choose_device, choose_dtype
     from aligndiff.diffusion.stable_diffusion import load_pipeline
 
-    device = choose_device(run.device)
-    return load_pipeline(chosen, device, choose_dtype(run.precision, device))
+    place = choose_device(device)
+    return load_pipeline(choice, place, choose_dtype(precision, place))
 
 
 def check_model(chosen: ModelChoice) -> None:
@@ -52,10 +84,10 @@ def resolve_diffusion_model(flag: str | None, default: str | None) -> ModelChoic
     Raises InputError when the name is neither "tiny", nor a diffusers folder of a Stable Diffusion
     pipeline, nor a hub name; MissingWeightsError when it is a folder that is not there.
     """
-    name, source = _first_named(flag, default)
+    name, source = first_named(flag, default)
     if name is None:
         return ModelChoice(DEFAULT_DIFFUSION_MODEL, DEFAULT_DIFFUSION_MODEL, "built-in default")
-    folder = WEIGHTS_DIR / TINY if name == TINY else _path(name)
+    folder = WEIGHTS_DIR / TINY if name == TINY else weights_path(name)
     if os.path.isdir(folder):
         _check_pipeline_folder(folder, name)
         return ModelChoice(name, folder, source)
@@ -107,31 +139,3 @@ def _check_pipeline_folder(folder: Path, name: str) -> None:
             f"diffusion model {name}: {index} is a {kind}; only {PIPELINE_CLASS} (Stable Diffusion "
             f"1.x and 2.x) works here; {OFFER_TINY_MODEL}"
         )
-
-
-def add_diffusion_model_option(parser: argparse.ArgumentParser) -> None:
-    """--diffusion_model, the same words in every script that draws images."""
-    parser.add_argument_group("model").add_argument(
-        "--diffusion_model",
-        metavar="MODEL",
-        help="'tiny', a diffusers folder, or a hub name (default: the one of dataset.json, "
-        "else stable-diffusion-v1-5/stable-diffusion-v1-5)",
-    )
-
-
-def token_counter(dataset_dir: Path, diffusion_model: str | None) -> CountTokens:
-    """Count the tokens of a prompt as the run's model does; its tokenizer is loaded when asked.
-
-    `diffusion_model` is the flag; without one the prompt bank's own default counts, which is read
-    here because the bank is not checked yet when its prompts are.
-    """
-
-    @functools.cache
-    def tokenizer() -> Any:
-        from aligndiff.diffusion.hub import load_tokenizer
-
-        said = parse_defaults(read_json(dataset_dir / DATASET_FILE).get("defaults", {}))[0]
-        default = rooted_defaults(dataset_dir, said).diffusion_model
-        return load_tokenizer(resolve_diffusion_model(diffusion_model, default))
-
-    return lambda prompt: len(tokenizer()(prompt).input_ids)

@@ -1,4 +1,4 @@
-"""Drawing samples with their heatmaps: one pipeline call for a batch of one prompt."""
+"""Generating samples with their heatmaps: one pipeline call for a batch of one prompt."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class EncodedPrompt:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class GeneratedSample:
     """What one sample is made of: uint8 (h, w, 3) and uint8 (h, w)."""
 
     image: NDArray[np.uint8]
@@ -99,12 +99,12 @@ def generation_size(pipe: StableDiffusionPipeline, wanted: Sequence[int]) -> tup
     return sides[0], sides[-1]
 
 
-def draw(
+def generate(
     pipe: StableDiffusionPipeline,
     prompt: EncodedPrompt,
     seeds: Sequence[int],
     settings: SamplerSettings,
-) -> list[Drawing | None]:
+) -> list[GeneratedSample | None]:
     """Draw one sample per seed in one batch; None where the model gave not-a-number.
 
     A sample depends on its prompt and its seed, not on the batch it is in (to about 1e-6).
@@ -144,13 +144,13 @@ def initial_noise(
     return torch.cat(noise).to(pipe.unet.device, pipe.unet.dtype)
 
 
-def _to_samples(images: Tensor, heatmaps: Tensor) -> list[Drawing | None]:
+def _to_samples(images: Tensor, heatmaps: Tensor) -> list[GeneratedSample | None]:
     """From float32 (n, 3, h, w) in [0, 1] and (n, h, w); None for a sample with NaN or infinity."""
     finite = images.isfinite().flatten(1).all(1) & heatmaps.isfinite().flatten(1).all(1)
     pixels = (images.nan_to_num().permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
     greys = heatmap_to_uint8(heatmaps.nan_to_num())
     return [
-        Drawing(np.ascontiguousarray(image), grey) if good else None
+        GeneratedSample(np.ascontiguousarray(image), grey) if good else None
         for image, grey, good in zip(pixels, greys, finite.tolist(), strict=True)
     ]
 

@@ -90,17 +90,17 @@ def answer_episodes(
     segmenter: Segmenter,
     test: FewShotTest,
     episodes: Sequence[Episode],
-    image_side: int,
+    side: int,
     batch_size: int,
 ) -> Iterator[Answer]:
     """Segment the query of every episode by its support, in order.
 
-    `image_side`: see `load_item`. `batch_size` is the number of images read and encoded at once,
+    `side`: see `load_item`. `batch_size` is the number of images read and encoded at once,
     which changes nothing but rounding. InputError when a file cannot be read.
     """
 
     def load(episode: Episode) -> list[SupportPair]:
-        return [load_item(test, item, image_side) for item in (episode.query, *episode.support)]
+        return [load_item(test, item, side) for item in (episode.query, *episode.support)]
 
     loaded = zip(episodes, prefetch_map(load, episodes, batch_size, _READERS), strict=True)
     shot = len(episodes[0].support) if episodes else 0
@@ -108,7 +108,7 @@ def answer_episodes(
         encoded = iter(segmenter.encode([pair.image for _, pairs in batch for pair in pairs]))
         for episode, (query, *support) in batch:
             seen = next(encoded)
-            prototypes = [segmenter.pool(next(encoded), pair.mask) for pair in support]
+            prototypes = [segmenter.describe(next(encoded), pair.mask) for pair in support]
             segmenter.set_support(prototypes)
             predicted = segmenter.segment(seen) > FOREGROUND_THRESHOLD
             yield Answer(episode, query, tuple(support), predicted)
@@ -118,13 +118,13 @@ def evaluate_episodes(
     segmenter: Segmenter,
     test: FewShotTest,
     episodes: Sequence[Episode],
-    image_side: int,
+    side: int,
     batch_size: int,
     advance: Advance,
 ) -> tuple[Evaluated, list[Answer]]:
     """Score the answers to all episodes, see `answer_episodes`; the first few are kept to show."""
     done, shown = Evaluated(), list[Answer]()
-    for answer in answer_episodes(segmenter, test, episodes, image_side, batch_size):
+    for answer in answer_episodes(segmenter, test, episodes, side, batch_size):
         support = tuple(pair.name for pair in answer.support)
         query = answer.query
         done.add(answer.episode.category, query.name, answer.predicted, query.mask, support)

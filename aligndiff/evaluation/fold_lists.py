@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import re
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from aligndiff.core.console import progress
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_input
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import read_labels
+
+logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 64 * 2**20  # HSNet's largest list has some 80,000 names
 _LEAST_AREA = 2 * 32 * 32  # px; smaller objects are left out, as PFENet does
@@ -95,11 +97,10 @@ def read_pickled_list(path: Path, labels: Sequence[int]) -> list[Listed]:
 def images_that_show(labels: Sequence[int], masks: Sequence[tuple[str, Path]]) -> list[Listed]:
     """The list of (name, mask file) pairs that show a class of `labels` on at least 2048 px."""
     found: list[Listed] = []
-    with progress("looking through the masks", len(masks)) as advance:
-        areas = prefetch_map(lambda pair: _areas(pair[1]), masks, _AHEAD, _READERS)
-        for (name, _), area in zip(masks, areas, strict=True):
-            found += [Listed(name, label) for label in labels if area[label] >= _LEAST_AREA]
-            advance()
+    logger.warning("note: no list of the fold's images: looking through %d masks", len(masks))
+    areas = prefetch_map(lambda pair: _areas(pair[1]), masks, _AHEAD, _READERS)
+    for (name, _), area in zip(masks, areas, strict=True):
+        found += [Listed(name, label) for label in labels if area[label] >= _LEAST_AREA]
     return found
 
 

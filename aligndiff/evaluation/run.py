@@ -1,25 +1,26 @@
-"""The three uses of scripts.evaluate: check, load, measure, write, tell."""
+"""The command that evaluates: masks, benchmarks, and synthetic support."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aligndiff.core.console import progress, say, table, warn
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.device import known_precision
 from aligndiff.core.errors import AlignDiffError
-from aligndiff.core.files import check_writable, file_fingerprint, write_json, write_text
-from aligndiff.core.weights import ModelChoice
+from aligndiff.core.files import check_writable, write_json, write_text
+from aligndiff.core.options import CommandLine, choose_command, parse
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.evaluation.benchmarks import BENCHMARKS
 from aligndiff.evaluation.config import (
-    BenchmarkConfig,
-    EvaluationRun,
-    GainConfig,
+    EpisodesConfig,
     MasksConfig,
+    OutputConfig,
+    SegmenterRun,
+    SupportGainConfig,
 )
 from aligndiff.evaluation.episodes import sample_episodes
 from aligndiff.evaluation.evaluate import Evaluated, evaluate_episodes, evaluate_masks
@@ -37,47 +38,78 @@ from aligndiff.evaluation.report import (
 )
 from aligndiff.evaluation.support_gain import measure_gain, plan_gain
 from aligndiff.render.sheet import write_sheet
-from aligndiff.segmenters.load import resolve_checkpoint
+from aligndiff.segmenters.load import (
+    SegmenterChoice,
+    SegmenterOptions,
+    choose_segmenter,
+    load_segmenter,
+)
 
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Segmenter
 
 
-def compare_masks(config: MasksConfig, run: EvaluationRun) -> None:
+EPILOG = "Every run writes its figures as JSON into --output_dir and replaces those of the last."
+
+
+@dataclass(frozen=True)
+class Use:
+    """A sub-command: what it says of itself, its options by their heading, and what it does."""
+
+    description: str
+    configs: Mapping[str, type]
+    run: Callable[[CommandLine], None]
+
+
+def main(argv: Sequence[str], prog: str = "python -m scripts.evaluate") -> int:
+    """Parse, validate, evaluate, report; returns the exit code."""
+    texts = {name: use.description for name, use in USES.items()}
+    name, words = choose_command(prog, DESCRIPTION, texts, argv)
+    use = USES[name]
+    line = parse(f"{prog} {name}", use.description, EPILOG, use.configs, words)
+    quiet_libraries()
+    use.run(line)
+    return 0
+
+
+def compare_masks(line: CommandLine) -> None:
     """Predicted masks against true ones."""
-    figures = run.output_dir / "masks.json"
+    config, output = line.config(MasksConfig), line.config(OutputConfig).output_dir
+    figures = output / "masks.json"
     check_writable([figures])
-    found = find_mask_pairs(config.predicted, config.truth)
-    for note in found.notes:
+    matched = find_mask_pairs(config.predicted, config.truth)
+    for note in matched.notes:
         warn(f"note: {note}")
-    with progress("comparing masks", len(found.pairs)) as advance:
-        evaluated = evaluate_masks(found.pairs, advance)
-    run.output_dir.mkdir(parents=True, exist_ok=True)
+    with progress("comparing masks", len(matched.pairs)) as advance:
+        evaluated = evaluate_masks(matched.pairs, advance)
+    output.mkdir(parents=True, exist_ok=True)
     write_json(figures, scores_json(evaluated, _settings(config)))
-    _tell(f"{config.predicted} against {config.truth}", evaluated, figures)
+    _report(f"{config.predicted} against {config.truth}", evaluated, figures)
 
 
-def run_benchmark(config: BenchmarkConfig, run: EvaluationRun) -> None:
+def run_benchmark(line: CommandLine) -> None:
     """A segmenter on the episodes of a benchmark."""
+    config, run = line.config(EpisodesConfig), line.config(SegmenterRun)
+    output = line.config(OutputConfig).output_dir
     fold = "" if config.benchmark == "fss" else f"_fold{config.fold}"
     name = f"{config.benchmark}{fold}_{config.shot}shot"
-    figures, sheet = run.output_dir / f"{name}.json", run.output_dir / f"{name}.png"
+    figures, sheet = output / f"{name}.json", output / f"{name}.png"
     check_writable([figures, sheet])
-    chosen = resolve_checkpoint(run.fss_ckpt_path, None)
+    choice = choose_segmenter(line.config(SegmenterOptions))
     test = BENCHMARKS[config.benchmark](config.data_dir, config.fold, config.splits_dir)
     if test.made_list:
-        made = run.output_dir / f"splits/{config.benchmark}/val/fold{config.fold}.txt"
+        made = output / f"splits/{config.benchmark}/val/fold{config.fold}.txt"
         made.parent.mkdir(parents=True, exist_ok=True)
         write_text(made, "\n".join(test.made_list) + "\n")
         warn(f"note: no list of the fold's images; made {made} from the masks")
     episodes = sample_episodes(test, config.shot, config.episodes or test.usual_episodes, run.seed)
-    segmenter = _load_segmenter(chosen, run)
-    with _memory_told(), progress("episodes", len(episodes)) as advance:
+    segmenter = _load(choice, run)
+    with _out_of_memory_in_words(), progress("episodes", len(episodes)) as advance:
         evaluated, shown = evaluate_episodes(
-            segmenter, test, episodes, config.image_side, run.batch_size, advance
+            segmenter, test, episodes, config.side, run.batch_size, advance
         )
-    run.output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(figures, scores_json(evaluated, _settings(config, run, chosen)))
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(figures, scores_json(evaluated, _settings(config, run, choice)))
     title = f"{test.title}, {config.shot}-shot, {len(episodes)} episodes"
     if not run.no_sheet:
         write_sheet(sheet, answers_sheet(title, shown))
@@ -85,32 +117,33 @@ def run_benchmark(config: BenchmarkConfig, run: EvaluationRun) -> None:
     if unseen := [name for name in test.items if name not in evaluated.scores.classes]:
         what = "was no query, and mIoU leaves it out; ask for more --episodes"
         warn(f"note: of {', '.join(unseen)} there {what}")
-    side = config.image_side
+    side = config.side
     size = f"squeezed to {side} x {side} px" if side else "at their own size"
-    _tell(f"{title}, images and truth {size}", evaluated, figures)
+    _report(f"{title}, images and truth {size}", evaluated, figures)
 
 
-def compare_support(config: GainConfig, run: EvaluationRun) -> None:
+def compare_support(line: CommandLine) -> None:
     """Real pairs as support, and real pairs with synthetic ones."""
-    figures, plot = run.output_dir / "gain.json", run.output_dir / "gain.png"
-    sheet = run.output_dir / "gain_masks.png"
+    config, run = line.config(SupportGainConfig), line.config(SegmenterRun)
+    output = line.config(OutputConfig).output_dir
+    figures, plot, sheet = output / "gain.json", output / "gain.png", output / "gain_masks.png"
     check_writable([figures, plot, sheet])
     bank = load_prompt_bank(config.synthetic, config.categories)
-    chosen = resolve_checkpoint(run.fss_ckpt_path, bank.defaults.fss_ckpt_path)
+    choice = choose_segmenter(line.config(SegmenterOptions), bank.defaults.fss_ckpt_path)
     tasks = plan_gain(bank, config.test_dir, config.sources, config.entry_types, config.exclude)
-    segmenter = _load_segmenter(chosen, run)
+    segmenter = _load(choice, run)
     total = sum(len(task.tests) for task in tasks)
-    with _memory_told(), progress("test images", total) as advance:
+    with _out_of_memory_in_words(), progress("test images", total) as advance:
         classes = measure_gain(segmenter, tasks, config, run.seed, run.batch_size, advance)
     rows, curve = gain_rows(classes, config.resamples, run.seed), gain_curve(classes)
-    run.output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(figures, gain_json(classes, rows, curve, _settings(config, run, chosen)))
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(figures, gain_json(classes, rows, curve, _settings(config, run, choice)))
     write_sheet(plot, gain_plot(curve))
     if not run.no_sheet:
         write_sheet(sheet, gain_sheet(classes))
         say(f"masks of some test images: {sheet}")
     table("support from real pairs alone, and with synthetic ones", *gain_columns(rows))
-    before, after = fb_iou([one.none for one in classes]), fb_iou([one.all for one in classes])
+    before, after = (fb_iou([getattr(c, side) for c in classes]) for side in ("none", "all"))
     say(f"FB-IoU: {before:.3f} real alone, {after:.3f} with synthetic")
     say(PROTOCOL)
     say("Support is compared here, no network is trained: that does scripts.train_segmenter.")
@@ -118,20 +151,34 @@ def compare_support(config: GainConfig, run: EvaluationRun) -> None:
     say(f"figures: {figures}")
 
 
-def _load_segmenter(chosen: ModelChoice, run: EvaluationRun) -> Segmenter:
-    from aligndiff.core.device import choose_device, choose_dtype
-    from aligndiff.segmenters.ssp.checkpoint import load_ssp
-    from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
+DESCRIPTION = "Score masks, a few-shot segmenter, or what synthetic support adds."
+_SEGMENTER = {"segmenter": SegmenterOptions, "run": SegmenterRun, "output": OutputConfig}
+USES = {
+    "masks": Use(
+        "Score predicted masks against true ones.",
+        {"masks": MasksConfig, "output": OutputConfig},
+        compare_masks,
+    ),
+    "benchmark": Use(
+        "Score a few-shot segmenter on the episodes of a benchmark.",
+        {"benchmark": EpisodesConfig, **_SEGMENTER},
+        run_benchmark,
+    ),
+    "support": Use(
+        "Did it help? Held-out pairs, segmented by real support alone and with synthetic pairs.",
+        {"support": SupportGainConfig, **_SEGMENTER},
+        compare_support,
+    ),
+}
 
-    say(f"segmenter checkpoint: {chosen}")
-    device = choose_device(run.device)
-    dtype = choose_dtype(run.precision, device)
-    checkpoint = load_ssp(Path(chosen.location))
-    return SSPSegmenter(checkpoint.network, checkpoint.input_side, device, dtype, run.batch_size)
+
+def _load(choice: SegmenterChoice, run: SegmenterRun) -> Segmenter:
+    say(f"segmenter: {choice}")
+    return load_segmenter(choice, run.device, run.precision, run.batch_size)
 
 
 @contextmanager
-def _memory_told() -> Iterator[None]:
+def _out_of_memory_in_words() -> Iterator[None]:
     import torch
 
     try:
@@ -143,14 +190,13 @@ def _memory_told() -> Iterator[None]:
 
 
 def _settings(
-    config: Any, run: EvaluationRun | None = None, chosen: ModelChoice | None = None
+    config: Any, run: SegmenterRun | None = None, choice: SegmenterChoice | None = None
 ) -> dict[str, Any]:
     """What decides the figures, for their file."""
     settings = asdict(config)
-    if run is not None and chosen is not None:
-        identity = f"{chosen.name} {file_fingerprint(chosen.location)}"
+    if run is not None and choice is not None:
         settings |= {
-            "checkpoint": identity,
+            "checkpoint": choice.identity,
             "precision": known_precision(run.precision, run.device),
             "seed": run.seed,
         }
@@ -159,7 +205,7 @@ def _settings(
     }
 
 
-def _tell(title: str, evaluated: Evaluated, figures: Path) -> None:
+def _report(title: str, evaluated: Evaluated, figures: Path) -> None:
     table(title, *score_columns(evaluated))
     say(PROTOCOL)
     say(f"figures: {figures}")

@@ -29,13 +29,13 @@ from aligndiff.dataset.support import (
     load_pair,
     reduce_pair,
 )
-from aligndiff.evaluation.config import GainConfig
+from aligndiff.evaluation.config import SupportGainConfig
 from aligndiff.evaluation.evaluate import FOREGROUND_THRESHOLD
-from aligndiff.segmenters.base import prototype_weights
+from aligndiff.segmenters.base import support_weights
 from aligndiff.segmenters.metrics import Sums, overlaps
 
 if TYPE_CHECKING:
-    from aligndiff.segmenters.base import Encoded, Prototypes, Segmenter
+    from aligndiff.segmenters.base import Encoded, Segmenter, SupportItem
 
 Members = tuple[int, ...]  # which synthetic samples of a class belong to the support, ascending
 
@@ -96,7 +96,7 @@ def plan_draws(
 def measure_gain(
     segmenter: Segmenter,
     tasks: Sequence[GainTask],
-    config: GainConfig,
+    config: SupportGainConfig,
     seed: int,
     batch_size: int,
     advance: Advance,
@@ -151,12 +151,12 @@ def measure_class(
 
 def _set_support(
     segmenter: Segmenter,
-    real: Sequence[Prototypes],
-    synthetic: Sequence[Prototypes],
+    real: Sequence[SupportItem],
+    synthetic: Sequence[SupportItem],
     support_weight: float,
 ) -> None:
     if synthetic:
-        weights = prototype_weights(len(real), len(synthetic), support_weight)
+        weights = support_weights(len(real), len(synthetic), support_weight)
         segmenter.set_support([*real, *synthetic], weights)
     else:
         segmenter.set_support(real)
@@ -173,9 +173,9 @@ def _encoded(
 
 def _prototypes(
     segmenter: Segmenter, pairs: Iterable[SupportPair], batch_size: int
-) -> list[Prototypes]:
+) -> list[SupportItem]:
     return [
-        segmenter.pool(seen, pair.mask)
+        segmenter.describe(seen, pair.mask)
         for batch in _encoded(segmenter, pairs, batch_size)
         for pair, seen in batch
     ]

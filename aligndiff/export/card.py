@@ -15,7 +15,7 @@ from aligndiff.dataset.layout import EntryFolder, embedding_dir, embedding_file
 from aligndiff.dataset.records import EntryRecord, read_record
 from aligndiff.dataset.samples import settings_on_disk
 from aligndiff.export.items import HUB_SPLITS, SPLITS, SUPPORT
-from aligndiff.export.job import Job
+from aligndiff.export.job import ExportJob
 from aligndiff.export.markup import markdown_text
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -26,7 +26,7 @@ _WORDS = {1_000: "1K", 10_000: "10K", 100_000: "100K", 1_000_000: "1M"}
 Row = Sequence[Any]  # the cells of a row of a table
 
 
-def card(job: Job) -> str:
+def card(job: ExportJob) -> str:
     """The whole README.md, of what the job has written."""
     from huggingface_hub import DatasetCard, DatasetCardData  # 0.3 s that --help need not wait for
 
@@ -56,12 +56,12 @@ def card(job: Job) -> str:
     return f"{content}\n"
 
 
-def _title(job: Job) -> str:
+def _title(job: ExportJob) -> str:
     shown = job.categories[:_MOST_NAMES] + ["..."] * (len(job.categories) > _MOST_NAMES)
     return f"Synthetic segmentation data: {', '.join(shown)}"
 
 
-def _viewer(job: Job) -> dict[str, Any]:
+def _viewer(job: ExportJob) -> dict[str, Any]:
     """The files that the Hub's viewer shows, by split, or that it is to show none."""
     patterns = job.choice.format.data_files
     if not patterns:
@@ -84,7 +84,7 @@ def _size_category(count: int) -> str:
     return f"{_WORDS[below[-1]]}<n<{upper}" if below else f"n<{upper}"
 
 
-def _counts(job: Job) -> list[Row]:
+def _counts(job: ExportJob) -> list[Row]:
     """Images of each class, by split and by the source of the mask; the first row is the head."""
     kinds = [*SPLITS, "consensus", "pseudo_label", SUPPORT, "images"]
     counts = {name: Counter[str]() for name in job.categories}
@@ -94,7 +94,7 @@ def _counts(job: Job) -> list[Row]:
     return [["class", *kinds], *([name, *(count[kind] for kind in kinds)] for name, count in rows)]
 
 
-def _chosen(job: Job) -> list[Row]:
+def _chosen(job: ExportJob) -> list[Row]:
     config = job.selection.config
     asked = {
         "sources": " ".join(config.sources),
@@ -113,7 +113,7 @@ def _chosen(job: Job) -> list[Row]:
     return [["what", "value"], *asked.items()]
 
 
-def _made(job: Job) -> tuple[list[Row], dict[str, list[Row]]]:
+def _made(job: ExportJob) -> tuple[list[Row], dict[str, list[Row]]]:
     """The entries that images were taken from, and the settings of steps 2 and 3 behind them."""
     counts = Counter(item.entry for item in job.written if item.source != SUPPORT)
     places = [EntryFolder(job.bank.root, entry) for entry in job.bank.entries if counts[entry.id]]
@@ -131,7 +131,7 @@ def _made(job: Job) -> tuple[list[Row], dict[str, list[Row]]]:
     return rows, settings
 
 
-def _learned(job: Job) -> list[Mapping[str, Any]]:
+def _learned(job: ExportJob) -> list[Mapping[str, Any]]:
     """The settings of step 1 behind the written images, where the embedding is still there."""
     entries = {item.entry for item in job.written}
     settings: list[Mapping[str, Any]] = []
@@ -148,7 +148,7 @@ def _learned(job: Job) -> list[Mapping[str, Any]]:
     return settings
 
 
-def _inversion_settings(job: Job, entry: EmbeddingEntry) -> Mapping[str, Any]:
+def _inversion_settings(job: ExportJob, entry: EmbeddingEntry) -> Mapping[str, Any]:
     try:
         record = read_record(embedding_dir(job.bank.root, entry))
     except InputError:

@@ -2,92 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from aligndiff.core.errors import InputError
+from aligndiff.core.options import Options, option
 from aligndiff.dataset.records import MaskSource
 from aligndiff.dataset.samples import EXCLUDE_HELP
 
-_SOURCES: tuple[str, ...] = get_args(MaskSource)
+_SOURCES: tuple[MaskSource, ...] = get_args(MaskSource)
 
 
 @dataclass(frozen=True)
-class SelectionConfig:
+class SelectionConfig(Options):
     """Which samples are taken, and which of them are kept for validation."""
 
-    categories: tuple[str, ...] = field(
-        default=(), metadata={"help": "take these categories only (default: all of them)"}
+    categories: tuple[str, ...] = option((), "take these categories only (default: all of them)")
+    sources: tuple[MaskSource, ...] = option(_SOURCES, "which samples, by their mask")
+    min_iou: float = option(
+        0.0, "take samples whose `iou` (segmenter and heatmap) is at least this", 0, 1
     )
-    sources: tuple[str, ...] = field(
-        default=_SOURCES,
-        metadata={"help": "where masks may come from; a comma may stand between them too"},
+    min_area: float = option(0.0, "the object covers at least this part of the image", 0, 1)
+    max_area: float = option(1.0, "the object covers at most this part of the image", 0, 1)
+    max_per_class: int | None = option(
+        None,
+        "at most this many samples of a category: consensus first, then the highest iou",
+        1,
+        shown_default="all",
     )
-    min_iou: float = field(
-        default=0.0,
-        metadata={"help": "take samples whose `iou` (segmenter and heatmap) is at least this"},
+    exclude: Path | None = option(None, EXCLUDE_HELP)
+    include_support: bool = option(False, "take the real pairs too; they go to the training split")
+    val_fraction: float = option(
+        0.1, "part of the samples that goes to the validation split", 0, below=1
     )
-    min_area: float = field(
-        default=0.0, metadata={"help": "the object covers at least this part of the image, 0 to 1"}
-    )
-    max_area: float = field(
-        default=1.0, metadata={"help": "the object covers at most this part of the image, 0 to 1"}
-    )
-    max_per_class: int | None = field(
-        default=None,
-        metadata={
-            "help": "at most this many samples of a category: consensus first, then the highest "
-            "iou (default: all)"
-        },
-    )
-    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
-    include_support: bool = field(
-        default=False, metadata={"help": "take the real pairs too; they go to the training split"}
-    )
-    val_fraction: float = field(
-        default=0.1,
-        metadata={"help": "part of the samples that goes to the validation split, 0 to below 1"},
-    )
-    seed: int = field(
-        default=0, metadata={"help": "of the split, and of the order within webdataset shards"}
-    )
+    seed: int = option(0, "random seed of the split, and of the order within webdataset shards")
 
-    def __post_init__(self) -> None:
-        names = [name for typed in self.sources for name in typed.split(",") if name]
-        object.__setattr__(self, "sources", tuple(name for name in _SOURCES if name in names))
-        problems = [
-            f"--sources: unknown source {name!r}; there are {' and '.join(_SOURCES)}"
-            for name in names
-            if name not in _SOURCES
-        ]
-        if not names:
-            problems.append(f"--sources: names none; there are {' and '.join(_SOURCES)}")
-        for name in ("min_iou", "min_area", "max_area"):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(f"--{name} must be from 0 to 1, not {getattr(self, name)}")
+    def contradictions(self) -> list[str]:
         if self.min_area > self.max_area:
-            problems.append(f"--min_area {self.min_area} is above --max_area {self.max_area}")
-        if self.max_per_class is not None and self.max_per_class < 1:
-            problems.append(f"--max_per_class must be at least 1, not {self.max_per_class}")
-        if not 0 <= self.val_fraction < 1:
-            problems.append(f"--val_fraction must be from 0 to below 1, not {self.val_fraction}")
-        if problems:
-            raise InputError(problems)
+            return [f"--min_area {self.min_area} is above --max_area {self.max_area}"]
+        return []
 
 
 @dataclass(frozen=True)
-class TargetConfig:
+class TargetConfig(Options):
     """Where the export goes, and whether it may replace an earlier one."""
 
-    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
-    output_dir: Path | None = field(
-        default=None,
-        metadata={"help": "a new or empty folder (default: <dataset_dir>/exports/<format>)"},
+    dataset_dir: Path = option(help="folder that holds dataset.json")
+    output_dir: Path | None = option(
+        None, "a new or empty folder", shown_default="<dataset_dir>/exports/<format>"
     )
-    overwrite: bool = field(
-        default=False, metadata={"help": "replace an earlier export in that folder"}
-    )
+    overwrite: bool = option(False, "replace an earlier export in that folder")
 
     def folder(self, format_name: str) -> Path:
         """Where an export of that format goes."""

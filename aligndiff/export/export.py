@@ -13,7 +13,7 @@ from aligndiff.core.files import fingerprint, write_text
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.export.card import card
 from aligndiff.export.folder import Marker, whole_folder
-from aligndiff.export.job import FormatChoice, Job
+from aligndiff.export.job import ExportJob, FormatChoice
 from aligndiff.export.selection import Selection
 
 
@@ -23,13 +23,13 @@ def export(
     choice: FormatChoice,
     target: Path,
     done: Callable[[], None],
-) -> Job:
+) -> ExportJob:
     """Write the whole export to the folder `target`; the job tells what was written and what not.
 
     Raises AlignDiffError when nothing could be read. `done` is called after each item.
     """
     with whole_folder(target.resolve()) as folder:
-        job = Job(bank, selection, choice, folder, done)
+        job = ExportJob(bank, selection, choice, folder, done)
         choice.format.write(job)
         if not job.written:
             raise AlignDiffError([*job.failures, "no image could be read; nothing was exported"])

@@ -15,7 +15,7 @@ from aligndiff.export.items import SPLITS, ExportItem, Picture, Split
 from aligndiff.export.selection import THREADS, Selection
 
 Result = TypeVar("Result")
-Options = TypeVar("Options")
+FormatOptions = TypeVar("FormatOptions")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Format:
 
     name: str
     layout: str
-    write: Callable[[Job], None]
+    write: Callable[[ExportJob], None]
     options: tuple[type, ...] = ()
     data_files: Mapping[Split, str] = field(default_factory=dict)
     only_jpg: bool = False
@@ -56,7 +56,7 @@ class FormatChoice:
 
 
 @dataclass
-class Job:
+class ExportJob:
     """One export: what is written, and into which folder.
 
     Attributes:
@@ -96,7 +96,7 @@ class Job:
         """ "train", and "val" when something is to go there."""
         return SPLITS if self.selection.config.val_fraction > 0 else ("train",)
 
-    def options(self, kind: type[Options]) -> Options:
+    def options(self, kind: type[FormatOptions]) -> FormatOptions:
         """The options of one kind; `kind` is among those that the format declares."""
         return next(item for item in self.choice.options if isinstance(item, kind))
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,32 +23,11 @@ from aligndiff.dataset.records import EntryRecord
 from aligndiff.dataset.samples import StoredSample, stored_samples
 from aligndiff.dataset.support import PairPaths, find_pairs, load_pair
 from aligndiff.gallery.cache import CacheChunk, GalleryItem, find_chunks
+from aligndiff.gallery.config import GalleryConfig
 from aligndiff.gallery.pictures import MaskStats, PictureFiles, draw_pictures
 
 PICTURES = "pictures"
 _VERSION = 1  # of how pictures are drawn and measured; another one draws all anew
-
-
-@dataclass(frozen=True)
-class GalleryConfig:
-    """How the gallery is made."""
-
-    thumbnail_size: int = field(
-        default=160, metadata={"help": "longer side of a thumbnail, 32 to 512 px"}
-    )
-    max_samples: int = field(
-        default=0,
-        metadata={"help": "show at most so many samples of an entry, evenly chosen; 0 is all"},
-    )
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not 32 <= self.thumbnail_size <= 512:
-            problems.append(f"--thumbnail_size must be from 32 to 512, not {self.thumbnail_size}")
-        if self.max_samples < 0:
-            problems.append(f"--max_samples must be 0 or more, not {self.max_samples}")
-        if problems:
-            raise InputError(problems)
 
 
 @dataclass(frozen=True)
@@ -99,7 +78,7 @@ def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Galle
             f"{bank.root}: no synthesized images of the chosen entries; run python -m "
             f"scripts.diffuse_img_attention --dataset_dir {bank.root} first"
         )
-    pictures, size = output / PICTURES, config.thumbnail_size
+    pictures, size = output / PICTURES, config.thumbnail_side
     entries = [
         _entry_shelf(_evenly(samples, config.max_samples), pictures, size)
         for samples in by_entry.values()

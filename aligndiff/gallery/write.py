@@ -42,7 +42,7 @@ def write_page(gallery: Gallery, title: str) -> Path:
         write_bytes(output / name, files("aligndiff.gallery").joinpath("page", name).read_bytes())
     head = {
         "title": title,
-        "thumbnailSize": gallery.config.thumbnail_size,
+        "thumbnailSize": gallery.config.thumbnail_side,
         "pictures": PICTURES,
         "sampleFields": ["name", *_names(SampleRecord), *_names(MaskStats)],
         "pairFields": ["name", "index", *_names(MaskStats)],

@@ -170,7 +170,7 @@ def learn_object(
             continue
         try:
             if support is None:
-                size = config.resolution or image_size(pipe)
+                size = config.side or image_size(pipe)
                 support = encode_support(pipe.vae, load_support(job.support_dir), size)
             _learn_job(pipe, job, support, config, advance)
         except AlignDiffError as error:

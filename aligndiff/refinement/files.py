@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aligndiff.core.console import progress, warn
+from aligndiff.core.console import Advance
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
 from aligndiff.dataset.images import (
@@ -25,6 +26,8 @@ from aligndiff.dataset.samples import read_sample
 from aligndiff.dataset.shards import pack, unpack
 from aligndiff.dataset.support import SupportPair, load_support, reduce_pair
 from aligndiff.refinement.plan import RefinementPlan, outcomes_on_disk
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,20 @@ def support_of(plan: RefinementPlan) -> list[SupportPair]:
     return pairs if side is None else [reduce_pair(pair, side) for pair in pairs]
 
 
-def clear_masks(plan: RefinementPlan) -> None:
+def clear_masks(plan: RefinementPlan) -> int:
     """Forget the entry's earlier masks and note the settings of the new ones.
 
     A record forgets its mask before the mask goes: a record never promises a mask that is not
-    there. Packed samples become loose files first.
+    there. Packed samples become loose files first; returns how many there were.
     """
-    unpack(plan.place)
+    unpacked = unpack(plan.place)
     for sample in plan.samples:
         # Not the plan's copy: another process may have had this entry in hand since, and is gone.
         if read_sample(plan.place, sample.index).record.refinement is not None:
             _forgotten(sample).write(plan.place.record_path(sample.index))
         plan.place.mask_path(sample.index).unlink(missing_ok=True)
     write_json(plan.settings_file, {"settings": dict(plan.settings)})
+    return unpacked
 
 
 def write_mask_and_record(
@@ -103,27 +107,30 @@ def write_failure(plan: RefinementPlan, sample: SampleRecord, reason: str) -> Pa
     return path
 
 
-def pack_refined(plans: Sequence[RefinementPlan], shard_size: int) -> int:
+def pack_refined(plans: Sequence[RefinementPlan], shard_size: int, advance: Advance) -> int:
     """Pack every entry whose samples all have their verdict; returns how many entries failed.
 
     The others stay as they are, which is told.
     """
     failed = 0
-    with progress("packing", sum(len(plan.samples) for plan in plans)) as advance:
-        for plan in plans:
-            found = outcomes_on_disk(plan)
-            records = [record for record in found if record is not None]
-            if missing := len(found) - len(records):
-                have = "has" if missing == 1 else "have"
-                warn(
-                    f"note: {plan.entry.id}: not packed, {missing} of its samples {have} no verdict"
-                )
-                continue
-            try:
-                pack(plan.place, records, shard_size, advance)
-            except InputError as error:
-                failed += 1
-                warn(f"failed: {plan.entry.id}: not packed: {'; '.join(error.problems)}")
+    for plan in plans:
+        outcomes = outcomes_on_disk(plan)
+        records = [record for record in outcomes if record is not None]
+        if missing := len(outcomes) - len(records):
+            have = "has" if missing == 1 else "have"
+            logger.warning(
+                "note: %s: not packed, %d of its samples %s no verdict",
+                plan.entry.id,
+                missing,
+                have,
+            )
+            continue
+        try:
+            pack(plan.place, records, shard_size, partial(advance, category=plan.entry.category))
+        except InputError as error:
+            failed += 1
+            problems = "; ".join(error.problems)
+            logger.warning("failed: %s: not packed: %s", plan.entry.id, problems)
     return failed
 
 

@@ -1,6 +1,6 @@
 """What step 3 has to do: which samples each entry has, with which settings, what is done already.
 
-The samples of an entry decide together (agreed ones become support for the others), so an entry is
+The samples of an entry decide together (trusted ones become support for the others), so an entry is
 refined as a whole: its records carry one fingerprint of the settings and of the list of samples.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import file_fingerprint, fingerprint
+from aligndiff.core.files import fingerprint
 from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import PromptBank
@@ -58,14 +58,15 @@ class RefinementPlan:
 
 
 def plan_refinements(
-    bank: PromptBank, config: RefinementConfig, checkpoint: Path, precision: str
+    bank: PromptBank, config: RefinementConfig, segmenter: str, precision: str
 ) -> list[RefinementPlan]:
     """The plans of all entries that have samples. Reads files, loads no model.
 
+    `segmenter` is what the records say of it (`SegmenterChoice.identity`).
+
     Raises InputError when no entry has any, or when records cannot be read.
     """
-    identity = f"{checkpoint.name} {file_fingerprint(checkpoint)}"
-    settings = {**config.settings, "checkpoint": identity, "precision": precision}
+    settings = {**config.settings, "checkpoint": segmenter, "precision": precision}
     plans: list[RefinementPlan] = []
     problems: list[str] = []
     for entry in bank.entries:
@@ -116,8 +117,8 @@ class RefinementCounts:
     """What became of the samples of a class."""
 
     category: str
-    agreed: int
-    guessed: int
+    consensus: int
+    pseudo_label: int
     rejected: int
     failed: int
     mean_iou: float | None  # of the first masks with the heatmaps; None when there is none
@@ -140,8 +141,8 @@ def _count(category: str, outcomes: Sequence[SampleRecord | None]) -> Refinement
     ious = [record.iou for record in done if record.iou is not None]
     return RefinementCounts(
         category,
-        agreed=sum(record.mask_source == "consensus" for record in done),
-        guessed=sum(record.mask_source == "pseudo_label" for record in done),
+        consensus=sum(record.mask_source == "consensus" for record in done),
+        pseudo_label=sum(record.mask_source == "pseudo_label" for record in done),
         rejected=sum(record.status == "rejected" for record in done),
         failed=len(outcomes) - len(done),
         mean_iou=sum(ious) / len(ious) if ious else None,

@@ -1,6 +1,6 @@
 """Step 3: few-shot conditioned refinement, Algorithm 1 of the paper.
 
-A segmenter that knows the support pairs looks at every synthetic image. Where it agrees with the
+A segmenter that knows the support pairs segments every synthetic image. Where it agrees with the
 heatmap its mask is kept and the pair becomes trusted. The trusted pairs join the support, and the
 other images are segmented again.
 """
@@ -8,6 +8,7 @@ other images are segmented again.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aligndiff.core.console import Advance, warn
+from aligndiff.core.console import Advance
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.records import SampleRecord
@@ -33,24 +34,20 @@ from aligndiff.refinement.files import (
 )
 from aligndiff.refinement.plan import RefinementPlan
 from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
-from aligndiff.segmenters.base import prototype_weights
+from aligndiff.segmenters.base import support_weights
 
 # The script imports this file, and `--help` must not wait for torch.
 if TYPE_CHECKING:
-    from aligndiff.segmenters.base import Encoded, Prototypes, Segmenter
+    from aligndiff.segmenters.base import Encoded, Segmenter, SupportItem
+
+logger = logging.getLogger(__name__)
 
 Uint8 = NDArray[np.uint8]
 T = TypeVar("T")
 
 BLACK_LEVEL = 8  # grey level of 255; JPEG does not keep a black image at exactly 0
 NO_MEMORY = "out of memory with this image alone"
-LOOKS = 2  # how often an image is segmented at most: what the progress bar counts
-OUTCOME_WORDS = {
-    "consensus": "agreed",
-    "pseudo_label": "guessed",
-    "rejected": "rejected",
-    "failed": "failed",
-}
+PASSES = 2  # how often an image is segmented at most: what the progress bar counts
 
 
 def refine(
@@ -62,29 +59,29 @@ def refine(
 ) -> Iterator[Verdict]:
     """Algorithm 1: `support` and the trusted queries are D_good of the paper.
 
-    Yields a verdict after every look, an uncertain query's second one later. Without any trusted
+    Yields a verdict after every pass, an uncertain query's second one later. Without any trusted
     query the second pass knows the support alone. Of the uncertain queries so many stay encoded as
     fit in `feature_memory` bytes; the others are read and encoded again, the same to rounding.
     """
-    real: list[Prototypes] = []
+    real: list[SupportItem] = []
     for pairs in _batches(support, config.batch_size):
         images = segmenter.encode([pair.image for pair in pairs])
-        real += map(segmenter.pool, images, [pair.mask for pair in pairs])
+        real += map(segmenter.describe, images, [pair.mask for pair in pairs])
     segmenter.set_support(real)
 
-    trusted: list[Prototypes] = []
-    uncertain: list[_Seen] = []
+    trusted: list[SupportItem] = []
+    uncertain: list[_Uncertain] = []
     for query, encoded, verdict in _first_pass(segmenter, queries, config):
         if encoded is not None and verdict.mask is not None:
-            trusted.append(segmenter.pool(encoded, verdict.mask.astype(np.uint8)))
+            trusted.append(segmenter.describe(encoded, verdict.mask.astype(np.uint8)))
         elif encoded is not None and verdict.outcome == "uncertain":
             keep = encoded.nbytes <= feature_memory
             feature_memory -= encoded.nbytes if keep else 0
-            uncertain.append(_Seen(query, encoded if keep else None, verdict.iou))
+            uncertain.append(_Uncertain(query, encoded if keep else None, verdict.iou))
         yield verdict
 
     if trusted and uncertain:
-        weights = prototype_weights(len(real), len(trusted), config.support_weight)
+        weights = support_weights(len(real), len(trusted), config.support_weight)
         segmenter.set_support([*real, *trusted], weights)
     yield from _second_pass(segmenter, uncertain, config)
 
@@ -107,26 +104,26 @@ def refine_entry(
     counts: Counter[str] = Counter()
 
     def last_verdicts() -> Iterator[Verdict]:
-        found = refine(segmenter, support_of(plan), queries_of(plan), config, feature_memory)
-        for verdict in found:
-            looks = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else LOOKS
+        support, queries = support_of(plan), queries_of(plan)
+        for verdict in refine(segmenter, support, queries, config, feature_memory):
+            passes = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else PASSES
             if verdict.outcome == "uncertain":
                 uncertain.add(verdict.index)
             else:
-                counts[OUTCOME_WORDS[verdict.outcome]] += 1
+                counts[verdict.outcome] += 1
                 yield verdict
-            advance(looks, plan.entry.category, status=_status(counts))
+            advance(passes, plan.entry.category, status=_status(counts))
 
     def keep(verdict: Verdict) -> None:
         _keep(plan, samples[verdict.index], verdict)
 
     for _ in prefetch_map(keep, last_verdicts(), config.batch_size):
         pass
-    return counts[OUTCOME_WORDS["failed"]]
+    return counts["failed"]
 
 
 @dataclass(frozen=True)
-class _Look:
+class _QueryFiles:
     """The files of a query: uint8 (h, w, 3) and (h, w)."""
 
     image: Uint8
@@ -134,8 +131,8 @@ class _Look:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A query after its first look; `encoded` is None where it was not kept for the second."""
+class _Uncertain:
+    """A query after its first pass; `encoded` is None where it was not kept for the second."""
 
     query: Query
     encoded: Encoded | None
@@ -145,18 +142,18 @@ class _Seen:
 def _first_pass(
     segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig
 ) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
-    """A verdict on every query, with what was encoded of those that were worth a look."""
+    """A verdict on every query, with what was encoded of those that could be read."""
     loaded = zip(queries, prefetch_map(_load, queries, config.batch_size), strict=True)
     for batch in _batches(loaded, config.batch_size):
-        yield from ((query, None, found) for query, found in batch if isinstance(found, Verdict))
-        looks = [(query, found) for query, found in batch if isinstance(found, _Look)]
-        encoded = _encode(segmenter, [look.image for _, look in looks])
-        for (query, look), seen in zip(looks, encoded, strict=True):
-            probability = _segment(segmenter, seen)
+        yield from ((query, None, files) for query, files in batch if isinstance(files, Verdict))
+        readable = [(query, files) for query, files in batch if isinstance(files, _QueryFiles)]
+        encoded = _encode(segmenter, [files.image for _, files in readable])
+        for (query, files), image in zip(readable, encoded, strict=True):
+            probability = _segment(segmenter, image)
             if probability is None:
                 yield query, None, Verdict(query.index, "failed", reason=NO_MEMORY)
             else:
-                yield query, seen, first_verdict(query.index, probability, look.heatmap, config)
+                yield query, image, first_verdict(query.index, probability, files.heatmap, config)
 
 
 def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
@@ -178,7 +175,7 @@ def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float3
     return try_or_oom(partial(segmenter.segment, encoded))
 
 
-def _load(query: Query) -> _Look | Verdict:
+def _load(query: Query) -> _QueryFiles | Verdict:
     try:
         image, heatmap = query.read_image(), query.read_heatmap()
         _check_sizes(image, heatmap)
@@ -186,36 +183,36 @@ def _load(query: Query) -> _Look | Verdict:
         return _failure(query, error)
     if image.max() <= BLACK_LEVEL:
         return Verdict(query.index, "rejected", reason="the image is black")
-    return _Look(image, heatmap)
+    return _QueryFiles(image, heatmap)
 
 
 def _second_pass(
-    segmenter: Segmenter, uncertain: Sequence[_Seen], config: RefinementConfig
+    segmenter: Segmenter, uncertain: Sequence[_Uncertain], config: RefinementConfig
 ) -> Iterator[Verdict]:
     loaded = prefetch_map(_load_again, uncertain, config.batch_size)
     for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
-        images = [found for _, found in batch if isinstance(found, np.ndarray)]
+        images = [image for _, image in batch if isinstance(image, np.ndarray)]
         again = iter(_encode(segmenter, images))
-        for seen, found in batch:
-            if isinstance(found, Verdict):
-                yield found
+        for item, image in batch:
+            if isinstance(image, Verdict):
+                yield image
                 continue
-            encoded = next(again) if seen.encoded is None else seen.encoded
+            encoded = next(again) if item.encoded is None else item.encoded
             probability = _segment(segmenter, encoded)
             if probability is None:
-                yield Verdict(seen.query.index, "failed", reason=NO_MEMORY)
+                yield Verdict(item.query.index, "failed", reason=NO_MEMORY)
             else:
-                yield second_verdict(seen.query.index, probability, seen.iou, config)
+                yield second_verdict(item.query.index, probability, item.iou, config)
 
 
-def _load_again(seen: _Seen) -> Uint8 | Verdict | None:
+def _load_again(item: _Uncertain) -> Uint8 | Verdict | None:
     """The image of a query that was not kept; None for one that was."""
-    if seen.encoded is not None:
+    if item.encoded is not None:
         return None
     try:
-        return seen.query.read_image()
+        return item.query.read_image()
     except InputError as error:
-        return _failure(seen.query, error)
+        return _failure(item.query, error)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -238,9 +235,13 @@ def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
     """Write what the last verdict on a sample says; a failure is told as well."""
     if verdict.outcome == "failed":
         noted = write_failure(plan, sample, verdict.reason or "")
-        warn(
-            f"failed: {plan.entry.id} image {sample.index}: {verdict.reason}; noted in {noted}; to "
-            f"draw it again, remove {plan.place.record_path(sample.index)} and repeat step 2"
+        logger.warning(
+            "failed: %s image %d: %s; noted in %s; to generate it again, remove %s, repeat step 2",
+            plan.entry.id,
+            sample.index,
+            verdict.reason,
+            noted,
+            plan.place.record_path(sample.index),
         )
     elif verdict.outcome == "rejected":
         write_rejection(plan, sample, verdict.reason or "", verdict.iou)
@@ -249,6 +250,6 @@ def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
 
 
 def _status(counts: Counter[str]) -> str:
-    """ "12 agreed, 3 guessed" for the progress bar."""
-    words = (f"{counts[word]} {word}" for word in OUTCOME_WORDS.values() if counts[word])
-    return ", ".join(words) or "first pass"
+    """ "12 consensus, 3 pseudo-label" for the progress bar."""
+    parts = (f"{count} {outcome.replace('_', '-')}" for outcome, count in sorted(counts.items()))
+    return ", ".join(parts) or "first pass"

@@ -1,4 +1,4 @@
-"""The contact sheet of step 3: agreed, guessed and rejected samples of each entry."""
+"""The contact sheet of step 3: consensus, pseudo-label and rejected samples of each entry."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def _sample(stored: StoredSample) -> SheetSample:
 def _note(record: SampleRecord) -> tuple[str, Mark | None]:
     iou = "" if record.iou is None else f", IoU {record.iou:.2f}"
     if record.mask_source == "consensus":
-        return f"agreed{iou}", "good"
+        return f"consensus{iou}", "good"
     if record.mask_source == "pseudo_label":
-        return f"guessed{iou}", "guess"
+        return f"pseudo-label{iou}", "guess"
     if record.status == "rejected":
         return f"rejected: {record.rejected_because}", "bad"
     return "not refined", None

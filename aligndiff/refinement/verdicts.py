@@ -1,4 +1,4 @@
-"""Algorithm 1's decisions on one query, from what the segmenter and the heatmap say."""
+"""Algorithm 1's decisions on one query, from segmentation and heatmap."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one look at a query came to. Only agreed and guessed ones have a mask, bool (h, w).
+    """What one pass over a query came to. Only consensus and pseudo-label have a mask, bool (h, w).
 
-    "uncertain" means that another look follows; every other verdict is the query's last one.
+    "uncertain" means that another pass follows; every other verdict is the query's last one.
     """
 
     index: int
     outcome: Literal["consensus", "pseudo_label", "rejected", "failed", "uncertain"]
     mask: Bool | None = None
-    iou: float | None = None  # of the first look's mask with the heatmap, in [0, 1]
+    iou: float | None = None  # of the first pass's mask with the heatmap, in [0, 1]
     reason: str | None = None  # of a rejection or a failure
 
 
@@ -37,7 +37,7 @@ def intersection_over_union(first: Bool, second: Bool) -> float:
 def first_verdict(
     index: int, probability: NDArray[np.float32], heatmap: Uint8, config: RefinementConfig
 ) -> Verdict:
-    """Algorithm 1, first look: does the segmenter agree with the heatmap?
+    """Algorithm 1, first pass: does the segmenter agree with the heatmap?
 
     `probability` is float32 (h, w) in [0, 1], `heatmap` uint8 (h, w).
     """
@@ -54,7 +54,7 @@ def first_verdict(
 def second_verdict(
     index: int, probability: NDArray[np.float32], iou: float | None, config: RefinementConfig
 ) -> Verdict:
-    """Algorithm 1, second look: a pseudo-label, unless the segmenter finds no object."""
+    """Algorithm 1, second pass: a pseudo-label, unless the segmenter finds no object."""
     mask = probability > config.pseudo_label_threshold
     if not mask.any():
         return Verdict(index, "rejected", iou=iou, reason="no object in the second pass")

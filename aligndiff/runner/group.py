@@ -124,13 +124,14 @@ class LaunchGroup:
 
 
 @contextmanager
-def only_run_in(root: Path) -> Iterator[LaunchGroup]:
+def only_run_in(root: Path, command: str = "aligndiff") -> Iterator[LaunchGroup]:
     """Hold the lock of a dataset folder, alone or with the processes of this launch.
 
     Yields their group, with which this process ends. Raises InputError, with what is known of it,
-    when another run works there. A worker of ours has the lock from its parent.
+    when another run works there; `command` is what it hears of this one. A worker of ours has the
+    lock from its parent.
     """
-    with contextlib.nullcontext() if is_worker() else folder_lock(root) as lock:
+    with contextlib.nullcontext() if is_worker() else folder_lock(root, command) as lock:
         group = LaunchGroup(root, lock)
         try:
             yield group

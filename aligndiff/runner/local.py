@@ -21,6 +21,7 @@ from aligndiff.core.ranks import ASSIGNMENT, PARENT, PROGRESS_FILE, RANK, WORLD_
 
 _POLL = 0.5  # seconds between two looks at the workers
 _GRACE = 10.0  # seconds a worker gets to end by itself after SIGTERM
+_CODE = Path(__file__).resolve().parents[2]  # where a worker finds this package
 _MOST_SAID = 2**20  # bytes of a worker's stderr that are passed on at once
 
 
@@ -84,6 +85,7 @@ class _Worker:
             PARENT: str(os.getpid()),
             PROGRESS_FILE: str(self.progress_file),
             ASSIGNMENT: str(where.with_suffix(".json")),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(_CODE), os.environ.get("PYTHONPATH")))),
         }
         if device is None:
             # Each worker would start as many threads as there are cores, and they would fight.

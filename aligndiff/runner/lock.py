@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ _PATIENCE = 2.0
 
 
 @contextmanager
-def folder_lock(root: Path) -> Iterator[int | None]:
+def folder_lock(root: Path, command: str) -> Iterator[int | None]:
     """Hold the lock of a dataset folder; the file vanishes with the last process of the run.
 
     Yields the open lock file: whose run it is, who holds it, and a line for each process of the
@@ -48,7 +47,7 @@ def folder_lock(root: Path) -> Iterator[int | None]:
     written to: what is to be written there will fail by itself.
     """
     path = root / LOCK_FILE
-    file = _acquire(path)
+    file = _acquire(path, command)
     try:
         yield file
     finally:
@@ -80,7 +79,7 @@ def read_lines(file: int) -> list[str]:
     return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace").splitlines()
 
 
-def _acquire(path: Path) -> int | None:
+def _acquire(path: Path, command: str) -> int | None:
     """The open lock file, or None where there are no locks."""
     run = _run_id()
     until = time.monotonic() + _PATIENCE
@@ -91,7 +90,7 @@ def _acquire(path: Path) -> int | None:
         # Workers inherit it, and with it the lock: it outlives a parent that is killed.
         os.set_inheritable(file, True)
         try:
-            if _lock(file, run) and _is_still(path, file):
+            if _lock(file, run, command) and _is_still(path, file):
                 return file
         except OSError as error:
             os.close(file)
@@ -109,11 +108,11 @@ def _acquire(path: Path) -> int | None:
         time.sleep(0.05)
 
 
-def _lock(file: int, run: str) -> bool:
+def _lock(file: int, run: str, command: str) -> bool:
     """Take the lock for `run`: as the first of it, or beside others of it."""
     if try_lock(file, fcntl.LOCK_EX):
         os.ftruncate(file, 0)
-        os.write(file, f"{run}\n{_who()}\n".encode(errors="replace"))
+        os.write(file, f"{run}\n{_who(command)}\n".encode(errors="replace"))
         return try_lock(file, fcntl.LOCK_SH)
     return try_lock(file, fcntl.LOCK_SH) and read_lines(file)[:1] == [run]
 
@@ -146,9 +145,8 @@ def _run_id() -> str:
     return uuid.uuid4().hex
 
 
-def _who() -> str:
+def _who(command: str) -> str:
     since = time.strftime("%F %T")
-    command = " ".join(map(os.path.basename, sys.argv[:1]))
     return f"{command}, process {os.getpid()} on {socket.gethostname()}, since {since}"
 
 

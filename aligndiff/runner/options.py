@@ -2,68 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from aligndiff.core.device import PRECISION_HELP
-from aligndiff.core.errors import InputError
-from aligndiff.core.options import OneLineParser, add_config_options
+from aligndiff.core.options import Options, option
 from aligndiff.core.ranks import check_launcher, is_worker, launched_share
 
-MOST_WORKERS = 64  # processes on one machine; none has more GPUs
-MOST_RETRIES = 100
+MAX_WORKERS = 64  # processes on one machine; none has more GPUs
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What every script takes: where the data are, and how to run."""
+class RunOptions(Options):
+    """Where the data are, and how to run."""
 
-    dataset_dir: Path = field(metadata={"help": "folder that holds dataset.json"})
-    categories: tuple[str, ...] = field(
-        default=(), metadata={"help": "work on these categories only (default: all of them)"}
+    dataset_dir: Path = option(help="folder that holds dataset.json")
+    categories: tuple[str, ...] = option((), "work on these categories only (default: all of them)")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "where to compute; auto takes a GPU if there is one"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        default="auto", metadata={"help": "where to compute; auto takes a GPU if there is one"}
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", PRECISION_HELP)
+    workers: int = option(
+        0, "processes to start; 0 is one per visible GPU, or just one", 0, MAX_WORKERS
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = field(
-        default="auto",
-        metadata={"help": PRECISION_HELP},
+    launcher: Literal["auto", "ray"] = option(
+        "auto",
+        "auto: this command itself, or torchrun or srun where they start it; ray: an actor for "
+        "each GPU of a Ray cluster",
     )
-    workers: int = field(
-        default=0,
-        metadata={"help": "processes to start, up to 64; 0 is one per visible GPU, or just one"},
+    ray_address: str | None = option(
+        None, "host:port of the Ray cluster", shown_default="the one this machine is in"
     )
-    launcher: Literal["auto", "ray"] = field(
-        default="auto",
-        metadata={
-            "help": "auto: this command itself, or torchrun or srun where they start it; ray: an "
-            "actor for each GPU of a Ray cluster"
-        },
-    )
-    ray_address: str | None = field(
-        default=None,
-        metadata={"help": "host:port of the Ray cluster (default: the one this machine is in)"},
-    )
-    retries: int = field(
-        default=1,
-        metadata={"help": "times that a process which died is started again, 0 to 100"},
-    )
-    overwrite: bool = field(
-        default=False,
-        metadata={"help": "make again what exists; leave it out to continue"},
-    )
-    no_sheet: bool = field(
-        default=False, metadata={"help": "do not write the contact sheet at the end"}
-    )
+    retries: int = option(1, "restarts of a worker that died", 0, 100)
+    overwrite: bool = option(False, "regenerate existing outputs instead of resuming")
+    no_sheet: bool = option(False, "do not write the contact sheet at the end")
 
-    def __post_init__(self) -> None:
+    def contradictions(self) -> list[str]:
         check_launcher()
         problems = []
-        if not 0 <= self.workers <= MOST_WORKERS:
-            problems.append(f"--workers must be from 0 to {MOST_WORKERS}, not {self.workers}")
-        if not 0 <= self.retries <= MOST_RETRIES:
-            problems.append(f"--retries must be from 0 to {MOST_RETRIES}, not {self.retries}")
         if self.ray_address is not None and self.launcher != "ray":
             problems.append("--ray_address needs --launcher ray; add that, or leave it out")
         if launched_share() is not None and not is_worker():
@@ -74,14 +51,4 @@ class RunOptions:
             problems.append(
                 "--precision float16 needs a GPU and --device says cpu; use float32 or bfloat16"
             )
-        if problems:
-            raise InputError(problems)
-
-
-def make_parser(module: str, description: str, epilog: str | None = None) -> OneLineParser:
-    """A parser for `python -m <module>` that already has the options of RunOptions."""
-    parser = OneLineParser(
-        prog=f"python -m {module}", description=description, epilog=epilog, allow_abbrev=False
-    )
-    add_config_options(parser, RunOptions, "run")
-    return parser
+        return problems

@@ -1,33 +1,82 @@
-"""Which segmenter a run uses, and its loading."""
+"""Which segmenters there are, which of them a run uses, and its loading.
+
+This is the only place that knows them: a new one is a module and a line of `SEGMENTERS`. The module
+has `resolve_checkpoint(flag, default)`, which finds the weights and loads nothing, and
+`load(choice, device, dtype, batch_size)`, which gives the `Segmenter`; it imports torch in there.
+"""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from aligndiff.core.errors import MissingWeightsError
-from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, _first_named, _path
+from aligndiff.core.files import file_fingerprint
+from aligndiff.core.options import Options, option
+from aligndiff.core.weights import ModelChoice
+
+if TYPE_CHECKING:
+    from aligndiff.segmenters.base import Segmenter
+
+SEGMENTERS = {
+    "ssp": "aligndiff.segmenters.ssp.load",
+}
 
 
-def resolve_checkpoint(
-    flag: str | None, default: str | None, option: str = "--fss_ckpt_path"
-) -> ModelChoice:
-    """The segmenter's checkpoint file: the flag, else `default` of dataset.json.
+@dataclass(frozen=True)
+class SegmenterOptions(Options):
+    """Which few-shot segmenter, with which weights."""
 
-    Raises MissingWeightsError when nobody names one or the file is not there. `option` is how the
-    flag is called.
+    segmenter: str = option("ssp", "which few-shot segmenter", choices=tuple(SEGMENTERS))
+    fss_ckpt_path: str | None = option(
+        None,
+        "weights of the segmenter: 'tiny', or a checkpoint file",
+        shown_default="the one of dataset.json",
+    )
+
+
+@dataclass(frozen=True)
+class SegmenterChoice:
+    """A segmenter by its name in `SEGMENTERS`, and its weights."""
+
+    name: str
+    weights: ModelChoice
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.weights}"
+
+    @property
+    def identity(self) -> str:
+        """What a record says of it: the weights' file and its fingerprint."""
+        path = Path(self.weights.location)
+        file = f"{path.name} {file_fingerprint(path)}"
+        return file if self.name == "ssp" else f"{self.name} {file}"
+
+
+def choose_segmenter(options: SegmenterOptions, default: str | None = None) -> SegmenterChoice:
+    """The segmenter of `options`, with the weights they name, else `default` (of dataset.json).
+
+    Raises MissingWeightsError when nobody names any, or they are not there. Loads nothing.
     """
-    offer_tiny = f"to try things out without it: {option} tiny"
-    name, source = _first_named(flag, default)
-    if name is None:
-        raise MissingWeightsError(
-            f"no segmenter checkpoint: give {option} FILE (docs/PREPARE.md says where to get one); "
-            f"{offer_tiny}"
-        )
-    path = WEIGHTS_DIR / "tiny_ssp.safetensors" if name == TINY else _path(name)
-    if not os.path.isfile(path):
-        offer = "restore it from the repository" if name == TINY else offer_tiny
-        raise MissingWeightsError(
-            f"segmenter checkpoint {name} ({source}): no file {path}; docs/PREPARE.md says where "
-            f"to get one; {offer}"
-        )
-    return ModelChoice(name, path, source)
+    weights = _module(options.segmenter).resolve_checkpoint(options.fss_ckpt_path, default)
+    return SegmenterChoice(options.segmenter, weights)
+
+
+def load_segmenter(
+    choice: SegmenterChoice, device: str = "auto", precision: str = "auto", batch_size: int = 8
+) -> Segmenter:
+    """The segmenter on a device, in a number format; both by the words of the command line.
+
+    `batch_size`: images that it encodes at once. Raises InputError for weights that are not its.
+    """
+    from aligndiff.core.device import choose_device, choose_dtype
+
+    place = choose_device(device)
+    dtype = choose_dtype(precision, place)
+    segmenter: Segmenter = _module(choice.name).load(choice.weights, place, dtype, batch_size)
+    return segmenter
+
+
+def _module(name: str) -> Any:
+    return import_module(SEGMENTERS[name])

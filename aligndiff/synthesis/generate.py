@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, deque
+import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aligndiff.core.console import Advance, progress, warn
+from aligndiff.core.console import Advance
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.records import FailureRecord
@@ -21,11 +22,13 @@ from aligndiff.synthesis.plan import EntryPlan, Sample, new_record
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-    from aligndiff.diffusion.sampling import Drawing, EncodedPrompt, SamplerSettings
+    from aligndiff.diffusion.sampling import EncodedPrompt, GeneratedSample, SamplerSettings
+
+logger = logging.getLogger(__name__)
 
 WRITERS = 2  # threads that encode and write images
-NO_NUMBERS = "the model gave not-a-number (try --precision float32)"
-NO_MEMORY = "out of memory with this image alone (try a smaller --size, or --precision bfloat16)"
+NO_NUMBERS = "the model produced NaN (try --precision float32)"
+NO_MEMORY = "out of memory with this image alone (try a smaller --side, or --precision bfloat16)"
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,24 @@ class SynthesisReport:
 
 
 @dataclass
-class Pace:
-    """How many images a process draws at once, as it finds out; kept from call to call."""
+class BatchSize:
+    """How many images a process generates at once, as it finds out; kept from call to call."""
 
-    batch_size: int = 0  # 0: not known yet
+    images: int = 0  # 0: not known yet
 
 
 def synthesize(
     pipe: StableDiffusionPipeline,
     samples: Sequence[Sample],
     config: SynthesisConfig,
-    pace: Pace | None = None,
+    advance: Advance,
+    batch_size: BatchSize | None = None,
 ) -> SynthesisReport:
-    """Draw all `samples`, in batches of one entry, and write them while the next ones are drawn.
+    """Generate all `samples`, in batches of one entry, and write them meanwhile.
 
     A sample's files are its image, its heatmap and, last, its record; each appears whole. Of a
-    sample for which the model gives not-a-number the reason is written instead, and the run goes
-    on. Where the memory does not suffice, the batches become smaller.
+    sample for which the model produces NaN the reason is written instead, and the run goes on.
+    Where the memory does not suffice, the batches become smaller. `advance` counts samples.
     """
     from aligndiff.diffusion.sampling import (
         SamplerSettings,
@@ -64,74 +68,72 @@ def synthesize(
     from aligndiff.diffusion.stable_diffusion import scheduled
 
     settings = SamplerSettings(
-        config.num_inference_steps, config.guidance_scale, generation_size(pipe, config.size)
+        config.num_inference_steps, config.guidance_scale, generation_size(pipe, config.side)
     )
-    pace = pace or Pace()
+    batch = batch_size or BatchSize()
     # What torch keeps for itself after a first call would not count as free in a second one.
-    pace.batch_size = pace.batch_size or config.batch_size or batch_that_fits(pipe, settings.size)
+    batch.images = batch.images or config.batch_size or batch_that_fits(pipe, settings.size)
     failed: list[Sample] = []
-    totals = Counter(sample.plan.entry.category for sample in samples)
 
-    def drawn(advance: Advance) -> Iterator[tuple[Sample, Drawing | str]]:
+    def outcomes() -> Iterator[tuple[Sample, GeneratedSample | str]]:
         # A compiled UNet keeps its shapes: its last batch is as large as the others.
         fill = config.compile
-        for batch, outcomes in _draw_all(pipe, samples, pace, fill, settings):
-            advance(len(batch), batch[0].plan.entry.category)
-            for sample, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, str):
+        for group, results in _generate_all(pipe, samples, batch, fill, settings):
+            advance(len(group), group[0].plan.entry.category)
+            for sample, result in zip(group, results, strict=True):
+                if isinstance(result, str):
                     failed.append(sample)
-                    warn(_failure(sample, outcome))
-                yield sample, outcome
+                    logger.warning(_failure(sample, result))
+                yield sample, result
 
     with (
-        progress("drawing", totals) as advance,
         scheduled(pipe, config.scheduler),
         compiled(pipe) if config.compile else nullcontext(),
     ):
         write = partial(_write, image_format=config.image_format)
-        for _ in prefetch_map(write, drawn(advance), ahead=pace.batch_size, threads=WRITERS):
+        for _ in prefetch_map(write, outcomes(), ahead=batch.images, threads=WRITERS):
             pass
     return SynthesisReport(len(samples) - len(failed), tuple(failed))
 
 
-def _draw_all(
+def _generate_all(
     pipe: StableDiffusionPipeline,
     samples: Sequence[Sample],
-    pace: Pace,
+    batch_size: BatchSize,
     fill: bool,
     settings: SamplerSettings,
-) -> Iterator[tuple[list[Sample], list[Drawing | str]]]:
-    """Batches of one entry, drawn, or why not; each entry's prompt is encoded once.
+) -> Iterator[tuple[list[Sample], list[GeneratedSample | str]]]:
+    """Batches of one entry, generated, or why not; each entry's prompt is encoded once.
 
     A batch is a whole block of the entry's samples, from a multiple of its size on, and what is
-    not asked for of it is dropped: a sample has the same company, and so the same last bits, in
+    not asked for of it is dropped: a sample has the same neighbours, and so the same last bits, in
     whichever process and after whatever interruption it is drawn. With `fill` the last block of an
-    entry is drawn as large as the others. A batch that does not fit in the memory is drawn again as
-    smaller ones, and so are all after it.
+    entry is generated as large as the others. A batch that does not fit in the memory is generated
+    again as smaller ones, and so are all after it.
     """
     from aligndiff.core.device import halve_batch, try_or_oom
-    from aligndiff.diffusion.sampling import draw
+    from aligndiff.diffusion.sampling import generate
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
         prompt = _encode(pipe, plan)
         queue = deque(group)
         while queue:
-            size = pace.batch_size
+            size = batch_size.images
             start = queue[0].index - queue[0].index % size
             block = range(start, min(start + size, plan.count))
             seeds = [plan.sample(index).seed for index in block]
             seeds += seeds[-1:] * (size - len(block) if fill else 0)
-            drawings = try_or_oom(partial(draw, pipe, prompt, seeds, settings))
-            if drawings is None and len(seeds) > 1:
-                pace.batch_size = halve_batch(len(seeds), "images")
+            generated = try_or_oom(partial(generate, pipe, prompt, seeds, settings))
+            if generated is None and len(seeds) > 1:
+                batch_size.images = halve_batch(len(seeds), "images")
                 continue
             batch = []
             while queue and queue[0].index in block:
                 batch.append(queue.popleft())
-            if drawings is None:
+            if generated is None:
                 yield batch, [NO_MEMORY]
             else:
-                yield batch, [drawings[one.index - start] or NO_NUMBERS for one in batch]
+                yield batch, [generated[sample.index - start] or NO_NUMBERS for sample in batch]
 
 
 def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
@@ -142,16 +144,16 @@ def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
     return encode_entry(pipe, plan.entry, rows)
 
 
-def _write(outcome: tuple[Sample, Drawing | str], image_format: str) -> None:
-    sample, drawing = outcome
+def _write(outcome: tuple[Sample, GeneratedSample | str], image_format: str) -> None:
+    sample, result = outcome
     place, index = sample.plan.place, sample.index
     # A mask of step 3 that may still lie there belongs to another image.
     discard_sample(place, index)
-    if isinstance(drawing, str):
-        FailureRecord(2, drawing, index).write(place.failure_path(index))
+    if isinstance(result, str):
+        FailureRecord(2, result, index).write(place.failure_path(index))
         return
-    write_image(place.image_path(index, image_format), drawing.image)
-    write_grey(place.heatmap_path(index), drawing.heatmap)
+    write_image(place.image_path(index, image_format), result.image)
+    write_grey(place.heatmap_path(index), result.heatmap)
     new_record(sample, image_format).write(place.record_path(index))
 
 

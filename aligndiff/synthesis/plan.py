@@ -202,7 +202,7 @@ def _plan_entry(
         "diffusion_model": identity,
         "num_inference_steps": config.num_inference_steps,
         "guidance_scale": config.guidance_scale,
-        "size": list(config.size),
+        "size": list(config.side),
         "seed": config.seed,
         "precision": precision,
         "image_format": config.image_format,

@@ -2,86 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from aligndiff.core.errors import InputError
-from aligndiff.core.options import MOST_IN_A_BATCH
+from aligndiff.core.device import PRECISION_HELP
+from aligndiff.core.options import MAX_BATCH, MAX_SEED, Options, option
 from aligndiff.dataset.samples import EXCLUDE_HELP
 from aligndiff.training.pairs import Source
 
+RANDOM = "random"  # a start without weights
+
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainOptions(Options):
+    """Where things are, how to run, and what to start from."""
+
+    dataset_dir: tuple[Path, ...] = option(
+        help="one folder or more that hold dataset.json; every category is a class"
+    )
+    output_dir: Path = option(Path("runs/segmenter"), "where checkpoints and logs go")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "where to compute; auto takes a GPU if there is one"
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = option("auto", PRECISION_HELP)
+    overwrite: bool = option(False, "train again from the start instead of resuming")
+    start_from: str | None = option(
+        None,
+        "'tiny', an SSP checkpoint, a deep-stem ImageNet backbone, or 'random'",
+        shown_default="fss_ckpt_path of dataset.json",
+        group="start",
+    )
+    width: int | None = option(
+        None, "of a random start: channels of the stem", 1, 256, shown_default="64", group="start"
+    )
+    blocks: tuple[int, ...] = option(
+        (),
+        "of a random start: blocks of the three layers",
+        1,
+        100,
+        shown_default="3 4 6, a ResNet-50",
+        group="start",
+    )
+
+    def contradictions(self) -> list[str]:
+        problems = []
+        if len(self.blocks) not in (0, 3):
+            problems.append("--blocks: must be three numbers, as in 3 4 6")
+        if (self.width or self.blocks) and self.start_from != RANDOM:
+            problems.append(
+                "--width and --blocks are of random weights; leave them out, or say "
+                "--start_from random"
+            )
+        return problems
+
+    @property
+    def random_size(self) -> tuple[int, tuple[int, ...]]:
+        """Width and blocks of a random start."""
+        return self.width or 64, self.blocks or (3, 4, 6)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Options):
     """How the segmenter is trained. Everything but `save_every` decides the result."""
 
-    steps: int = field(default=2000, metadata={"help": "optimizer steps, 1 or more"})
-    batch_size: int = field(
-        default=4, metadata={"help": "episodes of a step, over all processes together"}
+    steps: int = option(2000, "optimizer steps", 1, 10**7)
+    batch_size: int = option(4, "episodes of a step, over all processes together", 1, MAX_BATCH)
+    lr: float | None = option(
+        None,
+        "highest learning rate",
+        high=10,
+        above=0,
+        shown_default="0.001 of SGD; from random weights 0.002 of AdamW",
     )
-    lr: float | None = field(
-        default=None,
-        metadata={
-            "help": "learning rate at its highest, above 0 "
-            "(default: 0.001 of SGD; from random weights 0.002 of AdamW)"
-        },
+    shot: int = option(1, "support pairs of an episode", 1, 100)
+    side: int | None = option(
+        None,
+        "side of the square views; step 3 will resize images to it",
+        32,
+        2048,
+        unit="px",
+        shown_default="what the start was trained at, else 473",
     )
-    shot: int = field(default=1, metadata={"help": "support pairs of an episode, 1 or more"})
-    side: int | None = field(
-        default=None,
-        metadata={
-            "help": "pixels of the square views, 32 to 2048; step 3 will resize images to it "
-            "(default: what the start was trained at, else 473)"
-        },
+    scale_jitter: float = option(
+        1.25, "views are scaled by a factor from 1/X to X; 1: not at all", 1, 4
     )
-    scale_jitter: float = field(
-        default=1.25,
-        metadata={"help": "views are scaled by a factor from 1/X to X, 1 to 4; 1: not at all"},
+    sources: tuple[Source, ...] = option(
+        ("real", "consensus", "pseudo_label"),
+        "which pairs to learn from: real ones, and synthetic ones by their mask",
     )
-    sources: tuple[Source, ...] = field(
-        default=("real", "consensus", "pseudo_label"),
-        metadata={"help": "which pairs to learn from: real ones, and synthetic ones by their mask"},
+    exclude: Path | None = option(None, EXCLUDE_HELP)
+    real_fraction: float = option(0.5, "probability that a pair of an episode is a real one", 0, 1)
+    val_fraction: float = option(
+        0.3, "share of each class's real pairs held out to validate; 0: no validation", 0, 0.9
     )
-    exclude: Path | None = field(default=None, metadata={"help": EXCLUDE_HELP})
-    real_fraction: float = field(
-        default=0.5,
-        metadata={"help": "probability that a pair of an episode is a real one, 0 to 1"},
+    val_dir: Path | None = option(
+        None, "folder of <category>/1.jpg + 1.png to validate on; none is held out"
     )
-    val_fraction: float = field(
-        default=0.3,
-        metadata={
-            "help": "share of each class's real pairs held out to validate; 0: no validation"
-        },
-    )
-    val_dir: Path | None = field(
-        default=None,
-        metadata={"help": "folder of <category>/1.jpg + 1.png to validate on; none is held out"},
-    )
-    val_episodes: int = field(default=50, metadata={"help": "episodes of one validation"})
-    save_every: int = field(
-        default=200, metadata={"help": "validate and save after so many steps, 1 or more"}
-    )
-    seed: int = field(default=0, metadata={"help": "seed of the episodes, 0 or more"})
-
-    def __post_init__(self) -> None:
-        limits: dict[str, tuple[float, float]] = {
-            "steps": (1, 10**7),
-            "batch_size": (1, MOST_IN_A_BATCH),
-            "shot": (1, 100),
-            "side": (32, 2048),
-            "scale_jitter": (1, 4),
-            "real_fraction": (0, 1),
-            "val_fraction": (0, 0.9),
-            "val_episodes": (1, 10**6),
-            "save_every": (1, 10**7),
-            "seed": (0, 2**63 - 1),
-        }
-        problems = [
-            f"--{name}: must be {low} to {high}, is {value}"
-            for name, (low, high) in limits.items()
-            if (value := getattr(self, name)) is not None and not low <= value <= high
-        ]
-        if self.lr is not None and not 0 < self.lr <= 10:
-            problems.append(f"--lr: must be above 0, at most 10, is {self.lr}")
-        if problems:
-            raise InputError(problems)
+    val_episodes: int = option(50, "episodes of one validation", 1, 10**6)
+    save_every: int = option(200, "steps between two validations and checkpoints", 1, 10**7)
+    seed: int = option(0, "random seed of the episodes", 0, MAX_SEED)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from aligndiff.core.console import warn
 from aligndiff.core.files import write_text
 from aligndiff.segmenters.metrics import Scores
 from aligndiff.training.plan import LOG, TENSORBOARD
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -107,7 +109,7 @@ def _open_board(folder: Path, step: int) -> SummaryWriter | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        warn(
+        logger.warning(
             "note: no TensorBoard log, the package is missing (pip install tensorboard); "
             "log.jsonl has the same figures"
         )

@@ -23,13 +23,12 @@ from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.core.files import atomic_path
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.core.ranks import Share, launched_share, shard
-from aligndiff.segmenters.base import Prototypes
 from aligndiff.segmenters.metrics import Scores
 from aligndiff.segmenters.ssp.backbone import InitialWeights
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.loss import episode_losses
 from aligndiff.segmenters.ssp.network import SSP, image_tensor
-from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
+from aligndiff.segmenters.ssp.segmenter import Prototypes, SSPSegmenter
 from aligndiff.training.config import TrainingConfig
 from aligndiff.training.episodes import EpisodeSource, PairEpisodes, TrainingEpisode
 from aligndiff.training.log import TrainingLog
@@ -249,7 +248,7 @@ def validate(
 def _pool(segmenter: SSPSegmenter, pair: Pair) -> Prototypes:
     image, mask = pair.read()
     (encoded,) = segmenter.encode([image])
-    return segmenter.pool(encoded, mask)
+    return segmenter.describe(encoded, mask)
 
 
 def train_on_pairs(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from aligndiff.core.console import quiet_libraries, say
 from aligndiff.core.exits import exit_with
-from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.core.options import parse
 from scripts.benchmark.config import PARTS, BenchmarkConfig, Part
 from scripts.reporting import make_work_folder
 
@@ -38,11 +38,8 @@ MEASURES: dict[Part, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, measure part by part, report; 0 when it ran, whatever the figures."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = OneLineParser(
-        prog=f"python -m {MODULE}", description=__doc__, epilog=EPILOG, allow_abbrev=False
-    )
-    add_config_options(parser, BenchmarkConfig, "benchmark")
-    config = config_from_args(BenchmarkConfig, parser.parse_args(argv))
+    line = parse(f"python -m {MODULE}", __doc__ or "", EPILOG, {"benchmark": BenchmarkConfig}, argv)
+    config = line.config(BenchmarkConfig)
     make_work_folder(config.output_dir, config.work_dir)
     quiet_libraries()
 

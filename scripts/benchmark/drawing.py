@@ -14,7 +14,6 @@ from aligndiff.dataset.entries import TextEntry
 from aligndiff.diffusion.sampling import (
     EncodedPrompt,
     SamplerSettings,
-    draw,
     encode_entry,
     generation_size,
     initial_noise,
@@ -56,7 +55,7 @@ def _sides(
 ) -> dict[str, Callable[[], object]]:
     return {
         "plain": partial(plain_call, pipe, prompt, settings),
-        "recording": partial(draw, pipe, prompt, [SEED], settings),
+        "recording": partial(generate, pipe, prompt, [SEED], settings),
     }
 
 

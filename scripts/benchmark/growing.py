@@ -13,13 +13,13 @@ import torch
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.diffusion.load import resolve_diffusion_model
-from aligndiff.diffusion.sampling import SamplerSettings, draw, encode_entry, generation_size
+from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate, generation_size
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import begin
 from aligndiff.refinement.plan import plan_refinements
 from aligndiff.refinement.refine import refine_entry
-from aligndiff.segmenters.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
+from aligndiff.segmenters.ssp.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.network import SSPConfig
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from aligndiff.synthesis.config import SynthesisConfig
@@ -140,7 +140,7 @@ def _drawing_batches(config: BenchmarkConfig, device: torch.device) -> Iterator[
     settings = SamplerSettings(BATCH_STEPS, GUIDANCE, generation_size(pipe, ()))
 
     def work(size: int) -> object:
-        return draw(pipe, prompt, range(size), settings)
+        return generate(pipe, prompt, range(size), settings)
 
     name = f"step 2, {title(network)}, {BATCH_STEPS} steps"
     yield from _batches(name, work, config, device)
@@ -154,7 +154,7 @@ def _segmenting_batches(config: BenchmarkConfig, device: torch.device) -> Iterat
         checkpoint.network, None, device, torch.float32, max(config.effort.batches)
     )
     pair = scene_pair(0, side)
-    segmenter.set_support([segmenter.pool(*segmenter.encode([pair.image]), pair.mask)])
+    segmenter.set_support([segmenter.describe(*segmenter.encode([pair.image]), pair.mask)])
 
     def work(size: int) -> object:
         return [segmenter.segment(one) for one in segmenter.encode(images[:size])]

@@ -19,8 +19,8 @@ from aligndiff.refinement.files import Query
 from aligndiff.refinement.refine import refine
 from aligndiff.refinement.verdicts import intersection_over_union
 from aligndiff.segmenters.base import feature_memory
-from aligndiff.segmenters.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
+from aligndiff.segmenters.ssp.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig, image_tensor
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from scripts.benchmark.config import BenchmarkConfig

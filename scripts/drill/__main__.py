@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from aligndiff.core.console import quiet_libraries, say
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.exits import exit_with
-from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.core.options import parse
 from scripts.drill.config import SCENARIOS, DrillConfig, Scenario
 from scripts.drill.datasets import Ground
 from scripts.drill.lines import Line, cells, line
@@ -41,11 +41,8 @@ MODULES: dict[Scenario, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, go through the scenarios, report; 0 when all passed, else 1."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = OneLineParser(
-        prog=f"python -m {MODULE}", description=__doc__, epilog=EPILOG, allow_abbrev=False
-    )
-    add_config_options(parser, DrillConfig, "drill")
-    config = config_from_args(DrillConfig, parser.parse_args(argv))
+    line = parse(f"python -m {MODULE}", __doc__ or "", EPILOG, {"drill": DrillConfig}, argv)
+    config = line.config(DrillConfig)
     make_work_folder(config.output_dir, config.work_dir)
     shutil.rmtree(config.work_dir)  # what an earlier drill left
     config.work_dir.mkdir()

@@ -14,7 +14,7 @@ from aligndiff.core.console import say
 from aligndiff.core.errors import InputError
 from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable
-from aligndiff.core.options import OneLineParser, add_config_options, config_from_args
+from aligndiff.core.options import parse
 from aligndiff.dataset.images import write_image, write_mask
 from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.scene import Scene, random_scene, render
@@ -41,11 +41,14 @@ class TestSetConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, draw, report; returns the exit code."""
-    parser = OneLineParser(
-        prog="python -m scripts.tiny_world.make_tests", description=__doc__, allow_abbrev=False
+    line = parse(
+        "python -m scripts.tiny_world.make_tests",
+        __doc__ or "",
+        "",
+        {"scenes": TestSetConfig},
+        argv,
     )
-    add_config_options(parser, TestSetConfig, "scenes")
-    config = config_from_args(TestSetConfig, parser.parse_args(argv))
+    config = line.config(TestSetConfig)
     check_writable([config.output_dir / name / "1.png" for name in EXAMPLES])
     for category in EXAMPLES:
         (config.output_dir / category).mkdir(parents=True, exist_ok=True)

@@ -127,9 +127,7 @@ def test_a_bar_lives_on_a_terminal_and_lines_appear_above_it() -> None:
 
 
 def test_a_narrow_terminal_cuts_the_bar_and_gets_no_frame_that_would_break() -> None:
-    code = (
-        'from aligndiff.core import console\nwith console.progress("b", {"c" * 99: 2}) as go:\n'
-    )
+    code = 'from aligndiff.core import console\nwith console.progress("b", {"c" * 99: 2}) as go:\n'
     code += '    go(1, "c" * 99)\nconsole.table("T", ["name"], [["n" * 38]])'
     bar, title, _, row, _ = screen(on_a_terminal(code, 40))
     assert len(bar) <= 40 and bar.startswith("b  50%")

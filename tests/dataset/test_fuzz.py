@@ -62,7 +62,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(root: Path, content: bytes) -> None:
     (root / "dataset.json").write_bytes(content)
-    read_or_refuse(lambda: load_prompt_bank(root, count_tokens=lambda prompt: len(prompt.split())))
+    read_or_refuse(
+        lambda: load_prompt_bank(root, token_counter=lambda _: lambda prompt: len(prompt.split()))
+    )
 
 
 ODD_TEXTS = [

@@ -205,7 +205,7 @@ def test_what_is_wrong_with_an_entry(
 ) -> None:
     root = make_bank([text(), entry])
     (root / "link").symlink_to(tmp_path_factory.mktemp("outside"))
-    found = problems_of(root, count_tokens=lambda prompt: 78)
+    found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
     assert found == [f"dataset.json: entry 2{problem}"]
 
 
@@ -242,11 +242,14 @@ def test_all_problems_are_told_at_once(make_bank: MakeBank) -> None:
         "write it there as a whole word",
     ]
     too_long = "text: the prompt has 99 tokens, the text encoder reads 77; shorten it"
-    found = problems_of(root, count_tokens=lambda prompt: 99)
+    found = problems_of(root, token_counter=lambda _: lambda prompt: 99)
     assert found == [*problems, f"dataset.json: entry 2 (fish): {too_long}"]
     # No tokenizer, which takes seconds to load, where the command line has the slip of the pen.
     unknown = 'dataset.json: no category "fsh" (did you mean "fish"?); it has fish'
-    assert problems_of(root, "fsh", count_tokens=lambda prompt: 1 // 0) == [*problems, unknown]
+    assert problems_of(root, "fsh", token_counter=lambda _: lambda prompt: 1 // 0) == [
+        *problems,
+        unknown,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +350,7 @@ def test_tokens_are_counted_only_for_prompts_that_may_be_too_long(make_bank: Mak
 
     fits = "fish" + "." * 71
     root = make_bank([text(text=fits), text(text=fits + "."), text(text="fish " + "ö" * 36)])
-    load_prompt_bank(root, count_tokens=count)
+    load_prompt_bank(root, token_counter=lambda _: count)
     assert asked == [fits + ".", "fish " + "ö" * 36]
 
 
@@ -356,9 +359,9 @@ def test_a_missing_tokenizer_does_not_hide_other_problems(make_bank: MakeBank) -
         raise MissingWeightsError("no weights; try tiny")
 
     with pytest.raises(MissingWeightsError):
-        load_prompt_bank(make_bank([text(text=LONG)]), count_tokens=count)
+        load_prompt_bank(make_bank([text(text=LONG)]), token_counter=lambda _: count)
     root = make_bank([text(text=LONG), text(text="a boat")])
-    found = problems_of(root, count_tokens=count)
+    found = problems_of(root, token_counter=lambda _: count)
     assert len(found) == 2
     assert found[1] == "no weights; try tiny"
 

@@ -19,7 +19,7 @@ from aligndiff.diffusion.load import (
     model_identity,
     resolve_diffusion_model,
 )
-from aligndiff.segmenters.load import resolve_checkpoint
+from aligndiff.segmenters.ssp.load import resolve_checkpoint
 
 
 def test_the_flag_wins_over_dataset_json_which_wins_over_the_built_in_model() -> None:
@@ -62,7 +62,7 @@ def test_a_folder_of_another_kind_is_refused_before_anything_loads(tmp_path: Pat
 
 def test_missing_tiny_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "WEIGHTS_DIR", tmp_path)
-    monkeypatch.setattr("aligndiff.segmenters.load.WEIGHTS_DIR", tmp_path)
+    monkeypatch.setattr("aligndiff.segmenters.ssp.load.WEIGHTS_DIR", tmp_path)
     with pytest.raises(MissingWeightsError, match="tiny .*restore it from the repository"):
         resolve_diffusion_model("tiny", None)
     with pytest.raises(MissingWeightsError, match="tiny_ssp.safetensors; .*restore it"):

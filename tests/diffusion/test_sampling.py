@@ -15,10 +15,10 @@ from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import EmbeddingEntry, TextEntry
 from aligndiff.diffusion.attention import AttentionRecorder
 from aligndiff.diffusion.sampling import (
-    Drawing,
+    GeneratedSample,
     SamplerSettings,
-    draw,
     encode_entry,
+    generate,
     generation_size,
     initial_noise,
 )
@@ -37,13 +37,13 @@ def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
 
 
-def drawn(drawings: list[Drawing | None]) -> list[Drawing]:
+def drawn(drawings: list[GeneratedSample | None]) -> list[GeneratedSample]:
     assert all(drawing is not None for drawing in drawings)
     return [drawing for drawing in drawings if drawing is not None]
 
 
 def test_a_drawing_is_what_the_plain_pipeline_draws(pipe: StableDiffusionPipeline) -> None:
-    (ours,) = drawn(draw(pipe, encode_entry(pipe, TEXT), [7], SETTINGS))
+    (ours,) = drawn(generate(pipe, encode_entry(pipe, TEXT), [7], SETTINGS))
     theirs = pipe(TEXT.text, num_inference_steps=3, generator=torch.Generator().manual_seed(7))
     assert np.array_equal(ours.image, np.asarray(theirs.images[0]))
     assert ours.image.dtype == ours.heatmap.dtype == np.uint8
@@ -71,9 +71,9 @@ def test_one_at_a_time_equals_four_at_once(
     prompt = encode_entry(pipe, TEXT)
     settings = SamplerSettings(3, guidance, (64, 64))
     seeds = [11, 2**62 + 5, 13, 14]
-    together = drawn(draw(pipe, prompt, seeds, settings))
+    together = drawn(generate(pipe, prompt, seeds, settings))
     together_maps, floats[:] = list(floats), []
-    alone = [drawn(draw(pipe, prompt, [seed], settings))[0] for seed in seeds]
+    alone = [drawn(generate(pipe, prompt, [seed], settings))[0] for seed in seeds]
     for row, (one, other) in enumerate(zip(together, alone, strict=True)):
         for level in range(3):
             maps = together_maps[level][row], floats[3 * row + level][0]
@@ -102,10 +102,10 @@ def test_a_16_bit_drawing_starts_from_the_noise_of_the_float32_one(
 ) -> None:
     first: list[torch.Tensor] = []
     pipe.unet.register_forward_pre_hook(lambda _unet, args: first.append(args[0].float()))
-    draw(pipe, encode_entry(pipe, TEXT), [5], SETTINGS)
+    generate(pipe, encode_entry(pipe, TEXT), [5], SETTINGS)
     full, first[:] = first[0], []
     pipe.to(torch.bfloat16)
-    draw(pipe, encode_entry(pipe, TEXT), [5], SETTINGS)
+    generate(pipe, encode_entry(pipe, TEXT), [5], SETTINGS)
     assert torch.equal(first[0], full.to(torch.bfloat16).float())
 
 
@@ -122,7 +122,7 @@ def test_learned_rows_change_the_images_and_move_the_columns(pipe: StableDiffusi
 
 def test_a_sample_of_nan_is_none_and_the_others_are_as_ever(pipe: StableDiffusionPipeline) -> None:
     prompt = encode_entry(pipe, TEXT)
-    good = drawn(draw(pipe, prompt, [1, 2, 3], SETTINGS))
+    good = drawn(generate(pipe, prompt, [1, 2, 3], SETTINGS))
 
     def spoil(_unet: Any, _args: Any, output: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         output[0][-2] = float("nan")  # the conditional row of the second of three
@@ -130,7 +130,7 @@ def test_a_sample_of_nan_is_none_and_the_others_are_as_ever(pipe: StableDiffusio
 
     handle = pipe.unet.register_forward_hook(spoil)
     try:
-        first, second, third = draw(pipe, prompt, [1, 2, 3], SETTINGS)
+        first, second, third = generate(pipe, prompt, [1, 2, 3], SETTINGS)
     finally:
         handle.remove()
     assert second is None and first is not None and third is not None
@@ -148,5 +148,5 @@ def test_drawing_size(pipe: StableDiffusionPipeline) -> None:
 
 def test_another_size_is_drawn(pipe: StableDiffusionPipeline) -> None:
     settings = SamplerSettings(2, 7.5, (40, 64))
-    (drawing,) = drawn(draw(pipe, encode_entry(pipe, TEXT), [1], settings))
+    (drawing,) = drawn(generate(pipe, encode_entry(pipe, TEXT), [1], settings))
     assert drawing.image.shape == (40, 64, 3) and drawing.heatmap.shape == (40, 64)

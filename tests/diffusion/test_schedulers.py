@@ -11,7 +11,7 @@ from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusio
 
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import TextEntry
-from aligndiff.diffusion.sampling import SamplerSettings, draw, encode_entry
+from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate
 from aligndiff.diffusion.stable_diffusion import load_pipeline, scheduled
 
 TEXT = TextEntry(type="text", category="fish", D_good_dir="a", text="a photo of a fish")
@@ -78,7 +78,7 @@ def test_each_scheduler_draws_images_of_its_own(pipe: StableDiffusionPipeline) -
     prompt, images = encode_entry(pipe, TEXT), []
     for name in ("default", "dpm++", "pndm"):
         with scheduled(pipe, name):
-            (drawing,) = draw(pipe, prompt, [3], SamplerSettings(3, 7.5, (64, 64)))
+            (drawing,) = generate(pipe, prompt, [3], SamplerSettings(3, 7.5, (64, 64)))
         assert drawing is not None and np.ptp(drawing.heatmap) > 20
         images.append(drawing.image)
     assert np.array_equal(images[0], images[2]), "the small model's own scheduler is PNDM"

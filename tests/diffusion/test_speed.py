@@ -18,8 +18,8 @@ from aligndiff.diffusion.sampling import (
     SamplerSettings,
     batch_that_fits,
     compiled,
-    draw,
     encode_entry,
+    generate,
 )
 from aligndiff.diffusion.stable_diffusion import load_pipeline
 
@@ -54,13 +54,13 @@ def test_recording_does_not_break_the_compiled_graph(
     """One graph of the whole UNet serves every step of every batch, with a new recorder each."""
     pipe.unet = two_level_unet()
     prompt = encode_entry(pipe, TEXT)
-    plain = [draw(pipe, prompt, [seed, seed + 1], SETTINGS) for seed in (1, 5)]
+    plain = [generate(pipe, prompt, [seed, seed + 1], SETTINGS) for seed in (1, 5)]
     real = pipe.unet.compile
     monkeypatch.setattr(pipe.unet, "compile", lambda: real(backend="eager", fullgraph=True))
     torch._dynamo.reset()
     counters.clear()
     with torch._dynamo.config.patch(error_on_recompile=True), compiled(pipe):
-        traced = [draw(pipe, prompt, [seed, seed + 1], SETTINGS) for seed in (1, 5)]
+        traced = [generate(pipe, prompt, [seed, seed + 1], SETTINGS) for seed in (1, 5)]
     assert counters["stats"]["unique_graphs"] == 1
     for batch, other_batch in zip(plain, traced, strict=True):
         for one, other in zip(batch, other_batch, strict=True):

@@ -41,7 +41,7 @@ class RedSegmenter:
         self.batches.append(len(images))
         return [Encoded(torch.from_numpy(image), image.shape[:2]) for image in images]
 
-    def pool(self, encoded, mask):
+    def describe(self, encoded, mask):
         return float(encoded.features.numpy()[..., 0][mask == 1].mean())
 
     def set_support(self, support, weights=None):

@@ -21,7 +21,7 @@ from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.export import export
 from aligndiff.export.formats.table import FORMATS
-from aligndiff.export.job import FormatChoice, Job
+from aligndiff.export.job import ExportJob, FormatChoice
 from aligndiff.export.selection import select
 
 # Two that differ in case only, marks of every format, no plain letter, a name of a split.
@@ -39,7 +39,7 @@ class Made:
     categories: dict[str, str]
 
 
-Export = Callable[..., Job]
+Export = Callable[..., ExportJob]
 
 
 def make_dataset(root: Path, image_format: str = "jpg") -> Made:
@@ -100,7 +100,7 @@ def exported(made: Made, tmp_path: Path) -> Export:
 
     def run(
         form: str, selection: dict[str, Any] = SELECTION, root: Path = made.root, **options: Any
-    ) -> Job:
+    ) -> ExportJob:
         bank, target = load_prompt_bank(root), tmp_path / "out" / form
         chosen = select(bank, SelectionConfig(**selection))
         job = export(bank, chosen, choose(form, **options), target, lambda: None)

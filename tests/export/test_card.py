@@ -19,11 +19,11 @@ from aligndiff.export.card import _learned, _size_category, card
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.formats.table import FORMATS
 from aligndiff.export.items import item_of_sample
-from aligndiff.export.job import FormatChoice, Job
+from aligndiff.export.job import ExportJob, FormatChoice
 from aligndiff.export.selection import Selection
 
 
-def read(job: Job) -> tuple[dict, str]:
+def read(job: ExportJob) -> tuple[dict, str]:
     """Front matter and text of a card."""
     from huggingface_hub import DatasetCard
 
@@ -108,7 +108,7 @@ def test_no_name_of_a_class_breaks_the_card(dataset_dir, names: list[str]) -> No
     entries = [bank.entries[0].model_copy(update={"category": name}) for name in names]
     bank = dataclasses.replace(bank, entries=tuple(entries))
     selection = Selection((), {}, SelectionConfig())
-    text = card(Job(bank, selection, FormatChoice(FORMATS["coco"]), dataset_dir))
+    text = card(ExportJob(bank, selection, FormatChoice(FORMATS["coco"]), dataset_dir))
     data = yaml.safe_load(text.split("\n---\n")[0].removeprefix("---\n"))
     title = f"Synthetic segmentation data: {', '.join([*names, '...'][:5])}"
     assert data["pretty_name"] == title.removesuffix(", ...") + ", ..."
@@ -144,7 +144,7 @@ def test_step_1_is_told_as_long_as_its_embedding_is_the_one_used(dataset_dir, ke
         StoredSample(place, SampleRecord(0, 1, "refined", "jpg", "f", "consensus"))
     )
     choice, selection = FormatChoice(FORMATS["voc"]), Selection((item,), {}, SelectionConfig())
-    job = Job(bank, selection, choice, dataset_dir, written=[item])
+    job = ExportJob(bank, selection, choice, dataset_dir, written=[item])
     wanted = (
         {"bg_lambda": 0.25} if kept else {"embedding": "of fish: no longer there, or learned anew"}
     )

@@ -26,7 +26,7 @@ from aligndiff.export.config import SelectionConfig
 from aligndiff.export.export import export
 from aligndiff.export.formats.voc import colour_map, label_map, uncertain
 from aligndiff.export.items import SUPPORT
-from aligndiff.export.job import Format, FormatChoice, Job
+from aligndiff.export.job import ExportJob, Format, FormatChoice
 from aligndiff.export.selection import select
 
 SUPPORT_AREA = 15 * 22  # px, of both pairs
@@ -44,7 +44,7 @@ def check_picture(made, name: str, image: Image.Image | np.ndarray, mask: np.nda
         assert set(np.unique(mask)) == {0, 1}
 
 
-def by_split(job: Job) -> dict[str, set[str]]:
+def by_split(job: ExportJob) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"train": set(), "val": set()}
     for item in job.written:
         found[job.selection.split(item)].add(item.name)
@@ -89,7 +89,7 @@ def test_coco_by_pycocotools(made, exported, polygons: bool) -> None:
     assert all(facts.items() <= annotation.items() for annotation in first)
 
 
-def coco_annotations(job: Job, name: str) -> list[dict]:
+def coco_annotations(job: ExportJob, name: str) -> list[dict]:
     files = [json.loads(path.read_text()) for path in (job.folder / "annotations").iterdir()]
     return [
         annotation
@@ -450,7 +450,7 @@ def test_a_new_format_is_what_its_module_declares(made, tmp_path: Path) -> None:
     class Largest:
         limit: float = 0.2
 
-    def write(job: Job) -> None:
+    def write(job: ExportJob) -> None:
         areas = dict(job.each(lambda item, picture: picture.area))
         lines = [
             f"{item.name} {min(area, job.options(Largest).limit)}" for item, area in areas.items()

@@ -26,7 +26,7 @@ from aligndiff.refinement.verdicts import (
     intersection_over_union,
     second_verdict,
 )
-from aligndiff.segmenters.base import Encoded, prototype_weights
+from aligndiff.segmenters.base import Encoded, support_weights
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
@@ -50,7 +50,7 @@ class ToySegmenter:
         self.encoded += len(images)
         return [Encoded(torch.from_numpy(image), image.shape[:2]) for image in images]
 
-    def pool(self, encoded, mask):
+    def describe(self, encoded, mask):
         return encoded.features.numpy(), mask.copy()
 
     def set_support(self, support, weights=None):
@@ -119,9 +119,9 @@ def test_agreed_samples_join_the_support_and_the_others_are_segmented_again():
 
 
 def test_real_pairs_keep_half_of_the_weight():
-    weights = prototype_weights(3, 100, CONFIG.support_weight)
+    weights = support_weights(3, 100, CONFIG.support_weight)
     assert sum(weights[:3]) == pytest.approx(0.5) and sum(weights[3:]) == pytest.approx(0.5)
-    weights = prototype_weights(1, 1, support_weight=0.8)
+    weights = support_weights(1, 1, support_weight=0.8)
     assert weights == pytest.approx([0.8, 0.2])
 
 

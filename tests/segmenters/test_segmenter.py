@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aligndiff.dataset.support import SupportPair, load_support
-from aligndiff.segmenters.base import Prototypes, feature_memory
+from aligndiff.segmenters.base import feature_memory
 from aligndiff.segmenters.ssp.checkpoint import load_ssp, save_ssp
 from aligndiff.segmenters.ssp.network import (
     SSP,
@@ -19,7 +19,7 @@ from aligndiff.segmenters.ssp.network import (
     masked_average_pooling,
     ssp_logits,
 )
-from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
+from aligndiff.segmenters.ssp.segmenter import Prototypes, SSPSegmenter
 
 IGNORE = 255
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def taught(network: SSP, pairs, weights=None, **options) -> SSPSegmenter:
 
 def pooled(segmenter: SSPSegmenter, pairs) -> list[Prototypes]:
     encoded = segmenter.encode([pair.image for pair in pairs])
-    return [segmenter.pool(one, pair.mask) for one, pair in zip(encoded, pairs, strict=True)]
+    return [segmenter.describe(one, pair.mask) for one, pair in zip(encoded, pairs, strict=True)]
 
 
 def predict(segmenter: SSPSegmenter, images) -> list[np.ndarray]:

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_text
+from aligndiff.core.options import Options, option
 from aligndiff.dataset.images import Uint8
 from aligndiff.export.formats.objects import SPECKS, ObjectMask, ObjectOptions, objects_of
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture, Split
-from aligndiff.export.job import Format, Job
+from aligndiff.export.job import ExportJob, Format
 
 
 @dataclass(frozen=True)
-class CocoOptions:
+class CocoOptions(Options):
     """How COCO tells an object's shape."""
 
-    polygons: bool = field(
-        default=False,
-        metadata={"help": "polygons instead of RLE, as detectron2 reads by default"},
-    )
+    polygons: bool = option(False, "polygons instead of RLE, as detectron2 reads by default")
 
 
 def check_coco() -> None:
@@ -42,7 +40,7 @@ def check_coco() -> None:
         ) from None
 
 
-def write_coco(job: Job) -> None:
+def write_coco(job: ExportJob) -> None:
     """Write the job's items in COCO's layout."""
     images, suffix = job.make("images"), job.suffix
     least = job.options(ObjectOptions).min_object_area

@@ -6,13 +6,14 @@ draws support pairs from the first ten. Masks are grey, 0 and 255.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json, write_text
+from aligndiff.core.options import Options, option
 from aligndiff.dataset.images import resize_image, resize_mask
 from aligndiff.export.items import SPLITS, ExportItem, Picture
-from aligndiff.export.job import Format, Job
+from aligndiff.export.job import ExportJob, Format
 from aligndiff.export.markup import folder_names
 
 ROOT = "FSS-1000"  # where readers look for the classes
@@ -20,28 +21,23 @@ _LEAST_SIDE, _MOST_SIDE = 8, 4096  # px
 
 
 @dataclass(frozen=True)
-class Fss1000Options:
+class Fss1000Options(Options):
     """The size of the images."""
 
-    fss_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "width and height of the images, px; FSS-1000's own are 224 "
-            "(default: as they are)"
-        },
+    side: int | None = option(
+        None,
+        "width and height of the images; FSS-1000's own are 224",
+        8,
+        4096,
+        unit="px",
+        shown_default="as they are",
     )
 
-    def __post_init__(self) -> None:
-        if self.fss_size is not None and not _LEAST_SIDE <= self.fss_size <= _MOST_SIDE:
-            raise InputError(
-                f"--fss_size must be from {_LEAST_SIDE} to {_MOST_SIDE}, not {self.fss_size}"
-            )
 
-
-def write_fss1000(job: Job) -> None:
+def write_fss1000(job: ExportJob) -> None:
     """Write the job's items in the layout of FSS-1000."""
     categories = job.categories
-    folders, side = folder_names(categories), job.options(Fss1000Options).fss_size
+    folders, side = folder_names(categories), job.options(Fss1000Options).side
 
     def write(item: ExportItem, picture: Picture) -> tuple[bytes, bytes]:
         if side is not None:
@@ -74,7 +70,7 @@ def _squared(item: ExportItem, picture: Picture, side: int) -> Picture:
     size = (side, side)
     small = Picture(resize_image(picture.image, size), resize_mask(picture.mask, size))
     if not small.object.any():
-        raise InputError(f"{item.name}: its object is too small for --fss_size {side}; enlarge it")
+        raise InputError(f"{item.name}: its object is too small for --side {side}; enlarge it")
     return small
 
 

@@ -10,10 +10,10 @@ import json
 
 from aligndiff.core.files import write_text
 from aligndiff.export.items import HUB_SPLITS, SUPPORT, ExportItem, Picture, Split
-from aligndiff.export.job import Format, Job
+from aligndiff.export.job import ExportJob, Format
 
 
-def write_imagefolder(job: Job) -> None:
+def write_imagefolder(job: ExportJob) -> None:
     """Write the job's items as an imagefolder."""
     suffix = job.suffix
     for folder in (HUB_SPLITS[split] for split in job.splits):

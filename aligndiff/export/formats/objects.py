@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from aligndiff.core.errors import InputError
+from aligndiff.core.options import Options, option
 from aligndiff.dataset.images import Uint8
 
 SPECKS = "parts below --min_object_area"  # in the counts of what was left out
 
 
 @dataclass(frozen=True)
-class ObjectOptions:
-    """Which connected parts of a mask are objects."""
+class ObjectOptions(Options):
+    """What counts as an object."""
 
-    min_object_area: int = field(
-        default=10,
-        metadata={
-            "help": "connected parts of a mask with fewer pixels are specks and left out; the "
-            "largest part of an image always stays"
-        },
+    min_object_area: int = option(
+        10,
+        "connected parts of a mask with fewer pixels are specks and left out; the largest part of "
+        "an image always stays",
+        0,
     )
-
-    def __post_init__(self) -> None:
-        if self.min_object_area < 0:
-            raise InputError(
-                f"--min_object_area must be at least 0 pixels, not {self.min_object_area}"
-            )
 
 
 @dataclass(frozen=True)

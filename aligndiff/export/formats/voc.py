@@ -9,7 +9,7 @@ its border and on the other side of it than the heatmap says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_text
+from aligndiff.core.options import Options, option
 from aligndiff.dataset.images import IGNORE, Uint8, encode_palette
 from aligndiff.export.items import SPLITS, ExportItem, Picture
-from aligndiff.export.job import Format, Job
+from aligndiff.export.job import ExportJob, Format
 from aligndiff.export.markup import hashed_slug
 
 BACKGROUND, VOID = "background", "ignored"  # as CVAT and Datumaro name indices 0 and 255
@@ -28,30 +29,24 @@ _MOST_CLASSES = 254  # of the 256 values, 0 is background and 255 void
 
 
 @dataclass(frozen=True)
-class VocOptions:
-    """Pixels that count nowhere, and the folders around VOC's own."""
+class VocOptions(Options):
+    """The void rim, and where the files lie."""
 
-    void_width: float = field(
-        default=0.01,
-        metadata={
-            "help": "pixels this near to the mask's border, as a part of the longer side, "
-            "become 255 where the heatmap disagrees; 0 for none"
-        },
+    void_width: float = option(
+        0.01,
+        "pixels this near to the mask's border, as a part of the longer side, become 255 where the "
+        "heatmap disagrees; 0 for none",
+        0,
+        1,
     )
-    vocdevkit: bool = field(
-        default=False,
-        metadata={
-            "help": "put all of it into VOCdevkit/VOC2012, where torchvision and others look below "
-            "the folder that they are given"
-        },
+    vocdevkit: bool = option(
+        False,
+        "put all of it into VOCdevkit/VOC2012, where torchvision and others look below the folder "
+        "that they are given",
     )
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.void_width <= 1:
-            raise InputError(f"--void_width must be from 0 to 1, not {self.void_width}")
 
-
-def write_voc(job: Job) -> None:
+def write_voc(job: ExportJob) -> None:
     """Write the job's items in VOC's layout."""
     if len(job.categories) > _MOST_CLASSES:
         raise InputError(

@@ -11,14 +11,14 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
+from aligndiff.core.options import Options, option
 from aligndiff.export.items import SPLITS, ExportItem, Picture
-from aligndiff.export.job import Format, Job
+from aligndiff.export.job import ExportJob, Format
 from aligndiff.export.selection import hash_of
 
 _MODE = 0o644
@@ -26,19 +26,13 @@ _MOST_IN_A_SHARD = 1_000_000
 
 
 @dataclass(frozen=True)
-class WebdatasetOptions:
+class WebdatasetOptions(Options):
     """The size of a tar file."""
 
-    shard_size: int = field(default=1000, metadata={"help": "samples in a shard"})
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.shard_size <= _MOST_IN_A_SHARD:
-            raise InputError(
-                f"--shard_size must be from 1 to {_MOST_IN_A_SHARD:,}, not {self.shard_size}"
-            )
+    shard_size: int = option(1000, "samples in a shard", 1, 10**6)
 
 
-def write_webdataset(job: Job) -> None:
+def write_webdataset(job: ExportJob) -> None:
     """Write the job's items as tar files, and index.json, which lists them."""
     suffix, seed = job.suffix, job.selection.config.seed
     size = job.options(WebdatasetOptions).shard_size

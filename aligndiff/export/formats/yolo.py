@@ -14,10 +14,10 @@ from aligndiff.core.files import write_text
 from aligndiff.export.formats.objects import SPECKS, ObjectMask, ObjectOptions, objects_of
 from aligndiff.export.formats.polygons import polygons_of
 from aligndiff.export.items import ExportItem, Picture
-from aligndiff.export.job import Format, Job
+from aligndiff.export.job import ExportJob, Format
 
 
-def write_yolo(job: Job) -> None:
+def write_yolo(job: ExportJob) -> None:
     """Write the job's items in YOLO's layout; class numbers count from 0."""
     suffix, least = job.suffix, job.options(ObjectOptions).min_object_area
     for kind in ("images", "labels"):
@@ -48,7 +48,7 @@ def label_text(part: ObjectMask, number: int, size: tuple[int, int]) -> str:
     return " ".join([str(number), *(f"{value:.6f}" for value in points.flat)]) + "\n"
 
 
-def _data_yaml(job: Job) -> str:
+def _data_yaml(job: ExportJob) -> str:
     # Nothing kept for validation: readers want a "val" all the same.
     content = {
         "train": "images/train",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from aligndiff.core.device import halve_batch, try_or_oom
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
-from aligndiff.segmenters.base import Encoded, Prototypes
+from aligndiff.segmenters.base import Encoded, SupportItem
 from aligndiff.segmenters.ssp.network import (
     SSP,
     fold_batch_norm,
@@ -23,6 +24,27 @@ from aligndiff.segmenters.ssp.network import (
     masked_average_pooling,
     ssp_logits,
 )
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the network sees in an image: `features`, (c, h', w'); `size` is the image's (h, w)."""
+
+    features: Tensor
+    size: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the features in bytes."""
+        return self.features.nbytes
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """What an image says of the object and of its surroundings: float32 (c,), or None: nothing."""
+
+    foreground: Tensor | None
+    background: Tensor | None
 
 
 class SSPSegmenter:
@@ -48,12 +70,12 @@ class SSPSegmenter:
         self._support: tuple[Tensor, Tensor] | None = None  # foreground and background, (c,) each
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """See `Segmenter`. Consecutive images of one size go through the network together.
 
         Where the memory does not suffice, fewer at once from then on; for one alone that is raised.
         """
-        encoded: list[Encoded] = []
+        encoded: list[Features] = []
         while len(encoded) < len(images):
             batch = _of_one_size(images[len(encoded) : len(encoded) + self.batch_size])
             if len(batch) == 1:
@@ -67,8 +89,9 @@ class SSPSegmenter:
         return encoded
 
     @torch.inference_mode()
-    def pool(self, encoded: Encoded, mask: NDArray[np.uint8]) -> Prototypes:
+    def describe(self, encoded: Encoded, mask: NDArray[np.uint8]) -> Prototypes:
         """See `Segmenter`. An image without background says nothing of the background."""
+        assert isinstance(encoded, Features)
         features = encoded.features[None].float()
 
         def mean_over(label: int) -> Tensor | None:
@@ -81,15 +104,16 @@ class SSPSegmenter:
 
     @torch.inference_mode()
     def set_support(
-        self, support: Sequence[Prototypes], weights: Sequence[float] | None = None
+        self, support: Sequence[SupportItem], weights: Sequence[float] | None = None
     ) -> None:
         """See `Segmenter`. What an image does not say pulls no mean towards zero.
 
         Raises ValueError when no image says anything.
         """
         weights = [1.0] * len(support) if weights is None else weights
-        foreground = _weighted_mean([one.foreground for one in support], weights)
-        background = _weighted_mean([one.background for one in support], weights)
+        prototypes = [item for item in support if isinstance(item, Prototypes)]
+        foreground = _weighted_mean([item.foreground for item in prototypes], weights)
+        background = _weighted_mean([item.background for item in prototypes], weights)
         said = foreground if foreground is not None else background
         if said is None:
             raise ValueError("set_support needs at least one mask that is not all 'ignore'")
@@ -104,6 +128,7 @@ class SSPSegmenter:
         """See `Segmenter`. Raises RuntimeError before `set_support`."""
         if self._support is None:
             raise RuntimeError("call set_support(support) before segment(encoded)")
+        assert isinstance(encoded, Features)
         _, logits = ssp_logits(encoded.features[None].float(), *self._support, self.dtype)
         seen = _fit(encoded.size, self.input_side)
         probability = foreground_probability(logits, seen)
@@ -113,13 +138,13 @@ class SSPSegmenter:
         answer: NDArray[np.float32] = probability[0].cpu().numpy()
         return answer
 
-    def _encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+    def _encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Images of one size, in one pass."""
         sized = image_tensor(np.stack([self._resized(image) for image in images]), self.device)
         features = self.network.backbone(sized.to(self.dtype, memory_format=torch.channels_last))
         h, w, _ = images[0].shape
         # A copy each: one image that is kept must not keep its whole batch.
-        return [Encoded(feature.clone(), (h, w)) for feature in features]
+        return [Features(feature.clone(), (h, w)) for feature in features]
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         h, w, _ = image.shape

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aligndiff.diffusion.sampling import SamplerSettings, draw, encode_entry
+from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate
 from aligndiff.segmenters.ssp.network import SSPConfig, image_tensor
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from scripts.benchmark.drawing import ENTRY
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 def test_a_random_pipeline_draws_finite_images_with_heatmaps() -> None:
     pipe = random_pipeline(TINIEST, CPU, torch.float32)
     settings = SamplerSettings(2, 7.5, (TINIEST.side, TINIEST.side))
-    first, again = (draw(pipe, encode_entry(pipe, ENTRY), [3], settings)[0] for _ in range(2))
+    first, again = (generate(pipe, encode_entry(pipe, ENTRY), [3], settings)[0] for _ in range(2))
     assert first is not None and again is not None
     assert first.image.shape == (128, 128, 3) and first.heatmap.max() > 0
     assert np.array_equal(first.image, again.image)
@@ -57,7 +57,7 @@ def test_the_head_is_sure_of_most_cells() -> None:
     segmenter = SSPSegmenter(random_ssp(SSPConfig(width=8, blocks=(1, 2, 4)), seen))
     pair = scene_pair(0, 96)
     support, query = segmenter.encode([pair.image, scene(1, 96)[0]])
-    segmenter.set_support([segmenter.pool(support, pair.mask)])
+    segmenter.set_support([segmenter.describe(support, pair.mask)])
     probability = segmenter.segment(query)
     assert np.mean((probability > 0.7) | (probability < 0.4)) > 0.8
 

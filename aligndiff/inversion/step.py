@@ -1,0 +1,232 @@
+"""Step 1 under the driver: learn an embedding of each object from its support pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections import ChainMap, Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aligndiff.core.console import progress, say, table, warn
+from aligndiff.core.options import CommandLine
+from aligndiff.core.ranks import is_first
+from aligndiff.core.weights import ModelChoice
+from aligndiff.dataset.layout import embedding_file, sheet_path
+from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.diffusion.hub import load_tokenizer
+from aligndiff.diffusion.load import (
+    DiffusionOptions,
+    check_model,
+    choose_diffusion_model,
+    load_diffusion_model,
+    model_identity,
+    token_counter,
+)
+from aligndiff.diffusion.tokens import initializer_id
+from aligndiff.inversion.config import InversionConfig, SheetConfig
+from aligndiff.inversion.learn import learn_object
+from aligndiff.inversion.plan import (
+    InversionJob,
+    check_jobs,
+    clear_markers,
+    copy_embedding,
+    final_loss,
+    mark_outdated,
+    plan_jobs,
+)
+from aligndiff.inversion.sheet import draw_missing, has_samples, write_inversion_sheet
+from aligndiff.runner import step as runner
+from aligndiff.runner.options import RunOptions
+from aligndiff.runner.step import Step, check_device, run_step
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+
+class Inversion:
+    """What to learn, with which model (`runner.step.Work`).
+
+    A unit is an object: the jobs of its `--bg_lambda` values.
+    """
+
+    def __init__(
+        self,
+        run: RunOptions,
+        config: InversionConfig,
+        sheet: SheetConfig,
+        model: ModelChoice,
+        units: Sequence[Sequence[InversionJob]],
+    ) -> None:
+        self.run, self.config, self.sheet = run, config, sheet
+        self.model, self.units = model, units
+        self._copied: set[Path] = set()  # folders whose embedding need not be learned
+
+    @property
+    def outputs(self) -> list[Path]:
+        sheet = [] if self.run.no_sheet else [self._sheet_file]
+        return [*(path for unit in self.units for job in unit for path in job.outputs()), *sheet]
+
+    @property
+    def weights_line(self) -> str:
+        return f"diffusion model: {self.model}"
+
+    def weight(self, unit: Sequence[InversionJob]) -> int:
+        return self.config.inversion_steps * len(unit)
+
+    def category(self, unit: Sequence[InversionJob]) -> str:
+        return unit[0].entry.category
+
+    def survey(
+        self, numbers: Sequence[int], reported: Sequence[int]
+    ) -> tuple[list[int], dict[str, str]]:
+        """Copies what another folder of the object holds, so that it is not learned again.
+
+        The message is "copied" or "skipped" by the folder, for those that are not learned.
+        """
+        states = dict[str, str]()
+        for job in self._jobs(numbers):
+            if source := job.adoptable():
+                copy_embedding(source, job.folder)
+                self._copied.add(job.folder)
+                states[str(job.folder)] = "copied"
+            elif job.is_learned and not self.run.overwrite:
+                states[str(job.folder)] = "skipped"
+            if self._is_done(job):
+                clear_markers(job.folder)
+        missing = [
+            number
+            for number in numbers
+            if any(self._is_redone(job) or not self._is_done(job) for job in self.units[number])
+        ]
+        return missing, states
+
+    def make_room(self) -> None:
+        self._check()
+        if self.run.overwrite:  # what workers would find out when all is marked
+            check_device(self.run)
+            check_model(self.model)
+        self._mark(itertools.chain(*self.units))
+
+    def do(self, units: Sequence[Sequence[InversionJob]]) -> None:
+        self._check()
+        pipe = self._pipe
+        self._mark(itertools.chain(*units))
+        totals = Counter[str]()
+        for job in itertools.chain(*units):
+            totals[job.entry.category] += 0 if job.is_learned else self.config.inversion_steps
+        with progress("learning", totals) as advance:
+            for jobs in units:
+                failures = learn_object(pipe, jobs, self.config, advance)
+                if not self.run.no_sheet:
+                    failures |= draw_missing(pipe, jobs, self.sheet)
+                for folder, reason in failures.items():
+                    warn(f"failed: {folder}: {reason}")
+
+    def finish(self, numbers: Sequence[int]) -> int:
+        return 0
+
+    def report(
+        self, title: str, numbers: Sequence[int], messages: Sequence[Mapping[str, str]]
+    ) -> int:
+        """Print what was learned and where it is, write the contact sheet, say how to go on."""
+        states = ChainMap(*map(dict, messages))
+        jobs = self._jobs(numbers)
+        failed = [job for job in jobs if not self._is_done(job)]
+        rows = [
+            (
+                job.entry.category,
+                f"{job.bg_lambda:g}",
+                "failed" if job in failed else states.get(str(job.folder), "learned"),
+                final_loss(job),
+                str(job.folder),
+            )
+            for job in jobs
+        ]
+        table(title, ("object", "bg_lambda", "state", "loss", "folder"), rows)
+        if is_first():
+            self._show()
+        return min(len(failed), 1)
+
+    @property
+    def _sheet_file(self) -> Path:
+        return sheet_path(self.run.dataset_dir, "1_inversion")
+
+    def _jobs(self, numbers: Sequence[int]) -> list[InversionJob]:
+        return [job for number in numbers for job in self.units[number]]
+
+    def _is_done(self, job: InversionJob) -> bool:
+        return job.is_learned and (self.run.no_sheet or has_samples(job, self.sheet))
+
+    def _is_redone(self, job: InversionJob) -> bool:
+        """Whether --overwrite asks to learn it, whether it is there or not."""
+        return self.run.overwrite and job.folder not in self._copied
+
+    def _check(self) -> None:
+        initializer_id(load_tokenizer(self.model), self.config.initializer)
+
+    def _mark(self, jobs: itertools.chain[InversionJob]) -> None:
+        for job in jobs:
+            if self._is_redone(job):
+                mark_outdated(job)
+
+    @cached_property
+    def _pipe(self) -> StableDiffusionPipeline:
+        return load_diffusion_model(self.model, self.run.device, self.run.precision)
+
+    def _show(self) -> None:
+        if not self.run.no_sheet and write_inversion_sheet(self._sheet_file, self.units):
+            say(f"contact sheet: {self._sheet_file}")
+        if len(self.units[0]) > 1:
+            root = self.run.dataset_dir
+            replaces = any(embedding_file(root, jobs[0].entry).exists() for jobs in self.units)
+            extra = ", and --overwrite where another one is in its place" if replaces else ""
+            say(
+                "to pick: look at the sheet, then run this again with the one --bg_lambda you like"
+                f"{extra}; its embedding is copied to where step 2 looks for it"
+            )
+
+
+def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
+    config = line.config(InversionConfig)
+    sheet = line.config(SheetConfig, bank.defaults)
+    model = choose_diffusion_model(line, bank.defaults)
+    recipe = config.recipe(model_identity(model), run.precision)
+    units = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
+    if not run.overwrite:
+        check_jobs([*itertools.chain(*units)])
+    return Inversion(run, config, sheet, model, units)
+
+
+def _nothing_to_do(bank: PromptBank) -> str | None:
+    return None if bank.objects else "nothing to learn: no entry of type NM_embedding is asked for"
+
+
+STEP = Step(
+    name="image_mask_inversion",
+    module=__name__,
+    description="Step 1: learn, from a few images and masks, an embedding of each object.",
+    epilog="An object that is learned with the same settings is skipped. With several values of "
+    "--bg_lambda each gets an embedding of its own, and the contact sheet shows them side by side.",
+    options={
+        "model": DiffusionOptions,
+        "learning": InversionConfig,
+        "contact sheet": SheetConfig,
+    },
+    activity="learning",
+    product="embeddings",
+    plan=_plan,
+    token_counter=token_counter,
+    nothing_to_do=_nothing_to_do,
+)
+
+
+def main(argv: Sequence[str], prog: str | None = None) -> int:
+    """Step 1 as a command; returns the exit code."""
+    return run_step(STEP, argv, prog)
+
+
+def open_work(argv: Sequence[str]) -> runner.Work:
+    """The work of a command line, for an actor of a cluster."""
+    return runner.open_work(STEP, argv)
