@@ -22,10 +22,10 @@ TEXT_CONFIG = "text_encoder/config.json"
 LEARN_AGAIN = "learn it again with python -m scripts.image_mask_inversion --overwrite"
 
 
-def embedding_vectors(path: Path) -> int:
-    """How many rows a learned embedding has.
+def count_vectors(path: Path) -> int:
+    """How many vectors a learned embedding has.
 
-    Raises InputError when it is no safetensors file of one placeholder with finite rows.
+    Raises InputError when it is no safetensors file of one placeholder with finite vectors.
     """
     return int(_embedding(path).shape[0])
 
@@ -48,7 +48,7 @@ def check_embeddings(paths: Sequence[Path], chosen: ModelChoice) -> None:
 
 
 def _embedding(path: Path) -> NDArray[np.floating]:
-    """The rows of a learned embedding, float (n, d), checked."""
+    """The vectors of a learned embedding, float (n, d), checked."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -58,19 +58,19 @@ def _embedding(path: Path) -> NDArray[np.floating]:
                 raise InputError(
                     f"{path}: no tensor {PLACEHOLDER!r} in it, but {found}; {LEARN_AGAIN}"
                 )
-            rows = np.atleast_2d(file.get_tensor(PLACEHOLDER))
+            vectors = np.atleast_2d(file.get_tensor(PLACEHOLDER))
     except (OSError, SafetensorError, TypeError) as error:  # TypeError: a format unknown to numpy
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); {LEARN_AGAIN}"
         ) from error
-    good_shape = rows.ndim == 2 and 1 <= rows.shape[0] <= MAX_VECTORS and rows.shape[1] > 0
-    if not good_shape or rows.dtype.kind != "f" or not np.isfinite(rows).all():
-        is_now = f"is {rows.dtype} {rows.shape}"
+    good_shape = vectors.ndim == 2 and 1 <= vectors.shape[0] <= MAX_VECTORS and vectors.shape[1] > 0
+    if not good_shape or vectors.dtype.kind != "f" or not np.isfinite(vectors).all():
+        is_now = f"is {vectors.dtype} {vectors.shape}"
         raise InputError(
-            f"{path}: {PLACEHOLDER!r} {is_now}, not 1 to {MAX_VECTORS} rows of finite numbers; "
+            f"{path}: {PLACEHOLDER!r} {is_now}, not 1 to {MAX_VECTORS} vectors of finite numbers; "
             f"{LEARN_AGAIN}"
         )
-    return rows
+    return vectors
 
 
 def _text_width(chosen: ModelChoice) -> int | None:
@@ -91,7 +91,7 @@ def _text_width(chosen: ModelChoice) -> int | None:
 
 
 def load_embedding(path: Path) -> Tensor:
-    """Learned rows, float32 (n, d), from a safetensors file of one placeholder.
+    """Learned vectors, float32 (n, d), from a safetensors file of one placeholder.
 
     Raises InputError when the file is missing, broken, or holds something else.
     """
@@ -100,12 +100,12 @@ def load_embedding(path: Path) -> Tensor:
 
     if not path.is_file():
         raise InputError(f"{path}: no such file; run python -m scripts.image_mask_inversion first")
-    embedding_vectors(path)  # says what is wrong with a file that holds something else
+    count_vectors(path)  # says what is wrong with a file that holds something else
     return torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
 
 
-def save_embedding(path: Path, rows: Tensor) -> None:
-    """Write `rows`, float (n, d), as {"<fss-token>": float32 (n, d)}; the file appears whole."""
+def save_embedding(path: Path, vectors: Tensor) -> None:
+    """Write `vectors`, float (n, d), as {"<fss-token>": float32 (n, d)}; the file appears whole."""
     from safetensors.torch import save
 
-    write_bytes(path, save({PLACEHOLDER: rows.detach().float().cpu().contiguous()}))
+    write_bytes(path, save({PLACEHOLDER: vectors.detach().float().cpu().contiguous()}))

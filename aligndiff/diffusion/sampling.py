@@ -23,7 +23,7 @@ from aligndiff.diffusion.stable_diffusion import (
     check_width,
     encode_prompt,
     image_size,
-    set_placeholder_rows,
+    set_placeholder_vectors,
 )
 from aligndiff.diffusion.tokens import category_token_indices
 
@@ -42,11 +42,11 @@ USUALLY_AT_ONCE = 4  # where nothing tells the free memory
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """An entry's prompt as the UNet takes it: float (1, 77, d) each, and the category's columns."""
+    """A prompt as the UNet takes it: float (1, 77, d) each, and the category's token indices."""
 
     conditional: Tensor
     unconditional: Tensor
-    columns: tuple[int, ...]
+    token_indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,24 +66,30 @@ class SamplerSettings:
     size: tuple[int, int]
 
 
-@torch.no_grad()
 def encode_entry(
-    pipe: StableDiffusionPipeline, entry: Entry, rows: Tensor | None = None
+    pipe: StableDiffusionPipeline, entry: Entry, vectors: Tensor | None = None
 ) -> EncodedPrompt:
-    """Encode an entry's prompt once for all of its samples.
+    """Encode an entry's prompt once for all of its samples; `vectors` as in `encode_prompts`."""
+    tokens = [] if vectors is None else placeholder_tokens(len(vectors))
+    return encode_prompts(pipe, entry.prompt(tokens), entry.category, vectors)
 
-    `rows`, float (n, d), are the learned ones of an embedding entry; None for a text entry.
+
+@torch.no_grad()
+def encode_prompts(
+    pipe: StableDiffusionPipeline, prompt: str, category: str, vectors: Tensor | None = None
+) -> EncodedPrompt:
+    """Encode a prompt that contains `category`, and the empty one that guidance needs.
+
+    `vectors`, float (n, d), are those of a learned embedding, whose tokens the prompt spells out;
+    None without one. Raises InputError when the category is not in the prompt.
     """
-    tokens: list[str] = []
-    if rows is not None:
-        check_width(rows, pipe)
-        tokens = placeholder_tokens(len(rows))
-        set_placeholder_rows(pipe, add_placeholders(pipe, len(rows)), rows)
-    prompt = entry.prompt(tokens)
+    if vectors is not None:
+        check_width(vectors, pipe)
+        set_placeholder_vectors(pipe, add_placeholders(pipe, len(vectors)), vectors)
     return EncodedPrompt(
         conditional=encode_prompt(pipe, prompt),
         unconditional=encode_prompt(pipe, ""),
-        columns=tuple(category_token_indices(pipe.tokenizer, prompt, entry.category)),
+        token_indices=tuple(category_token_indices(pipe.tokenizer, prompt, category)),
     )
 
 
@@ -95,7 +101,7 @@ def generation_size(pipe: StableDiffusionPipeline, wanted: Sequence[int]) -> tup
     sides = tuple(wanted) or (image_size(pipe),)
     step = max(8, pipe.vae_scale_factor)  # the pipeline takes multiples of 8 only
     if any(side % step for side in sides):
-        raise InputError(f"--size must be a multiple of {step} px with this diffusion model")
+        raise InputError(f"--side: must be a multiple of {step} px with this diffusion model")
     return sides[0], sides[-1]
 
 
@@ -105,7 +111,7 @@ def generate(
     seeds: Sequence[int],
     settings: SamplerSettings,
 ) -> list[GeneratedSample | None]:
-    """Draw one sample per seed in one batch; None where the model gave not-a-number.
+    """Generate one sample per seed in one batch; None where the model produced NaN.
 
     A sample depends on its prompt and its seed, not on the batch it is in (to about 1e-6).
     """
@@ -113,7 +119,7 @@ def generate(
     height, width = settings.size
     generators = [Generator("cpu").manual_seed(seed) for seed in seeds]
     recorder = AttentionRecorder(
-        pipe.unet, prompt.columns, samples=count, grid=(height // scale, width // scale)
+        pipe.unet, prompt.token_indices, samples=count, grid=(height // scale, width // scale)
     )
     with recorder:
         images = pipe(
@@ -138,8 +144,8 @@ def initial_noise(
 
     Drawn in float32 on the CPU, so that a sample starts alike on any device at any precision.
     """
-    cells = [side // pipe.vae_scale_factor for side in size]
-    shape = (1, pipe.unet.config.in_channels, *cells)
+    grid = [side // pipe.vae_scale_factor for side in size]
+    shape = (1, pipe.unet.config.in_channels, *grid)
     noise = [torch.randn(shape, generator=generator) for generator in generators]
     return torch.cat(noise).to(pipe.unet.device, pipe.unet.dtype)
 

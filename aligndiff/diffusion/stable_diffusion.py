@@ -1,7 +1,7 @@
-"""The diffusion model: loading, prompts, and the placeholder rows that inversion learns.
+"""The diffusion model: loading, prompts, and the placeholder vectors that inversion learns.
 
-A concept is `n` rows of the text encoder's token table, under the tokens of `placeholder_tokens`.
-The rows are added once and then set per concept, which costs nothing; diffusers'
+A concept is `n` vectors of the text encoder's token table, under the tokens of
+`placeholder_tokens`. They are added once and then set per concept, which costs nothing; diffusers'
 `load_textual_inversion` reads the same files but adds tokens anew for each.
 """
 
@@ -52,54 +52,58 @@ def load_pipeline(
 
 def image_size(pipe: StableDiffusionPipeline) -> int:
     """Side in pixels of the images the model was trained on."""
-    cells = pipe.unet.config.sample_size
-    return int(cells if isinstance(cells, int) else max(cells)) * int(pipe.vae_scale_factor)
+    side = pipe.unet.config.sample_size
+    return int(side if isinstance(side, int) else max(side)) * int(pipe.vae_scale_factor)
 
 
 def add_placeholders(pipe: StableDiffusionPipeline, count: int) -> list[int]:
-    """Make room for `count` placeholder rows; returns their token ids. Does nothing twice.
+    """Make room for `count` placeholder vectors; returns their token ids. Does nothing twice.
 
-    Rows that are new hold arbitrary numbers until `set_placeholder_rows` (or `trainable_rows`).
+    New ones hold arbitrary numbers until `set_placeholder_vectors` (or `trainable_vectors`).
     """
     tokens = placeholder_tokens(count)
     pipe.tokenizer.add_tokens([t for t in tokens if t not in pipe.tokenizer.get_vocab()])
     table = pipe.text_encoder.get_input_embeddings()
     if len(pipe.tokenizer) > table.num_embeddings:
-        # mean_resizing would spend seconds on the statistics of rows that we set ourselves.
+        # mean_resizing would spend seconds on the statistics of vectors that we set ourselves.
         pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer), mean_resizing=False)
         pipe.text_encoder.get_input_embeddings().requires_grad_(False)
     return [int(i) for i in pipe.tokenizer.convert_tokens_to_ids(tokens)]
 
 
-def set_placeholder_rows(pipe: StableDiffusionPipeline, ids: Sequence[int], rows: Tensor) -> None:
-    """Write `rows`, float (n, d), into the token table at `ids`. Raises InputError on a width."""
+def set_placeholder_vectors(
+    pipe: StableDiffusionPipeline, ids: Sequence[int], vectors: Tensor
+) -> None:
+    """Write `vectors`, float (n, d), into the token table at `ids`. InputError on a width."""
     table = pipe.text_encoder.get_input_embeddings().weight
-    check_width(rows, pipe)
+    check_width(vectors, pipe)
     with torch.no_grad():
-        table[list(ids)] = rows.to(table)
+        table[list(ids)] = vectors.to(table)
 
 
-def check_width(rows: Tensor, pipe: StableDiffusionPipeline) -> None:
-    """Raise InputError when `rows`, float (n, d), were learned for another text encoder."""
+def check_width(vectors: Tensor, pipe: StableDiffusionPipeline) -> None:
+    """Raise InputError when `vectors`, float (n, d), were learned for another text encoder."""
     width = pipe.text_encoder.get_input_embeddings().embedding_dim
-    if rows.ndim != 2 or rows.shape[1] != width:
+    if vectors.ndim != 2 or vectors.shape[1] != width:
         raise InputError(
-            f"learned embedding of {rows.shape[-1]} numbers a vector, but this diffusion model's "
-            f"text encoder takes {width}: it was learned with another model; learn it again with "
+            f"learned embedding with vectors of {vectors.shape[-1]} numbers, but this model's text "
+            f"encoder takes {width}: it was learned with another model; learn it again with "
             "python -m scripts.image_mask_inversion --overwrite"
         )
 
 
 @contextmanager
-def trainable_rows(text_encoder: nn.Module, ids: Sequence[int], rows: Tensor) -> Iterator[None]:
-    """While open, the token table answers `rows`, float (n, d), for `ids`; gradients reach them.
+def trainable_vectors(
+    text_encoder: nn.Module, ids: Sequence[int], vectors: Tensor
+) -> Iterator[None]:
+    """While open, the token table gives `vectors` (n, d) for `ids`; gradients reach them.
 
-    Only the rows are leaves: nothing else learns and nothing else has to be put back.
+    Only the vectors are leaves: nothing else learns and nothing else has to be put back.
     """
 
     def swap(_table: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        for token_id, row in zip(ids, rows, strict=True):
-            output = torch.where((args[0] == token_id)[..., None], row.to(output), output)
+        for token_id, vector in zip(ids, vectors, strict=True):
+            output = torch.where((args[0] == token_id)[..., None], vector.to(output), output)
         return output
 
     table = text_encoder.get_input_embeddings()  # type: ignore[operator]
@@ -111,10 +115,10 @@ def trainable_rows(text_encoder: nn.Module, ids: Sequence[int], rows: Tensor) ->
 
 
 def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
-    """Text embedding of one prompt, float (1, 77, d), with gradient to trainable rows.
+    """Text embedding of one prompt, float (1, 77, d), with gradient to trainable vectors.
 
     `prompt` spells every placeholder token out (`entry.prompt(placeholder_tokens(n))`). Placeholder
-    tokens must have been added, and their rows set. Raises InputError for a prompt too long.
+    tokens must have been added, and their vectors set. Raises InputError for a prompt too long.
     """
     length = pipe.tokenizer.model_max_length
     tokens = pipe.tokenizer(

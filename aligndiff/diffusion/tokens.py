@@ -1,4 +1,4 @@
-"""Where a category stands in the token sequence of a prompt."""
+"""Tokens: where a category stands in a prompt, and where an embedding starts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def category_token_indices(tokenizer: CLIPTokenizer, prompt: str, category: str) -> list[int]:
-    """Columns of every token of every occurrence of `category`, ascending, in 0..76.
+    """Indices of every token of every occurrence of `category`, ascending, in 0..76.
 
-    `prompt` is the converted one, with its placeholder tokens spelled out; these are never
-    columns of the category. A category may be several tokens, and may occur several times.
+    `prompt` is the converted one, with its placeholder tokens spelled out; they never
+    count as the category's. A category may be several tokens, and may occur several times.
     Raises InputError when the category is not in the prompt.
     """
     encoded = tokenizer(prompt, return_offsets_mapping=True)
@@ -27,22 +27,22 @@ def category_token_indices(tokenizer: CLIPTokenizer, prompt: str, category: str)
         for token, token_id in tokenizer.get_added_vocab().items()
         if token.startswith(PLACEHOLDER)
     }
-    columns = [
-        column
-        for column, (token_id, (start, end)) in enumerate(
+    token_indices = [
+        index
+        for index, (token_id, (start, end)) in enumerate(
             zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         )
         if token_id not in placeholders
         and end > start
         and any(start < span_end and end > span_start for span_start, span_end in spans)
     ]
-    if not columns:
+    if not token_indices:
         raise InputError(f"category {category!r} is not in the prompt {prompt!r}")
-    return columns
+    return token_indices
 
 
-def initial_rows(pipe: StableDiffusionPipeline, word: str, vectors: int) -> torch.Tensor:
-    """float32 (vectors, d): the initializer's row for each vector; positions tell them apart."""
+def initial_vectors(pipe: StableDiffusionPipeline, word: str, vectors: int) -> torch.Tensor:
+    """float32 (vectors, d): the initializer's vector for each one; their places tell them apart."""
     token_id = initializer_id(pipe.tokenizer, word)
     table = pipe.text_encoder.get_input_embeddings().weight
     return table[token_id].detach().float().repeat(vectors, 1)

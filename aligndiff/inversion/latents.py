@@ -1,4 +1,4 @@
-"""Support pairs in the model's latent space: VAE posteriors, and which latent cells are object.
+"""Support pairs in the model's latent space: VAE posteriors, and which latent positions are object.
 
 Posteriors and regions depend on a pair and its flip alone: a training run computes them once and
 then only samples.
@@ -21,7 +21,7 @@ from aligndiff.dataset.support import SupportPair
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDPMScheduler
 
-# A cell is object where its resized mask value, in [0, 1], is above this (the original's value).
+# A position is object where its resized mask value, in [0, 1], is above this (the method's value).
 MASK_THRESHOLD = 0.3
 # Pairs encoded at once: the VAE needs ~1 GB an image at 512 px.
 ENCODE_BATCH = 2
@@ -32,7 +32,7 @@ class SupportLatents:
     """What training needs of n support pairs; on axis 1, 0 is the pair and 1 its left-right flip.
 
     mean, std: float32 (n, 2, c, h, w), the VAE posterior times the VAE's scaling factor.
-    foreground, background: bool (n, 2, h, w); a cell in neither is ignored.
+    foreground, background: bool (n, 2, h, w); a position in neither is ignored.
     """
 
     mean: torch.Tensor
@@ -54,9 +54,9 @@ class SupportLatents:
 def latent_regions(mask: np.ndarray, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Foreground and background of a mask on the latent grid, each bool (h, w).
 
-    `mask` is uint8 (height, width) with 0 background, 1 object, 255 ignore. Each cell takes the
-    label of its nearest pixel, by the rule of `F.interpolate(mode="nearest")`; ignored cells are in
-    neither result. An object that no cell hits still owns the one cell it covers most.
+    `mask` is uint8 (height, width) with 0 background, 1 object, 255 ignore. Each position takes the
+    label of its nearest pixel, by the rule of `F.interpolate(mode="nearest")`; ignored ones are in
+    neither result. An object that no position hits still owns the one it covers most.
     """
     labels = torch.from_numpy(np.ascontiguousarray(mask))[None, None]
     is_object, is_ground = (labels == OBJECT).float(), (labels == BACKGROUND).float()

@@ -1,7 +1,7 @@
 """Step 1: normalized masked textual inversion (Eq. 3 of the paper).
 
-The rows of a placeholder token are learned so that "a photo of a <fss-token> dog" draws the dog of
-the support pairs. Everything else stays frozen.
+The vectors of a placeholder token are learned so that "a photo of a <fss-token> dog" shows the dog
+of the support pairs. Everything else stays frozen.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FLOAT16_LOSS_SCALE = 1024.0
 NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --resolution"
 
 
-def learn_rows(
+def learn_vectors(
     pipe: StableDiffusionPipeline,
     prompt: str,
     support: SupportLatents,
@@ -54,9 +54,9 @@ def learn_rows(
     generator: torch.Generator,
     advance: Advance,
 ) -> tuple[torch.Tensor, list[float]]:
-    """Minimise Eq. 3 over the placeholder's rows, the only leaf; `prompt` spells its tokens out.
+    """Minimise Eq. 3 over the placeholder's vectors, the only leaf; `prompt` spells its tokens out.
 
-    Returns the rows, float32 (vectors, d) on the CPU, and the loss of every optimizer step. All
+    Returns the vectors, float32 (vectors, d) on the CPU, and the loss of every optimizer step. All
     draws come from the CPU `generator`. A step that does not fit in the memory is taken again with
     fewer views at once: the same step to rounding. Raises AlignDiffError when the loss is not
     finite.
@@ -64,36 +64,42 @@ def learn_rows(
     import torch
     from diffusers import DDPMScheduler
 
-    from aligndiff.diffusion.stable_diffusion import add_placeholders, encode_prompt, trainable_rows
-    from aligndiff.diffusion.tokens import initial_rows
+    from aligndiff.diffusion.stable_diffusion import (
+        add_placeholders,
+        encode_prompt,
+        trainable_vectors,
+    )
+    from aligndiff.diffusion.tokens import initial_vectors
     from aligndiff.inversion.latents import training_batches
 
     ids = add_placeholders(pipe, config.vectors)
-    rows = initial_rows(pipe, config.initializer, config.vectors).requires_grad_()
-    optimizer, cosine = _optimizer(rows, config)
+    vectors = initial_vectors(pipe, config.initializer, config.vectors).requires_grad_()
+    optimizer, cosine = _optimizer(vectors, config)
     steps, accumulation = config.inversion_steps, config.gradient_accumulation
     # Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing.
     half = pipe.unet.dtype == torch.float16
-    scaler = torch.amp.GradScaler(rows.device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
+    scaler = torch.amp.GradScaler(vectors.device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
     schedule = DDPMScheduler.from_config(pipe.scheduler.config)
     batches = training_batches(
         support, schedule, steps * accumulation, config.inversion_train_bs, generator
     )
-    losses = torch.zeros(steps, device=rows.device)
+    losses = torch.zeros(steps, device=vectors.device)
     passes = _Passes(pipe.unet, bg_lambda, scaler, config.inversion_train_bs)
-    with trainable_rows(pipe.text_encoder, ids, rows), _checkpointing(pipe.unet, config):
+    with trainable_vectors(pipe.text_encoder, ids, vectors), _checkpointing(pipe.unet, config):
         for step in range(steps):
-            # The rows are the same in every pass of a step: one way through the text encoder, and
-            # one way back with the sum of what the passes say.
+            # The vectors are the same in every pass of a step: one way through the text encoder,
+            # and one way back with the sum of the passes' gradients.
             text = encode_prompt(pipe, prompt)
-            said, losses[step] = passes.take(list(itertools.islice(batches, accumulation)), text)
-            text.backward(said)
+            gradient, losses[step] = passes.take(
+                list(itertools.islice(batches, accumulation)), text
+            )
+            text.backward(gradient)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
             cosine.step()
             advance(1, status=_checked_loss(losses, step))
-    return rows.detach().cpu(), [round(loss, 6) for loss in losses.tolist()]
+    return vectors.detach().cpu(), [round(loss, 6) for loss in losses.tolist()]
 
 
 @dataclass
@@ -137,13 +143,13 @@ class _Passes:
         return states.grad, total
 
 
-def _optimizer(rows: torch.Tensor, config: InversionConfig) -> tuple[AdamW, LambdaLR]:
+def _optimizer(vectors: torch.Tensor, config: InversionConfig) -> tuple[AdamW, LambdaLR]:
     """AdamW of the method's recipe, its rate falling to 0 along a cosine, without warm-up."""
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
     optimizer = AdamW(
-        [rows], lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
+        [vectors], lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
     )
     turn = math.pi / config.inversion_steps
     return optimizer, LambdaLR(optimizer, lambda step: (1 + math.cos(turn * step)) / 2)
@@ -200,13 +206,13 @@ def _learn_job(
     prompt = job.entry.prompt(placeholder_tokens(config.vectors))
 
     shown = partial(advance, category=job.entry.category)
-    rows, losses = learn_rows(pipe, prompt, support, config, job.bg_lambda, generator, shown)
+    vectors, losses = learn_vectors(pipe, prompt, support, config, job.bg_lambda, generator, shown)
     make_folder(job)
     ran_on = f"{pipe.device.type} {pipe.unet.dtype}".replace("torch.", "")
     with replacing(job.folder) as new:
         InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
         write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
-        save_embedding(new / job.embedding.name, rows)
+        save_embedding(new / job.embedding.name, vectors)
 
 
 def _checked_loss(losses: torch.Tensor, step: int) -> str:

@@ -22,7 +22,7 @@ def normalized_masked_loss(
     """Eq. 3: the error over the object + `bg_lambda` times that over the rest, each by its area.
 
     prediction, target: (b, c, h, w), any float dtype. foreground, background: bool (b, h, w), each
-    sample's own; cells in neither are ignored. A region without cells contributes 0.
+    sample's own; positions in neither are ignored. A region without positions contributes 0.
     Returns a float32 scalar, the mean over the batch.
     """
     error = (prediction.float() - target.float()).square().mean(dim=1)

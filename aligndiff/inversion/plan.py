@@ -99,7 +99,7 @@ def plan_jobs(
 ) -> list[InversionJob]:
     """The embeddings to have of one object of the dataset in `root`: one job for each `bg_lambda`.
 
-    `recipe` is what decides the rows besides `bg_lambda`, the prompt and the support pairs. A
+    `recipe` is what decides the vectors besides `bg_lambda`, the prompt and the support pairs. A
     single value is learned into the object's own folder, where step 2 looks; several into a folder
     each below it.
     """

@@ -71,11 +71,11 @@ def draw_samples(pipe: StableDiffusionPipeline, job: InversionJob, config: Sheet
     from aligndiff.diffusion.stable_diffusion import (
         add_placeholders,
         image_size,
-        set_placeholder_rows,
+        set_placeholder_vectors,
     )
 
-    rows = load_embedding(job.embedding)
-    set_placeholder_rows(pipe, add_placeholders(pipe, len(rows)), rows)
+    vectors = load_embedding(job.embedding)
+    set_placeholder_vectors(pipe, add_placeholders(pipe, len(vectors)), vectors)
     side = job.settings["resolution"] or image_size(pipe)
     count, seed = config.sheet_samples, job.settings["seed"]
     seeds = [sample_seed(seed, job.entry.id, index) for index in range(count)]

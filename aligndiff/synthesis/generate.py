@@ -140,8 +140,8 @@ def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
     from aligndiff.diffusion.embeddings import load_embedding
     from aligndiff.diffusion.sampling import encode_entry
 
-    rows = None if plan.embedding is None else load_embedding(plan.embedding)
-    return encode_entry(pipe, plan.entry, rows)
+    vectors = None if plan.embedding is None else load_embedding(plan.embedding)
+    return encode_entry(pipe, plan.entry, vectors)
 
 
 def _write(outcome: tuple[Sample, GeneratedSample | str], image_format: str) -> None:

@@ -26,7 +26,7 @@ from aligndiff.dataset.records import (
 )
 from aligndiff.dataset.samples import discard_sample, sample_indices, sample_seed
 from aligndiff.dataset.shards import packed_sample, remove_shards
-from aligndiff.diffusion.embeddings import embedding_vectors
+from aligndiff.diffusion.embeddings import count_vectors
 from aligndiff.diffusion.load import model_identity
 from aligndiff.synthesis.config import SynthesisConfig
 
@@ -38,7 +38,7 @@ class EntryPlan:
     place: EntryFolder
     record: EntryRecord
     count: int
-    embedding: Path | None = None  # the learned rows of an embedding entry
+    embedding: Path | None = None  # the learned vectors of an embedding entry
 
     @property
     def entry(self) -> Entry:
@@ -219,7 +219,7 @@ def _plan_entry(
                 f"{embedding}: is to be learned again, and step 1 has not done it yet: repeat it, "
                 f"or remove {outdated} to use the earlier one"
             )
-        tokens = placeholder_tokens(embedding_vectors(embedding))
+        tokens = placeholder_tokens(count_vectors(embedding))
         settings["embedding"] = file_fingerprint(embedding)
     record = EntryRecord(
         entry_id=entry.id,

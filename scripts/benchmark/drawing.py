@@ -15,6 +15,7 @@ from aligndiff.diffusion.sampling import (
     EncodedPrompt,
     SamplerSettings,
     encode_entry,
+    generate,
     generation_size,
     initial_noise,
 )

@@ -11,7 +11,7 @@ import torch
 from aligndiff.core.device import choose_dtype
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
-from aligndiff.inversion.learn import learn_rows
+from aligndiff.inversion.learn import learn_vectors
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import Line, at_most, line
 from scripts.benchmark.networks import TINY, compared_networks, load_network, title
@@ -57,7 +57,7 @@ def learn(
         inversion_steps=repeats + 1, inversion_train_bs=BATCH, gradient_accumulation=1
     )
     generator = torch.Generator().manual_seed(0)
-    learn_rows(pipe, PROMPT, support, config, config.bg_lambda[0], generator, watch)
+    learn_vectors(pipe, PROMPT, support, config, config.bg_lambda[0], generator, watch)
     return watch.step[1:], watch.bare[1:]
 
 

@@ -9,21 +9,21 @@ from safetensors.numpy import save_file
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.weights import ModelChoice
-from aligndiff.diffusion.embeddings import check_embeddings, embedding_vectors
+from aligndiff.diffusion.embeddings import check_embeddings, count_vectors
 
 
 def test_embedding_vectors_counts_rows_and_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "learned_embeds.safetensors"
     save_file({"<fss-token>": np.zeros((3, 8), np.float32)}, path)
-    assert embedding_vectors(path) == 3
+    assert count_vectors(path) == 3
     save_file({"<fss-token>": np.zeros(8, np.float32)}, path)
-    assert embedding_vectors(path) == 1
+    assert count_vectors(path) == 1
     save_file({"<other>": np.zeros((1, 8), np.float32)}, path)
     with pytest.raises(InputError, match="no tensor '<fss-token>' in it, but <other>"):
-        embedding_vectors(path)
+        count_vectors(path)
     path.write_bytes(b"not a safetensors file")
     with pytest.raises(InputError, match="not a readable safetensors file"):
-        embedding_vectors(path)
+        count_vectors(path)
 
 
 def test_the_width_of_a_model_of_the_hub_is_read_from_its_cache(

@@ -114,7 +114,7 @@ def test_learned_rows_change_the_images_and_move_the_columns(pipe: StableDiffusi
     first, second = (torch.randn(n, 32, generator=generator) for n in (1, 3))
     one = encode_entry(pipe, LEARNED, first)
     three = encode_entry(pipe, LEARNED, second)
-    assert (one.columns, three.columns) == ((6,), (8,))
+    assert (one.token_indices, three.columns) == ((6,), (8,))
     again = encode_entry(pipe, LEARNED, first)
     assert torch.equal(one.conditional, again.conditional), "nothing is left of the three rows"
     assert not torch.allclose(one.conditional, encode_entry(pipe, LEARNED, second[:1]).conditional)

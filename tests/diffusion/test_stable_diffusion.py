@@ -21,8 +21,8 @@ from aligndiff.diffusion.stable_diffusion import (
     encode_prompt,
     image_size,
     load_pipeline,
-    set_placeholder_rows,
-    trainable_rows,
+    set_placeholder_vectors,
+    trainable_vectors,
 )
 
 CPU = torch.device("cpu")
@@ -125,19 +125,19 @@ def test_set_rows_and_trainable_rows_give_the_same_encoding(pipe: StableDiffusio
     ids = add_placeholders(pipe, 2)
     prompt = " ".join(["a photo of a", *placeholder_tokens(2), "dog"])
     table = pipe.text_encoder.get_input_embeddings()
-    set_placeholder_rows(pipe, ids, torch.zeros_like(rows))
-    with trainable_rows(pipe.text_encoder, ids, rows):
+    set_placeholder_vectors(pipe, ids, torch.zeros_like(rows))
+    with trainable_vectors(pipe.text_encoder, ids, rows):
         swapped = encode_prompt(pipe, prompt)
     assert not table._forward_hooks
     assert not torch.allclose(encode_prompt(pipe, prompt), swapped)
-    set_placeholder_rows(pipe, ids, rows)
+    set_placeholder_vectors(pipe, ids, rows)
     assert torch.equal(encode_prompt(pipe, prompt), swapped)
 
 
 def test_gradients_reach_the_rows_and_nothing_else(pipe: StableDiffusionPipeline) -> None:
     ids = add_placeholders(pipe, 2)
     rows = torch.ones(2, 32, requires_grad=True)
-    with trainable_rows(pipe.text_encoder, ids, rows):
+    with trainable_vectors(pipe.text_encoder, ids, rows):
         encode_prompt(
             pipe, " ".join(["a", *placeholder_tokens(2), "dog"])
         ).square().sum().backward()
@@ -148,14 +148,14 @@ def test_gradients_reach_the_rows_and_nothing_else(pipe: StableDiffusionPipeline
 def test_trainable_rows_leaves_no_hook_after_an_error(pipe: StableDiffusionPipeline) -> None:
     table = pipe.text_encoder.get_input_embeddings()
     with pytest.raises(RuntimeError, match="inside"):
-        with trainable_rows(pipe.text_encoder, [0], torch.zeros(1, 32)):
+        with trainable_vectors(pipe.text_encoder, [0], torch.zeros(1, 32)):
             raise RuntimeError("inside")
     assert not table._forward_hooks
 
 
 def test_rows_of_another_model_are_refused(pipe: StableDiffusionPipeline) -> None:
     with pytest.raises(InputError, match="embedding of 768 numbers .* takes 32: it was learned"):
-        set_placeholder_rows(pipe, add_placeholders(pipe, 1), torch.zeros(1, 768))
+        set_placeholder_vectors(pipe, add_placeholders(pipe, 1), torch.zeros(1, 768))
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -172,7 +172,7 @@ def test_a_saved_embedding_comes_back_and_diffusers_reads_it_alike(
     assert path.stat().st_mode & 0o777 == 0o644
     assert torch.equal(load_embedding(path), rows)
 
-    set_placeholder_rows(pipe, add_placeholders(pipe, count), rows)
+    set_placeholder_vectors(pipe, add_placeholders(pipe, count), rows)
     ours = encode_prompt(pipe, " ".join(["a photo of a", *placeholder_tokens(count), "dog"]))
     other = load(tiny_pipeline_dir)
     other.load_textual_inversion(path)

@@ -21,14 +21,14 @@ from aligndiff.dataset.records import FailureRecord, read_record
 from aligndiff.dataset.support import load_support
 from aligndiff.diffusion.embeddings import load_embedding
 from aligndiff.diffusion.stable_diffusion import add_placeholders, load_pipeline
-from aligndiff.diffusion.tokens import initial_rows, initializer_id
+from aligndiff.diffusion.tokens import initial_vectors, initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.latents import (
     SupportLatents,
     encode_support,
     training_batches,
 )
-from aligndiff.inversion.learn import NO_MEMORY, learn_object, learn_rows
+from aligndiff.inversion.learn import NO_MEMORY, learn_object, learn_vectors
 from aligndiff.inversion.loss import batch_loss
 from aligndiff.inversion.plan import (
     InversionJob,
@@ -79,7 +79,7 @@ def silent(count: int = 1, category: str = "", *, status: str = "") -> None:
 
 def learn(pipe: StableDiffusionPipeline, support: SupportLatents, config: InversionConfig) -> Any:
     generator = torch.Generator().manual_seed(5)
-    return learn_rows(pipe, PROMPT, support, config, 0.6, generator, silent)
+    return learn_vectors(pipe, PROMPT, support, config, 0.6, generator, silent)
 
 
 def jobs_of(dataset_dir: Path, config: InversionConfig, model: str = "m") -> list[InversionJob]:
@@ -159,7 +159,7 @@ def test_runs_are_alike_and_the_seed_matters(
     config = replace(SHORT, inversion_steps=2)
     first, again = learn(pipe, support, config), learn(pipe, support, config)
     assert torch.equal(first[0], again[0]) and first[1] == again[1]
-    other = learn_rows(pipe, PROMPT, support, config, 0.6, torch.Generator(), silent)
+    other = learn_vectors(pipe, PROMPT, support, config, 0.6, torch.Generator(), silent)
     assert not torch.equal(first[0], other[0])
 
 
@@ -199,7 +199,7 @@ def test_out_of_memory_takes_fewer_views_at_once_and_the_same_steps(
 
 
 def start_of(pipe: StableDiffusionPipeline) -> torch.Tensor:
-    return initial_rows(pipe, SHORT.initializer, SHORT.vectors)
+    return initial_vectors(pipe, SHORT.initializer, SHORT.vectors)
 
 
 def test_an_object_that_is_too_much_for_the_memory_fails_and_is_tried_again(

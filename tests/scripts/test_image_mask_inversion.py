@@ -140,7 +140,7 @@ def test_step_2_does_not_draw_with_what_is_to_be_learned_again(
     """An interrupted --overwrite goes on without it, to the end; until then the old one waits."""
     assert start("--no_sheet") == 0
     before = rows(dataset_dir / BIRD)
-    learn = inversion.learn_rows
+    learn = inversion.learn_vectors
     calls = []
 
     def interrupted(*args: Any) -> Any:
@@ -149,7 +149,7 @@ def test_step_2_does_not_draw_with_what_is_to_be_learned_again(
             raise KeyboardInterrupt
         return learn(*args)
 
-    monkeypatch.setattr(inversion, "learn_rows", interrupted)
+    monkeypatch.setattr(inversion, "learn_vectors", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start("--no_sheet", "--overwrite", "--seed", "1")
     outdated = dataset_dir / BIRD / "outdated.json"
