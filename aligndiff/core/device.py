@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
+import platform
 import re
-import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from aligndiff.core.errors import InputError, is_out_of_memory
+from aligndiff.core.errors import InputError, is_out_of_memory, one_line
 from aligndiff.core.ranks import launched_share
 
 if TYPE_CHECKING:
     import torch
 
-_GPU_LINE = re.compile(r"^(?P<indent>\s*)(?:GPU|MIG)\b.*\(UUID:\s*(?P<uuid>[^)\s]+)\)")
+# Where the driver of a GPU shows itself: NVIDIA's, Tegra's, that of WSL, AMD's.
+_NVIDIA = "/dev/nvidiactl"
+_DRIVERS = (_NVIDIA, "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 
 Result = TypeVar("Result")
 
@@ -50,7 +54,10 @@ def choose_device(name: str = "auto") -> torch.device:
     if name not in available:
         raise InputError(f"--device must be auto, cpu, cuda or mps, not {name}")
     if not available[name]:
-        raise InputError(f"--device {name}: torch sees no such device here; use --device cpu")
+        reason = f" ({_why_no_cuda()})" if name == "cuda" else ""
+        raise InputError(
+            f"--device {name}: torch sees no such device here{reason}; use --device cpu"
+        )
     if name == "cuda":
         return torch.device("cuda", _local_rank() % torch.cuda.device_count())
     return torch.device(name)
@@ -162,45 +169,116 @@ def _local_rank() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as entries for CUDA_VISIBLE_DEVICES (numbers or UUIDs).
+    """The GPUs that torch can use here, as entries for CUDA_VISIBLE_DEVICES (numbers or UUIDs).
 
-    Does not import torch: asks CUDA_VISIBLE_DEVICES, else `nvidia-smi -L`. Empty when there is
-    none. A GPU that is split (MIG) counts as its parts.
+    Torch counts them, without a CUDA context, which would take memory of the cards. It is imported
+    only where a GPU is named or has a driver. Of a GPU that is split (MIG) a process can use one
+    part: all of them count when CUDA_VISIBLE_DEVICES names them, else the first.
     """
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        entries = []
-        for entry in (part.strip() for part in said.split(",")):
-            if entry in ("", "-1", "NoDevFiles"):
-                break  # CUDA ignores what follows an invalid entry
-            entries.append(entry)
-        return list(dict.fromkeys(entries))
-    return _parse_gpu_list(_ask_nvidia_smi())
+    named = _named_gpus()
+    if named == [] or (named is None and not any(map(os.path.exists, _DRIVERS))):
+        return []
+    import torch
+
+    count = torch.cuda.device_count()
+    if named is None:
+        return [str(number) for number in range(count)]
+    return named if named[0].startswith("MIG-") and count else named[:count]
 
 
-def _ask_nvidia_smi() -> str:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ""
+def unusable_gpus() -> str | None:
+    """Why torch cannot use GPUs that are here, or that CUDA_VISIBLE_DEVICES names; None if it can.
+
+    The line is meant for a warning where --device is auto: all would be done on the CPU.
+    """
+    named = _named_gpus()
+    if named == [] or (named is None and not os.path.exists(_NVIDIA)):
+        return None
+    usable = len(visible_gpus())
+    if usable >= len(named or "1"):
+        return None
+    wanted = "a GPU" if named is None else f"CUDA_VISIBLE_DEVICES={','.join(named)}"
+    if usable:
+        return f"{wanted}: torch can use only the first {usable} of these GPUs"
+    return f"{wanted} is there, but torch cannot use it: {_why_no_cuda()}"
+
+
+def describe_device(device_name: str, precision: str, processes: int = 1) -> str:
+    """Where a run computes, in one line: device, name, free memory, precision, processes.
+
+    `precision` is a number format by name. Does not import torch where there is no GPU.
+    """
+    gpus = visible_gpus() if device_name in ("auto", "cuda") else []
+    if gpus:
+        where = _describe_gpus(gpus[: max(processes, 1)])
+    elif device_name == "mps" or (sys.platform == "darwin" and device_name == "auto"):
+        where = f"{choose_device(device_name).type} ({platform.machine()})"
+    else:
+        free = _gib(_available_memory())
+        where = f"cpu ({_cpu_name()}, {available_cores()} cores{free})"
+    count = "1 process" if processes < 2 else f"{processes} processes"
+    return f"device: {where}, {precision}, {count}"
+
+
+def _describe_gpus(gpus: Sequence[str]) -> str:
+    import torch
+
+    name = torch.cuda.get_device_name(_local_rank() % torch.cuda.device_count())
+    if len(gpus) == 1:
+        return f"cuda ({name}{_gib(free_memory(choose_device('cuda')))})"
+    return f"cuda ({len(gpus)} x {name}{_gib(_free_on(gpus[0]))} on the first)"
+
+
+def _free_on(gpu: str) -> int | None:
+    """Bytes that are free on a GPU, asked in a process of its own.
+
+    A CUDA context in this process would take memory of the card for as long as its workers run.
+    """
+    code = "import torch; print(torch.cuda.mem_get_info()[0])"
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+def _gib(size: int | None) -> str:
+    return "" if size is None else f", {size / 2**30:.1f} GiB free"
+
+
+def available_cores() -> int:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _named_gpus() -> list[str] | None:
+    """The entries of CUDA_VISIBLE_DEVICES; None where it is not set."""
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if variable is None:
+        return None
+    entries = [entry.strip() for entry in variable.split(",")]
+    # CUDA ignores what follows an invalid entry.
+    return list(itertools.takewhile(lambda entry: entry not in ("", "-1", "NoDevFiles"), entries))
+
+
+def _why_no_cuda() -> str:
+    import torch
+
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {torch.__version__} is built for CPUs only; install a build for CUDA"
     try:
-        answer = subprocess.run(
-            [program, "-L"], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout if answer.returncode == 0 else ""
+        torch.cuda.init()
+    except RuntimeError as error:
+        return one_line(str(error))
+    return "it finds none"
 
 
-def _parse_gpu_list(text: str) -> list[str]:
-    """UUIDs from `nvidia-smi -L`; the parts of a split GPU are indented below it."""
-    found: list[str] = []
-    for line in text.splitlines():
-        match = _GPU_LINE.match(line)
-        if match is None:
-            continue
-        uuid = match["uuid"]
-        # A split GPU cannot be used whole: its first part takes its place.
-        if uuid.startswith("MIG-") and found and not found[-1].startswith("MIG-"):
-            found.pop()
-        found.append(uuid)
-    return found
+def _cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The name of this machine's CPU, as Linux tells it, else its architecture."""
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+    except OSError:
+        match = None
+    return match[1] if match else platform.machine()

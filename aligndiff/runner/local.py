@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aligndiff.core import console
+from aligndiff.core.device import available_cores
 from aligndiff.core.errors import AlignDiffError, InputError, worst_code
 from aligndiff.core.ranks import ASSIGNMENT, PARENT, PROGRESS_FILE, RANK, WORLD_SIZE, Share
 
@@ -89,7 +90,9 @@ class _Worker:
         }
         if device is None:
             # Each worker would start as many threads as there are cores, and they would fight.
-            self.env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // share.world_size)))
+            self.env.setdefault(
+                "OMP_NUM_THREADS", str(max(1, available_cores() // share.world_size))
+            )
         else:
             self.env["CUDA_VISIBLE_DEVICES"] = device
         self.process = self._start()
@@ -195,12 +198,6 @@ def _all_ended(workers: Sequence[_Worker], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

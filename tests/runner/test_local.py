@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from aligndiff.core.device import visible_gpus
 from aligndiff.core.ranks import note_progress
 from aligndiff.runner import local as launch
 from aligndiff.runner.local import Assignment, read_assignment, read_progress, run_workers
@@ -92,7 +91,7 @@ def test_workers_hear_of_overwrite_from_their_parent_only(folder: Path) -> None:
 
 
 def test_cpu_workers_share_the_cores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_cores", lambda: 8)
+    monkeypatch.setattr(launch, "available_cores", lambda: 8)
     assert run_workers("toy_worker", [str(folder), "0", "0"], [None, None], [[], []]) == 0
     assert told(folder) == ["0 2 - 4 []", "1 2 - 4 []"]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -205,7 +204,7 @@ PARENT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 from aligndiff.core.exits import exit_with
-from aligndiff.runner.local import Assignment, read_assignment, run_workers
+from aligndiff.runner.local import run_workers
 exit_with(lambda: run_workers("toy_worker", [{folder!r}, {end!r}, {end!r}], [None, None], [[], []]))
 """
 
@@ -229,41 +228,3 @@ def test_stopping_the_parent_stops_the_workers(number: signal.Signals, folder: P
     assert parent.returncode == 128 + number
     assert errors == "stopped; run the same command again to continue\n"
     assert told(folder) == []
-
-
-@pytest.mark.parametrize(
-    ("said", "gpus"),
-    [
-        ("0,1", ["0", "1"]),
-        (" 2 , 3 ", ["2", "3"]),
-        ("GPU-5ab,GPU-6cd", ["GPU-5ab", "GPU-6cd"]),
-        ("", []),
-        ("-1", []),
-        ("0,-1,1", ["0"]),
-        ("1,1", ["1"]),
-    ],
-)
-def test_cuda_visible_devices(said: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
-    assert visible_gpus() == gpus
-
-
-LISTED = """\
-GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aa)
-GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bb)
-  MIG 3g.20gb     Device  0: (UUID: MIG-b1)
-  MIG 3g.20gb     Device  1: (UUID: MIG-b2)
-GPU 2: NVIDIA A100-SXM4-40GB (UUID: GPU-cc)
-"""
-
-
-def test_nvidia_smi_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert visible_gpus() == []
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\n/bin/cat <<'END'\n{LISTED}END\n")
-    program.chmod(0o755)
-    assert visible_gpus() == ["GPU-aa", "MIG-b1", "MIG-b2", "GPU-cc"]
-    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
-    assert visible_gpus() == []
