@@ -25,7 +25,7 @@ from aligndiff.refinement.sheet import write_refinement_sheet
 from aligndiff.runner import step as runner
 from aligndiff.runner.options import RunOptions
 from aligndiff.runner.step import Step, check_device, run_step, totals_by_class
-from aligndiff.segmenters.base import Segmenter
+from aligndiff.segmenters.base import Segmenter, feature_memory
 from aligndiff.segmenters.load import (
     SegmenterChoice,
     SegmenterOptions,
@@ -84,8 +84,6 @@ class Refinement:
                 self._clear(plan)
 
     def do(self, units: Sequence[RefinementPlan]) -> None:
-        from aligndiff.segmenters.base import feature_memory
-
         segmenter = self._loaded
         memory = feature_memory(segmenter.device)
         for plan in units:

@@ -15,13 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from aligndiff.core.console import quiet_libraries, say
-from aligndiff.core.device import known_precision, visible_gpus
+from aligndiff.core.console import quiet_libraries, say, warn
+from aligndiff.core.device import (
+    describe_device,
+    known_precision,
+    unusable_gpus,
+    visible_gpus,
+)
 from aligndiff.core.errors import InputError
 from aligndiff.core.exits import overwriting
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import CommandLine, parse
-from aligndiff.core.ranks import Share, launched_share, shard
+from aligndiff.core.ranks import Share, is_worker, launched_share, shard
 from aligndiff.dataset.prompt_bank import PromptBank, TokenCounter, load_prompt_bank
 from aligndiff.runner.group import only_run_in
 from aligndiff.runner.local import end_with_parent, read_assignment, run_workers
@@ -198,7 +203,9 @@ def _carry_out(
     argv += ["--precision", run.precision]  # what "auto" came to here counts everywhere
     if launched_share() is None and run.launcher == "ray":
         return _on_ray(step, work, missing, line, run, argv)
-    devices = [] if launched_share() is not None else _worker_devices(run)[: len(missing)]
+    share = launched_share()
+    devices = [] if share is not None else _worker_devices(run)[: len(missing)]
+    _describe(run, len(devices) if share is None else share.world_size)
     if len(devices) < 2:
         work.do(units)
         return 0
@@ -216,6 +223,15 @@ def _carry_out(
         step.activity,
         run.overwrite,
     )
+
+
+def _describe(run: RunOptions, processes: int) -> None:
+    """Say where the work is done, and why GPUs that were named are not used."""
+    if is_worker():
+        return
+    say(describe_device(run.device, run.precision, processes))
+    if run.device == "auto" and (reason := unusable_gpus()):
+        warn(f"note: {reason}")
 
 
 def _on_ray(

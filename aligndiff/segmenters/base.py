@@ -8,13 +8,15 @@ business: nothing outside of it looks inside.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from aligndiff.core.device import free_memory
+
+if TYPE_CHECKING:
+    import torch
 
 FEATURES_AT_MOST = 4 * 2**30  # bytes: 256 images of 512 px in float32 by the published networks
 FEATURES_SHARE = 4  # and no more than this part of the free memory: a quarter
