@@ -12,12 +12,23 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aligndiff.core.console import quiet_libraries, say
 from aligndiff.core.exits import exit_with
 from aligndiff.core.options import parse
 from scripts.benchmark.config import PARTS, BenchmarkConfig, Part
-from scripts.reporting import make_work_folder
+from scripts.reporting import (
+    Circumstances,
+    Line,
+    Report,
+    cells,
+    circumstances,
+    make_work_folder,
+)
+
+if TYPE_CHECKING:
+    import torch
 
 MODULE = "scripts.benchmark"
 EPILOG = (
@@ -46,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
 
     from aligndiff.core.device import choose_device
-    from scripts.benchmark.lines import Line, cells
-    from scripts.benchmark.report import circumstances, print_report, write_report
+    from scripts.benchmark.lines import COLUMNS
 
     device = choose_device(config.device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    where = circumstances(shlex.join(["python", "-m", MODULE, *argv]), device)
+    where = _circumstances(shlex.join(["python", "-m", MODULE, *argv]), device)
+    report = Report("the benchmark", "benchmark", COLUMNS, where)
     say(str(where))
     started, lines = time.monotonic(), list[Line]()
     for part, title in PARTS.items():
@@ -63,13 +74,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             config, device
         ):
             lines.append(line)
-            say("  " + "  ".join(cell for cell in cells(line)[1:4] if cell))
+            say("  " + "  ".join(cell for cell in cells(COLUMNS, line)[1:4] if cell))
         # After every part: a later one that fails does not cost the earlier ones.
-        write_report(config.output_dir, lines, where, (time.monotonic() - started) / 60)
-    print_report(lines, where, (time.monotonic() - started) / 60)
+        report.write(config.output_dir, lines, (time.monotonic() - started) / 60)
+    report.show(lines, (time.monotonic() - started) / 60)
     shutil.rmtree(config.work_dir, ignore_errors=True)
     say(f"all of it: {config.output_dir / 'benchmark.md'} and benchmark.json beside it")
     return 0
+
+
+def _circumstances(command: str, device: torch.device) -> Circumstances:
+    import torch
+
+    from aligndiff.core.device import choose_dtype
+
+    gpu = device.type == "cuda"
+    return circumstances(
+        command,
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if gpu else device.type.upper(),
+        precision=str(choose_dtype("auto", device)).removeprefix("torch."),
+    )
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from aligndiff.diffusion.sampling import (
     initial_noise,
 )
 from scripts.benchmark.config import BenchmarkConfig
-from scripts.benchmark.lines import Line, at_most, line
+from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.memory import MEGABYTE, Peak, alternate_peaks, can_be_measured
 from scripts.benchmark.networks import TINY, compared_networks, load_network, title
 from scripts.benchmark.timing import Clock, alternate, clock, ratios
+from scripts.reporting import Line
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -27,7 +27,7 @@ from aligndiff.synthesis.generate import synthesize
 from aligndiff.synthesis.plan import list_samples, plan_synthesis, prepare_folders
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.drawing import ENTRY, GUIDANCE
-from scripts.benchmark.lines import Line, at_most, line
+from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.memory import KILOBYTE, MEGABYTE, can_be_measured, most_so_far, start_over
 from scripts.benchmark.networks import (
     TINIEST,
@@ -40,6 +40,7 @@ from scripts.benchmark.networks import (
 from scripts.benchmark.scenes import scene, scene_pair
 from scripts.benchmark.timing import alternate, clock
 from scripts.example import copy_example
+from scripts.reporting import Line
 
 # Sizes of which the largest two are far from noise: from here on growth is judged.
 JUDGED_FROM = 1000

@@ -8,8 +8,9 @@ import torch
 
 from aligndiff.diffusion.attention import LEVELS, fuse_heatmap, heatmap_to_uint8
 from scripts.benchmark.config import BenchmarkConfig
-from scripts.benchmark.lines import Line, at_most, line
+from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.timing import alternate, clock
+from scripts.reporting import Line
 
 SIZE = (512, 512)  # of SD 1.5's images, (h, w) in pixels
 CELLS = 64  # of its latents

@@ -13,10 +13,11 @@ from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
 from scripts.benchmark.config import BenchmarkConfig
-from scripts.benchmark.lines import Line, at_most, line
+from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.networks import TINY, compared_networks, load_network, title
 from scripts.benchmark.scenes import scene_pair
 from scripts.benchmark.timing import Clock, clock, ratios
+from scripts.reporting import Line
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -24,10 +24,11 @@ from aligndiff.segmenters.ssp.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig, image_tensor
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from scripts.benchmark.config import BenchmarkConfig
-from scripts.benchmark.lines import Line, at_least, at_most, line
+from scripts.benchmark.lines import at_least, at_most, line
 from scripts.benchmark.networks import TINY, random_ssp
 from scripts.benchmark.scenes import scene, scene_pair
 from scripts.benchmark.timing import Clock, alternate, clock, ratios
+from scripts.reporting import Line
 
 FIRST_FLOOR, FIRST_TARGET = 1.56, at_most(1.6)  # of the backbone, in float32
 REDUCED_FLOOR, REDUCED_TARGET = 0.47, at_most(0.6)  # of the same, in 16 bits

@@ -11,9 +11,10 @@ import torch
 from aligndiff.core.errors import AlignDiffError, InputError
 from scripts.benchmark.commands import log, run, script_words, start
 from scripts.benchmark.config import BenchmarkConfig
-from scripts.benchmark.lines import Line, at_most, line
+from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.timing import alternate
 from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
+from scripts.reporting import Line
 
 SCRIPTS = {1: INVERSION, 2: SYNTHESIS, 3: REFINEMENT}
 MISTAKES = {

@@ -12,8 +12,9 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.inversion.config import InversionConfig
 from scripts.benchmark.commands import run, script_words
 from scripts.benchmark.config import BenchmarkConfig
-from scripts.benchmark.lines import Line, Unit, line
+from scripts.benchmark.lines import Unit, line
 from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
+from scripts.reporting import Line
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.options import parse
 from scripts.drill.config import SCENARIOS, DrillConfig, Scenario
 from scripts.drill.datasets import Ground
-from scripts.drill.lines import Line, cells, line
-from scripts.drill.report import circumstances, print_report, write_report
-from scripts.reporting import make_work_folder
+from scripts.drill.lines import COLUMNS, last_sentence, line
+from scripts.reporting import Line, Report, cells, circumstances, make_work_folder
 
 MODULE = "scripts.drill"
 EPILOG = "Exit code 1 when something did not pass; what it left is then below the output folder."
@@ -50,8 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A shell that starts us in the background has it ignored, and the commands would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    where = circumstances(shlex.join(["python", "-m", MODULE, *argv]))
-    say(where)
+    command = shlex.join(["python", "-m", MODULE, *argv])
+    where = circumstances(command, device="CPU", precision="float32")
+    report = Report("the drill", "drill", COLUMNS, where, last_sentence)
+    say(str(where))
     started, lines, ground = time.monotonic(), list[Line](), Ground(config)
     for scenario, title in SCENARIOS.items():
         if scenario not in config.scenarios:
@@ -59,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{scenario}: {title} ...")
         for found in _lines(scenario, ground):
             lines.append(found)
-            say("  " + "  ".join(cells(found)[1:]))
+            say("  " + "  ".join(cells(COLUMNS, found)[1:]))
             # After every line: what stops the drill does not cost the earlier ones.
-            write_report(config.output_dir, lines, where, (time.monotonic() - started) / 60)
-    print_report(lines, where, (time.monotonic() - started) / 60)
+            report.write(config.output_dir, lines, (time.monotonic() - started) / 60)
+    report.show(lines, (time.monotonic() - started) / 60)
     say(f"all of it: {config.output_dir / 'drill.md'} and drill.json beside it")
     if any(line.passed is False for line in lines):
         return 1

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from aligndiff.core.errors import AlignDiffError
 from scripts.drill.datasets import Ground, one_error
-from scripts.drill.lines import Line, line, skipped
+from scripts.drill.lines import line, skipped
 from scripts.drill.processes import run
 from scripts.drill.snapshots import broken_files
+from scripts.reporting import Line
 
 _BLOCK = 4096  # bytes; a tmpfs gives out whole pages
 # Blocks that are left free: enough for the lock and a part of the results.

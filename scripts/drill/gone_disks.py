@@ -8,9 +8,10 @@ from pathlib import Path
 
 from scripts.drill.datasets import Ground, await_work, one_error
 from scripts.drill.disks import CannotMountError, mount, small_disk
-from scripts.drill.lines import Line, line, skipped
+from scripts.drill.lines import line, skipped
 from scripts.drill.processes import run
 from scripts.drill.snapshots import broken_files, differences, tree
+from scripts.reporting import Line
 
 
 def drill(ground: Ground) -> Iterator[Line]:

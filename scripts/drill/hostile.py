@@ -12,11 +12,11 @@ from pathlib import Path
 from aligndiff.core.files import read_json
 from aligndiff.dataset.layout import DATASET_FILE
 from scripts.drill.datasets import Ground, one_error
-from scripts.drill.lines import Line, line
+from scripts.drill.lines import line
 from scripts.drill.processes import run
 from scripts.drill.snapshots import differences, tree
 from scripts.example import INVERSION
-from scripts.reporting import Target
+from scripts.reporting import Line, Target
 
 AT_ONCE = Target(2.0, "at most")  # seconds beyond those of --help
 _EMBEDDING = "fish/learned_embeddings/learned_embeds.safetensors"

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.drill.datasets import Ground, await_that, await_work
-from scripts.drill.lines import Line, line
+from scripts.drill.lines import line
 from scripts.drill.moments import Kill, Kind, chains, choose_kills, kinds
 from scripts.drill.processes import MOST_REFUSALS, Command, Ended, run_when_free
 from scripts.drill.snapshots import broken_files
+from scripts.reporting import Line
 
 _TRIES = 5  # of a kill that comes too late
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 from scripts.drill.datasets import Ground
-from scripts.drill.lines import Line, line, skipped
+from scripts.drill.lines import line, skipped
 from scripts.drill.processes import TORCHRUN, Command, run
 from scripts.drill.ray_nodes import RAY_WORDS, has_ray, two_nodes
 from scripts.drill.snapshots import largest_difference
-from scripts.reporting import Target
+from scripts.reporting import Line, Target
 
 # Grey levels: sums of floats are added in another order, and a level may round the other way.
 CLOSE = Target(1, "at most")

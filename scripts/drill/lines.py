@@ -1,29 +1,15 @@
-"""The lines of the drill's table: what was done, how often, what came out."""
+"""The columns of the drill's table: what was done, how often, what came out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from scripts.drill.config import Scenario
+from scripts.reporting import Columns, Line, closing, verdict
 
-COLUMNS = ("scenario", "what", "times", "what came out", "passed", "seconds")
 _MOST_PROBLEMS = 3  # told in the table; drill.json has all of them, whole
 _LONGEST_PROBLEM = 150  # characters of each
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table. `passed` is None for what could not be tried here."""
-
-    scenario: Scenario
-    what: str
-    times: int
-    outcome: str
-    passed: bool | None
-    seconds: float
-    problems: tuple[str, ...] = ()
 
 
 def line(
@@ -39,18 +25,34 @@ def line(
     told = "; ".join(problem[:_LONGEST_PROBLEM] for problem in problems[:_MOST_PROBLEMS]) + (
         f"; and {more} more" if more > 0 else ""
     )
-    seconds = time.monotonic() - started
+    seconds = round(time.monotonic() - started, 1)
     return Line(
-        scenario, what, times, told or fine, not problems, round(seconds, 1), tuple(problems)
+        scenario,
+        what,
+        seconds,
+        "s",
+        times,
+        outcome=told or fine,
+        passed=not problems,
+        problems=tuple(problems),
     )
 
 
 def skipped(scenario: Scenario, what: str, reason: str) -> Line:
-    return Line(scenario, what, 0, f"skipped: {reason}", None, 0.0)
+    return Line(scenario, what, 0.0, "s", 0, outcome=f"skipped: {reason}")
 
 
-def cells(line: Line) -> tuple[str, ...]:
-    """The line in words, one for each of COLUMNS."""
-    passed = {None: "-", True: "yes", False: "NO"}[line.passed]
-    outcome = line.outcome.replace("|", "/").replace("\n", " ")
-    return (line.scenario, line.what, str(line.times), outcome, passed, f"{line.seconds:.1f}")
+def last_sentence(lines: Sequence[Line], minutes: float) -> str:
+    """How many passed, and how long it took."""
+    untried = sum(line.passed is None for line in lines)
+    return closing(lines, minutes, f"passed{f', {untried} could not be tried' if untried else ''}")
+
+
+COLUMNS: Columns = {
+    "scenario": lambda line: line.group,
+    "what": lambda line: line.what,
+    "times": lambda line: str(line.n),
+    "what came out": lambda line: line.outcome.replace("|", "/").replace("\n", " "),
+    "passed": lambda line: verdict(line, "-"),
+    "seconds": lambda line: f"{line.value:.1f}",
+}

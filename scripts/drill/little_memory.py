@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 
 from scripts.drill.datasets import Ground, await_that
-from scripts.drill.lines import Line, line, skipped
+from scripts.drill.lines import line, skipped
 from scripts.drill.processes import Command
 from scripts.drill.snapshots import largest_difference
-from scripts.reporting import Target
+from scripts.reporting import Line, Target
 
 _WHAT = "step 2: memory for one image, and batches of 8"
 # Large enough for a batch to need some hundred MB, PNG for grey levels as they were drawn.

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from scripts.drill.datasets import Ground, await_work
-from scripts.drill.lines import Line, line, skipped
+from scripts.drill.lines import line, skipped
 from scripts.drill.snapshots import broken_files
+from scripts.reporting import Line
 
 RAY_WORDS = ("--launcher", "ray", "--ray_address")
 _WHAT = "step 2: one of two Ray nodes is removed"

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from aligndiff.runner.lock import LOCK_FILE
 from scripts.drill.datasets import Ground, await_that, await_work, one_error
-from scripts.drill.lines import Line, line
+from scripts.drill.lines import line
 from scripts.drill.processes import Command, Ended, run, run_when_free
+from scripts.reporting import Line
 
 _REFUSED = "another run works in this dataset folder"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from aligndiff.core.files import read_json
 from scripts.drill.datasets import Ground
-from scripts.drill.lines import Line, line
+from scripts.drill.lines import line
 from scripts.drill.processes import TORCHRUN, run
 from scripts.drill.snapshots import differences, tree
+from scripts.reporting import Line
 
 
 def drill(ground: Ground) -> Iterator[Line]:

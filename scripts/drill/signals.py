@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scripts.drill.datasets import Ground, await_that, await_work
-from scripts.drill.lines import Line, line
+from scripts.drill.lines import line
 from scripts.drill.processes import run_when_free
 from scripts.drill.snapshots import broken_files
-from scripts.reporting import Target
+from scripts.reporting import Line, Target
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 IN_TIME = Target(10.0, "at most")  # seconds from the signal to the end

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -17,13 +18,13 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser
 from aligndiff.dataset.entries import SchedulerName
 from aligndiff.dataset.images import write_image
+from scripts.reporting import Report, circumstances
 from scripts.tiny_world.measure.runs import FULL, QUICK, Clock, Scripts, Work
 
 if TYPE_CHECKING:
     import argparse
 
     from scripts.tiny_world.measure.parts import Measurement
-    from scripts.tiny_world.measure.report import Circumstances
 
 MODULE = "scripts.tiny_world.measure"
 LINES = (1, 2, 3, 4, 5, 6)
@@ -44,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scripts.tiny_world.measure.judge import WEIGHTS, load_judge
     from scripts.tiny_world.measure.lines import without_targets
     from scripts.tiny_world.measure.parts import Measurement
-    from scripts.tiny_world.measure.report import print_table, write_report
 
     judge = load_judge(args.judge or WEIGHTS)
     work = Work(
@@ -66,10 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     findings = measurement.findings
     if args.quick:
         findings.lines = without_targets(findings.lines)
-    circumstances = _circumstances(argv, args, measurement, continued)
-    write_report(work.folder, findings, circumstances)
+    report = _report(argv, args, measurement, continued)
+    minutes = sum(measurement.clock.seconds.values()) / 60
+    more = {name: value for name, value in asdict(findings).items() if name != "lines"}
+    report.write(work.folder, findings.lines, minutes, **more)
     _draw(measurement)
-    print_table(findings.lines, circumstances)
+    report.show(findings.lines, minutes)
     say(f"all of it: {work.folder}")
     return 1 if args.strict and any(line.holds is False for line in findings.lines) else 0
 
@@ -147,12 +149,12 @@ def _whole(name: str) -> str:
     return str(Path(name).resolve()) if name != "tiny" and Path(name).exists() else name
 
 
-def _circumstances(
+def _report(
     argv: Sequence[str], args: argparse.Namespace, measurement: Measurement, continued: bool
-) -> Circumstances:
-    from scripts.reporting import commit, machine_name, today, versions
+) -> Report:
     from scripts.tiny_world.make_example import DEFAULTS
-    from scripts.tiny_world.measure.report import Circumstances
+    from scripts.tiny_world.measure.lines import COLUMNS
+    from scripts.tiny_world.measure.report import LastSentence
 
     settings = {
         "seed": args.seed,
@@ -162,18 +164,10 @@ def _circumstances(
         "diffusion_model": Path(args.diffusion_model).name,
         "fss_ckpt_path": Path(args.fss_ckpt_path).name,
     }
-    return Circumstances(
-        command=shlex.join(["python", "-m", MODULE, *argv]),
-        quick=args.quick,
-        continued=continued,
-        date=today(),
-        commit=commit(),
-        machine=machine_name(),
-        versions=versions(),
-        settings=settings,
-        effort=measurement.effort,
-        seconds=measurement.clock.seconds,
-    )
+    end = LastSentence(args.quick, continued, measurement.clock.seconds)
+    details = {**asdict(end), "settings": settings, "effort": measurement.effort}
+    where = circumstances(shlex.join(["python", "-m", MODULE, *argv]), details=details)
+    return Report("the measurement", "measure", COLUMNS, where, end)
 
 
 def _draw(measurement: Measurement) -> None:

@@ -1,60 +1,59 @@
-"""The lines of the measurement's table: a figure, what it should be, and whether it is."""
+"""The lines of the measurement's table: a figure, what it should be, and whether it is.
+
+Values are shares and IoUs in [0, 1], or points of mIoU.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scripts.reporting import Target
+from scripts.reporting import Columns, Line, Target, verdict
 from scripts.tiny_world.measure.judge import JudgeAccuracy
 from scripts.tiny_world.measure.samples import LookFigures, MaskFigures, PlainFigures
 
 if TYPE_CHECKING:
     from scripts.tiny_world.measure.gain import GainPoint
 
-Unit = Literal["share", "iou", "points"]
-
-
 GAIN = Target(10.0)  # points of mIoU
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the table. A line without a target is told for its own sake."""
-
-    number: str  # of the issue's list: "2", or "-" for the judge itself
-    what: str
-    value: float | None  # a share or an IoU in [0, 1], or points of mIoU; None: nothing to measure
-    unit: Unit
-    n: int  # images, scenes, or seeds that the value is a mean over
-    target: Target | None = None
-    spread: tuple[float, float] | None = None  # least and greatest over the seeds
-
-    @property
-    def holds(self) -> bool | None:
-        return None if self.target is None else self.target.holds(self.value)
-
-
-def show(value: float | None, unit: Unit) -> str:
-    """A value in the words of the table: "93.5 %", "0.87" or "12.3 points"."""
+def show(value: float | None, unit: str) -> str:
+    """A value in the words of the table: "93.5 %", "0.870" or "12.3 points"."""
     if value is None:
         return "-"
-    return {
-        "share": f"{100 * value:.1f} %",
-        "iou": f"{value:.3f}",
-        "points": f"{value:.1f} points",
-    }[unit]
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if unit == "iou" else f"{value:.1f} points"
 
 
-def show_spread(spread: tuple[float, float] | None, unit: Unit) -> str:
-    """Least and greatest: "0.712 to 0.745"."""
-    if spread is None:
+def _show_spread(line: Line) -> str:
+    """The least and the greatest over the seeds: "0.712 to 0.745"."""
+    decimals = 3 if line.unit == "iou" else 1
+    return " to ".join(f"{value:.{decimals}f}" for value in line.spread or ())
+
+
+def _show_target(line: Line) -> str:
+    if line.target is None:
         return ""
-    decimals = 3 if unit == "iou" else 1
-    return " to ".join(f"{value:.{decimals}f}" for value in spread)
+    # A bound has fewer decimals than a measured value.
+    words = re.sub(r"\.?0+(?=\D*$)", "", show(line.target.bound, line.unit))
+    return f"{line.target.kind} {words}"
+
+
+COLUMNS: Columns = {
+    "line": lambda line: line.group,  # of the issue's list: "2", or "-" for the judge itself
+    "what": lambda line: line.what,
+    "value": lambda line: show(line.value, line.unit),
+    "spread": _show_spread,
+    "target": _show_target,
+    "holds": verdict,
+    "n": lambda line: str(line.n),  # images, scenes, or seeds that the value is a mean over
+}
 
 
 def judge_lines(accuracy: JudgeAccuracy, scenes: int) -> list[Line]:

@@ -81,7 +81,7 @@ class Measurement:
         if 6 in wanted:
             with self.clock.part("bg_lambda"):
                 self._sweep()
-        self.findings.lines.sort(key=lambda line: line.number)
+        self.findings.lines.sort(key=lambda line: line.group)
 
     def _plain(self, wanted: Collection[int]) -> None:
         """Lines 1 and 3."""

@@ -36,10 +36,10 @@ def test_quick_run_of_the_parts_without_processes(
     assert main([*asked, "--parts", "d", "c", "a", "b"]) == 0
     found = json.loads((folder / "benchmark.json").read_text())
     lines = found["lines"]
-    assert [part for part in "abcd" if any(line["part"] == part for line in lines)] == [*"abcd"]
-    assert [line["part"] for line in lines] == sorted(line["part"] for line in lines)
+    assert [part for part in "abcd" if any(line["group"] == part for line in lines)] == [*"abcd"]
+    assert [line["group"] for line in lines] == sorted(line["group"] for line in lines)
     assert all(line["value"] > 0 and line["what"] and line["unit"] for line in lines)
-    fused = next(line for line in lines if line["part"] == "b")
+    fused = next(line for line in lines if line["group"] == "b")
     assert fused["unit"] == "ms" and fused["floor"] == 5
     assert fused["target"] == {"bound": 10, "kind": "at most"}
     assert fused["holds"] is (fused["value"] <= 10)

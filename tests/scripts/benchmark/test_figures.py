@@ -7,11 +7,11 @@ import torch
 
 from scripts.benchmark.config import PARTS, QUICK, USUAL, BenchmarkConfig
 from scripts.benchmark.growing import Point, bend, price_of_memory, price_of_time
-from scripts.benchmark.lines import COLUMNS, Line, at_least, at_most, cells, line, show
+from scripts.benchmark.lines import COLUMNS, at_least, at_most, line, show
 from scripts.benchmark.memory import Peak, alternate_peaks, can_be_measured, peak_of, resident
 from scripts.benchmark.refinement import mean_iou
-from scripts.benchmark.report import Circumstances, closing, markdown
 from scripts.benchmark.timing import Spread, alternate, ratios, spread
+from scripts.reporting import Circumstances, Line, Report, cells, closing
 
 CPU = torch.device("cpu")
 
@@ -53,13 +53,13 @@ def test_medians_quartiles_and_ratios() -> None:
 
 def test_a_line_in_words() -> None:
     found = line("a", "drawing", [1.02, 1.04, 1.06], "x", 1.0, at_most(1.05))
-    assert (found.value, found.quartiles, found.n) == (1.04, (1.03, 1.05), 3)
-    assert cells(found) == (
+    assert (found.value, found.spread, found.n) == (1.04, (1.03, 1.05), 3)
+    assert cells(COLUMNS, found) == (
         *("a", "drawing", "1.040 x", "1.030 to 1.050", "1", "at most 1.05", "yes", "3"),
     )
     alone = line("f", "--help", [1.25], "s", target=at_most(1.0))
-    assert cells(alone) == ("f", "--help", "1.25 s", "", "", "at most 1", "NO", "1")
-    assert len(cells(alone)) == len(COLUMNS)
+    assert cells(COLUMNS, alone) == ("f", "--help", "1.25 s", "", "", "at most 1", "NO", "1")
+    assert len(cells(COLUMNS, alone)) == len(COLUMNS)
     assert line("g", "memory", [3.0], "MB").holds is None
 
 
@@ -135,7 +135,7 @@ def test_mean_iou_counts_a_missing_mask_as_nothing() -> None:
 def test_the_report_says_where_it_is_from_and_what_holds() -> None:
     where = Circumstances(
         *("python -m scripts.benchmark", "2026-01-02", "abc1234", "2 cores of X, Linux"),
-        *("CPU", 2, "float32", {"torch": "2.13"}),
+        *({"torch": "2.13"}, 2, "CPU", "float32"),
     )
     lines = [
         line("b", "heatmap", [4.0], "ms", 5.0, at_most(10.0)),
@@ -143,7 +143,7 @@ def test_the_report_says_where_it_is_from_and_what_holds() -> None:
         line("e", "script", [3.0], "s"),
     ]
     assert closing(lines, 1.25) == "1 of 2 targets hold; 1.2 minutes"
-    told = markdown(lines, where, 1.25).splitlines()
+    told = Report("the benchmark", "benchmark", COLUMNS, where).markdown(lines, 1.25).splitlines()
     assert told[0] == (
         "`python -m scripts.benchmark`; 2026-01-02; 2 cores of X, Linux, 2 threads; "
         "device CPU, float32; torch 2.13; commit abc1234"

@@ -19,10 +19,9 @@ from scripts.drill.__main__ import main
 from scripts.drill.config import DrillConfig
 from scripts.drill.datasets import Ground, one_error
 from scripts.drill.kills import Tally, kill_in_a_row
-from scripts.drill.lines import Line, cells, line, skipped
+from scripts.drill.lines import COLUMNS, last_sentence, line, skipped
 from scripts.drill.moments import VICTIMS, Kind, chains, choose_kills, kinds
 from scripts.drill.processes import Ended, children_of
-from scripts.drill.report import closing
 from scripts.drill.snapshots import (
     Watch,
     broken_files,
@@ -30,6 +29,7 @@ from scripts.drill.snapshots import (
     largest_difference,
     tree,
 )
+from scripts.reporting import Line, cells
 
 RECORD = {"index": 0, "status": "refined", "image_format": "jpg"}
 
@@ -134,14 +134,14 @@ def test_the_table_tells_what_passed_what_did_not_and_what_was_left_out() -> Non
         line("kills", "step 2", 5, "the same bytes", list("abcde"), time.monotonic()),
         skipped("ray", "a node", "Ray is not installed"),
     ]
-    assert [cells(found)[3:5] for found in lines] == [
+    assert [cells(COLUMNS, found)[3:5] for found in lines] == [
         ("the same bytes", "yes"),
         ("a; b; c; and 2 more", "NO"),
         ("skipped: Ray is not installed", "-"),
     ]
     assert lines[1].problems == tuple("abcde")
-    assert closing(lines, 1.5) == "1 of 2 passed, 1 could not be tried; 1.5 minutes"
-    assert "|" not in cells(Line("kills", "a", 1, "a|b", True, 1))[3]
+    assert last_sentence(lines, 1.5) == "1 of 2 passed, 1 could not be tried; 1.5 minutes"
+    assert "|" not in cells(COLUMNS, Line("kills", "a", 1, "s", 1, outcome="a|b"))[3]
 
 
 def test_children_are_found_and_the_ended_are_not() -> None:

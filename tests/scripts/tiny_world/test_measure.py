@@ -15,14 +15,14 @@ import torch
 from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.dataset.images import read_image
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from scripts.reporting import Target
+from scripts.reporting import Circumstances, Line, Report, Target, cells
 from scripts.tiny_world.measure import runs as measure_runs
 from scripts.tiny_world.measure.__main__ import main
 from scripts.tiny_world.measure.datasets import _any_look, make_objects, make_plain
 from scripts.tiny_world.measure.gain import GainPoint
 from scripts.tiny_world.measure.judge import Judge, JudgeAccuracy, Verdict, save_judge
 from scripts.tiny_world.measure.lines import (
-    Line,
+    COLUMNS,
     gain_lines,
     judge_lines,
     look_lines,
@@ -32,7 +32,7 @@ from scripts.tiny_world.measure.lines import (
     without_targets,
 )
 from scripts.tiny_world.measure.plots import findings_plot, gain_curves
-from scripts.tiny_world.measure.report import Circumstances, Findings, closing, markdown, rows
+from scripts.tiny_world.measure.report import Findings, LastSentence
 from scripts.tiny_world.measure.runs import FULL, QUICK, Scripts
 from scripts.tiny_world.measure.samples import (
     JudgedSample,
@@ -128,7 +128,7 @@ def test_targets_and_the_words_of_a_table() -> None:
         Line("5", "gain", 11.26, "points", 3, Target(10.0), spread=(9.0, 12.54)),
         Line("6", "told", None, "iou", 0),
     ]
-    assert rows(lines) == [
+    assert [cells(COLUMNS, line) for line in lines] == [
         ("1", "seen", "95.0 %", "", "at least 90 %", "yes", "120"),
         ("3", "heat", "0.400", "", "at least 0.6", "NO", "9"),
         ("5", "gain", "11.3 points", "9.0 to 12.5", "at least 10 points", "yes", "3"),
@@ -169,30 +169,19 @@ def test_gain_with_random_erasing_is_told_without_a_target() -> None:
     assert all(line.what.endswith(", random erasing") for line in lines[3:])
 
 
-def circumstances(**changes: object) -> Circumstances:
-    known = Circumstances(
-        command="python -m scripts.tiny_world.measure",
-        quick=False,
-        continued=False,
-        date="2026-01-31",
-        commit="abc1234",
-        machine="2 cores of a kind",
-        versions={"Python": "3.11"},
-        settings={"seed": 0},
-        effort=FULL,
-        seconds={"one": 60.0, "other": 30.0},
-    )
-    return replace(known, **changes)  # type: ignore[arg-type]
-
-
 def test_the_closing_words_tell_what_kind_of_run_it_was() -> None:
     lines = [Line("1", "seen", 0.95, "share", 1, Target(0.9)), Line("6", "told", 0.1, "share", 1)]
-    assert closing(lines, circumstances()) == "1 of 1 targets hold; 1.5 minutes"
-    assert "continued an earlier one" in closing(lines, circumstances(continued=True))
-    assert "no target is judged" in closing(lines, circumstances(quick=True))
-    written = markdown(lines, circumstances())
+    end = LastSentence(quick=False, continued=False, seconds={"one": 60.0, "other": 30.0})
+    assert end(lines, 1.5) == "1 of 1 targets hold; 1.5 minutes (one 60 s, other 30 s)"
+    assert "continued an earlier one" in replace(end, continued=True)(lines, 1.5)
+    assert replace(end, quick=True, continued=True)(lines, 1.5) == (
+        "quick run: its figures mean nothing, and no target is judged; 1.5 minutes in this run, "
+        "which continued an earlier one (one 60 s, other 30 s)"
+    )
+    where = Circumstances("python -m x", "2026-01-31", None, "2 cores of a kind", {"torch": "2"})
+    written = Report("the measurement", "measure", COLUMNS, where, end).markdown(lines, 1.5)
     assert "| 1 | seen | 95.0 % |  | at least 90 % | yes | 1 |" in written
-    assert "2026-01-31; 2 cores of a kind" in written and "one 60 s" in written
+    assert "2026-01-31; 2 cores of a kind; torch 2\n" in written and "one 60 s" in written
 
 
 def test_a_script_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
@@ -276,13 +265,13 @@ def test_quick_run_from_nothing_to_the_table(
     printed = capsys.readouterr().out
     assert "quick run: its figures mean nothing" in printed
     found = json.loads((tmp_path / "work" / "measure.json").read_text())
-    assert {line["number"] for line in found["lines"]} == set("-123456")
+    assert {line["group"] for line in found["lines"]} == set("-123456")
     assert all(line["holds"] is None and line["target"] is None for line in found["lines"])
     assert [row["name"] for row in found["categories"]] == list(SHAPES)
     assert [row["name"] for row in found["swept_masks"]] == ["0", "0.6"]
     assert not found["continued"] and found["quick"]
     assert "| line | what |" in (tmp_path / "work" / "measure.md").read_text()
-    assert read_image(tmp_path / "work" / "measure.png").shape[1] == 2 * 560
+    assert read_image(tmp_path / "work" / "measure.png").shape[1] == 2 * 680
     assert read_image(tmp_path / "work" / "judged.png").any()
 
     log = (tmp_path / "work" / "logs" / "plain.log").read_text()
