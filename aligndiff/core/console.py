@@ -117,7 +117,7 @@ class _Bar:
             self.bar.ncols = _columns(sys.stderr)  # somebody may draw the window wider
             self.bar.refresh()
         else:
-            warn(str(self.bar))
+            warn(str(self.bar).replace(",  ", ", "))  # tqdm pads the rate
 
     def _details(self) -> str:
         """ "fish 12/50, dog 3/50 (loss 0.31)" over the classes begun, or those still at work."""

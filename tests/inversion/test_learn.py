@@ -293,12 +293,13 @@ def test_record_tells_settings_and_loss(pipe: StableDiffusionPipeline, dataset_d
     statuses = []
 
     def advance(count: int = 1, category: str = "", *, status: str = "") -> None:
+        assert (count, category) == (1, "fish")
         statuses.append(status)
 
     learn_object(pipe, [job], SHORT, advance)
     record = read_record(job.folder)
     assert record is not None and len(record.loss) == 3 == len(statuses)
-    assert statuses[-1] == f"fish: loss {sum(record.loss) / 3:.4f}"
+    assert statuses[-1] == f"loss {sum(record.loss) / 3:.4f}"
     assert record.ran_on == "cpu float32"
     expected = {"bg_lambda": 0.6, "seed": 0, "initializer": "good", "prompt": PROMPT}
     assert expected.items() <= record.settings.items()

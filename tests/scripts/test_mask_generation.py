@@ -21,6 +21,7 @@ from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 from scripts import mask_generation
+from tests.printed import without_bar
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COUNT = 4  # images of each entry
@@ -178,7 +179,7 @@ def test_an_unreadable_image_ends_with_exit_code_1(synthesized, checkpoint, caps
     argv = arguments(synthesized, checkpoint)
     assert mask_generation.main(argv) == 1
     captured = capsys.readouterr()
-    assert [line.split(":")[0] for line in captured.err.splitlines()] == ["failed", "failed"]
+    assert [line.split(":")[0] for line in without_bar(captured.err)] == ["failed", "failed"]
     assert "image_000002.jpg: not a readable image" in captured.err
     assert "image_000003.png: no such file" in captured.err
     fish = next(line for line in captured.out.splitlines() if line.split()[0] == "fish")
@@ -256,14 +257,15 @@ def test_worker_processes_make_what_one_process_makes(synthesized, checkpoint, t
 def test_a_failed_worker_reaches_the_exit_code(synthesized, checkpoint, monkeypatch, capsys):
     started = []
 
-    def run_workers(module, argv, devices, units, retries, total, description):
-        started.append((module, len(devices), units, retries, total, "--overwrite" in argv))
+    def run_workers(module, argv, devices, units, retries, totals, description):
+        started.append((module, len(devices), units, retries, totals, "--overwrite" in argv))
         return 1
 
     monkeypatch.setattr("aligndiff.runner.step.run_workers", run_workers)
     argv = arguments(synthesized, checkpoint, "--workers", "2", "--no_sheet", "--overwrite")
     assert mask_generation.main(argv) == 1
-    assert started == [("scripts.mask_generation", 2, [[0, 2], [1]], 1, 2 * 3 * COUNT, False)]
+    totals = {"fish": 2 * 2 * COUNT, "albatross": 2 * COUNT}
+    assert started == [("scripts.mask_generation", 2, [[0, 2], [1]], 1, totals, False)]
     everything = capsys.readouterr().out.splitlines()[5]
     assert everything.split()[:5] == ["all", "0", "0", "0", str(3 * COUNT)]
 

@@ -11,6 +11,7 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from scripts import view_dataset
 from tests.made_samples import make_samples
+from tests.printed import without_bar
 from tests.scripts.conftest import Refused, command
 
 COUNT = 6  # samples of each of the three entries
@@ -65,7 +66,7 @@ def test_a_broken_sample_is_told_and_the_rest_is_shown(samples_dir, capsys):
     assert view_dataset.main(["--dataset_dir", str(samples_dir)]) == 1
     told = capsys.readouterr()
     assert told.out.splitlines()[2].split() == ["fish", "11", "11", "0", "1"]
-    (line,) = told.err.splitlines()
+    (line,) = without_bar(told.err)
     assert line.startswith("failed: fish-") and "_000001 is left out: " in line
 
 

@@ -27,6 +27,7 @@ from aligndiff.diffusion.stable_diffusion import load_pipeline
 from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import NO_NUMBERS, Pace, synthesize
 from aligndiff.synthesis.plan import EntryPlan, list_samples, plan_synthesis, prepare_folders
+from tests.printed import without_bar
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
 
@@ -251,7 +252,7 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
     assert not plan.place.image_path(3, "jpg").exists()
     noted = plan.place.failure_path(3)
     assert FailureRecord.read(noted) == FailureRecord(2, NO_NUMBERS, 3)
-    assert capsys.readouterr().err.splitlines() == [
+    assert without_bar(capsys.readouterr().err) == [
         f"failed: {plan.entry.id} image 3: {NO_NUMBERS}; noted in {noted}"
     ]
     synthesize(pipe, list_samples([plan])[3:4], config)
@@ -291,7 +292,7 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
     assert files(plan) == wanted
     assert shapes == [2, 2, 2 if compile else 1], "no sample is drawn twice"
     sizes = (8, 4, 2) if compile else (5, 2)
-    assert capsys.readouterr().err.splitlines() == [
+    assert without_bar(capsys.readouterr().err) == [
         f"note: out of memory with {size} images at once, going on with {size // 2}"
         for size in sizes[:-1]
     ]
@@ -313,7 +314,7 @@ def test_what_did_not_fit_once_is_not_tried_again_by_the_next_call(
     for unit in (samples[:4], samples[4:]):
         assert synthesize(pipe, unit, config, pace).failed == ()
     assert pace.batch_size == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert len(without_bar(capsys.readouterr().err)) == 1
 
 
 def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
