@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aligndiff.core import console
 from aligndiff.core.errors import (
@@ -35,19 +35,6 @@ _POLL = 1.0  # seconds between two looks at the cluster
 _PATIENCE = 30.0  # seconds without any actor, after which a line says what it waits for
 _GPU = "GPU"  # Ray's name of the resource
 _REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-class Work(Protocol):
-    """What `module.open_work(argv)` gives: the units of a command line's work, and how one is done.
-
-    Their order follows from the command line and the dataset folder alone.
-    """
-
-    @property
-    def units(self) -> Sequence[Any]: ...
-
-    def do(self, units: Sequence[Any]) -> None:
-        """Load what is needed, once, and do these units."""
 
 
 @contextmanager
@@ -110,7 +97,7 @@ class _Actor:
         """Read and check everything, as a worker process does. Paths are relative to `folder`."""
         os.chdir(folder)
         os.environ[RANK], os.environ[WORLD_SIZE] = map(str, place)
-        self.work: Work = import_module(module).open_work(argv)
+        self.work = import_module(module).open_work(argv)  # a `runner.step.Work`
 
     def do(self, number: int) -> str:
         """Do a unit; returns what was written to stderr meanwhile. An error has it as a note."""

@@ -22,7 +22,7 @@ PARTS: dict[Part, str] = {
 
 
 @dataclass(frozen=True)
-class Effort:
+class BenchmarkSize:
     """How much of everything is measured."""
 
     repeats: int  # timed rounds of a comparison
@@ -36,8 +36,8 @@ class Effort:
     batches: tuple[int, ...]  # batch sizes, ascending
 
 
-USUAL = Effort(5, 3, 100, 3, True, 24, 30, (1, 10, 100, 1000), (1, 4, 16))
-QUICK = Effort(2, 2, 20, 1, False, 2, 2, (1, 10, 100), (1, 4))
+USUAL = BenchmarkSize(5, 3, 100, 3, True, 24, 30, (1, 10, 100, 1000), (1, 4, 16))
+QUICK = BenchmarkSize(2, 2, 20, 1, False, 2, 2, (1, 10, 100), (1, 4))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class BenchmarkConfig:
                 raise InputError(f"--{name} must be 1 or more, not {value}")
 
     @property
-    def effort(self) -> Effort:
+    def effort(self) -> BenchmarkSize:
         """How much `--quick` or its absence asks for."""
         return QUICK if self.quick else USUAL
 

@@ -52,7 +52,7 @@ class Case:
 
 
 @dataclass
-class Looks:
+class PassTimings:
     """What one run of Algorithm 1 took: seconds of each pass an image, and its last masks."""
 
     first: float = 0.0
@@ -78,7 +78,7 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
 def _measure(case: Case, repeats: int, device: torch.device) -> Iterator[Line]:
     now = clock(device)
     exact, reduced = torch.float32, choose_reduced(device)
-    looks: dict[torch.dtype, list[Looks]] = {exact: [], reduced: []}
+    looks: dict[torch.dtype, list[PassTimings]] = {exact: [], reduced: []}
     sides: dict[str, Callable[[], object]] = {"backbone": backbone_alone(case, device)}
     for dtype, found in looks.items():
         # A copy each: a segmenter may change its network's layout.
@@ -91,7 +91,10 @@ def _measure(case: Case, repeats: int, device: torch.device) -> Iterator[Line]:
 
 
 def _lines(
-    case: Case, backbone: Sequence[float], exact: Sequence[Looks], reduced: Sequence[Looks]
+    case: Case,
+    backbone: Sequence[float],
+    exact: Sequence[PassTimings],
+    reduced: Sequence[PassTimings],
 ) -> Iterator[Line]:
     name, judged = case.title, case.published
     first = [one.first for one in exact]
@@ -120,7 +123,7 @@ def choose_reduced(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" else choose_dtype("auto", device)
 
 
-def _note(found: list[Looks], segmenter: WatchedSegmenter, case: Case) -> None:
+def _note(found: list[PassTimings], segmenter: WatchedSegmenter, case: Case) -> None:
     found.append(look(segmenter, case))
 
 
@@ -139,10 +142,10 @@ class WatchedSegmenter(SSPSegmenter):
         self.ready = self.now()
 
 
-def look(segmenter: WatchedSegmenter, case: Case) -> Looks:
+def look(segmenter: WatchedSegmenter, case: Case) -> PassTimings:
     """Algorithm 1 over the images, each seen twice."""
     queries = [_query(number, case.side) for number in range(1, case.images + 1)]
-    found, uncertain = Looks(), 0
+    found, uncertain = PassTimings(), 0
     middle = 0.0
     kept = feature_memory(segmenter.device)
     for verdict in refine(segmenter, [scene_pair(0, case.side)], queries, CONFIG, kept):

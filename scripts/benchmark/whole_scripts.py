@@ -18,7 +18,7 @@ from scripts.reporting import Line
 
 
 @dataclass(frozen=True)
-class Step:
+class WholeScript:
     """A script, and how many items it works through."""
 
     number: int
@@ -45,14 +45,14 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
     shutil.rmtree(folder)
 
 
-def _steps(config: BenchmarkConfig) -> Iterator[Step]:
+def _steps(config: BenchmarkConfig) -> Iterator[WholeScript]:
     bank = load_prompt_bank(copy_example(config.work_dir / "scripts"))
     defaults, effort = InversionConfig(), config.effort
     passes = effort.inversion_steps * defaults.gradient_accumulation * len(bank.objects)
     views = passes * defaults.inversion_train_bs
     options = ("--inversion_steps", effort.inversion_steps)
-    yield Step(1, INVERSION, options, views, "views/s")
+    yield WholeScript(1, INVERSION, options, views, "views/s")
     images = effort.images_per_class * len({entry.category for entry in bank.entries})
     options = ("--image_per_class", effort.images_per_class)
-    yield Step(2, SYNTHESIS, options, images, "images/s")
-    yield Step(3, REFINEMENT, (), images, "images/s")
+    yield WholeScript(2, SYNTHESIS, options, images, "images/s")
+    yield WholeScript(3, REFINEMENT, (), images, "images/s")

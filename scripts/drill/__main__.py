@@ -18,7 +18,7 @@ from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.exits import exit_with
 from aligndiff.core.options import parse
 from scripts.drill.config import SCENARIOS, DrillConfig, Scenario
-from scripts.drill.datasets import Ground
+from scripts.drill.datasets import DrillDatasets
 from scripts.drill.lines import COLUMNS, last_sentence, line
 from scripts.reporting import Line, Report, cells, circumstances, make_work_folder
 
@@ -53,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     where = circumstances(command, device="CPU", precision="float32")
     report = Report("the drill", "drill", COLUMNS, where, last_sentence)
     say(str(where))
-    started, lines, ground = time.monotonic(), list[Line](), Ground(config)
+    started, lines, datasets = time.monotonic(), list[Line](), DrillDatasets(config)
     for scenario, title in SCENARIOS.items():
         if scenario not in config.scenarios:
             continue
         say(f"{scenario}: {title} ...")
-        for found in _lines(scenario, ground):
+        for found in _lines(scenario, datasets):
             lines.append(found)
             say("  " + "  ".join(cells(COLUMNS, found)[1:]))
             # After every line: what stops the drill does not cost the earlier ones.
@@ -71,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _lines(scenario: Scenario, ground: Ground) -> Iterator[Line]:
+def _lines(scenario: Scenario, datasets: DrillDatasets) -> Iterator[Line]:
     """Those of a scenario; one that cannot go on is a line that did not pass."""
     started = time.monotonic()
     try:
-        yield from importlib.import_module(f"scripts.drill.{MODULES[scenario]}").drill(ground)
+        yield from importlib.import_module(f"scripts.drill.{MODULES[scenario]}").drill(datasets)
     except (AlignDiffError, OSError, ValueError) as error:
         yield line(scenario, "the rest of it", 1, "", [str(error)], started)
 

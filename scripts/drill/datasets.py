@@ -47,7 +47,7 @@ class Length:
     first: float
 
 
-class Ground:
+class DrillDatasets:
     """Makes what is asked for when it is asked for, below the work folder of a drill."""
 
     def __init__(self, config: DrillConfig) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aligndiff.core.errors import AlignDiffError
-from scripts.drill.datasets import Ground, one_error
+from scripts.drill.datasets import DrillDatasets, one_error
 from scripts.drill.lines import line, skipped
 from scripts.drill.processes import run
 from scripts.drill.snapshots import broken_files
@@ -47,14 +47,14 @@ def mount(*words: str) -> None:
         raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr else "mount failed")
 
 
-def drill(ground: Ground) -> Iterator[Line]:
-    for step in ground.config.steps:
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
+    for step in datasets.config.steps:
         for workers in (1, 2):
             what = f"step {step}, {workers} process{'es' if workers > 1 else ''}: the disk is full"
             started = time.monotonic()
             try:
-                with small_disk(ground.config.work_dir / "disk") as disk:
-                    problems = _fill_up(ground, step, workers, disk)
+                with small_disk(datasets.config.work_dir / "disk") as disk:
+                    problems = _fill_up(datasets, step, workers, disk)
             except CannotMountError as error:
                 yield skipped("full_disk", what, error.problems[0])
                 continue
@@ -63,11 +63,11 @@ def drill(ground: Ground) -> Iterator[Line]:
             yield line("full_disk", what, 1, fine, problems, started)
 
 
-def _fill_up(ground: Ground, step: int, workers: int, disk: Path) -> list[str]:
-    dataset = ground.copy(ground.made(step - 1), below=disk)
+def _fill_up(datasets: DrillDatasets, step: int, workers: int, disk: Path) -> list[str]:
+    dataset = datasets.copy(datasets.made(step - 1), below=disk)
     ballast = disk / "ballast"
     _write_all_but(ballast, _LEFT[step] * _BLOCK)
-    words = ground.words(step, dataset, "--workers", str(workers))
+    words = datasets.words(step, dataset, "--workers", str(workers))
     ended = run(words)
     if workers == 1:
         problems = one_error(ended, 1, "No space left on device", "run the same command again")
@@ -76,7 +76,7 @@ def _fill_up(ground: Ground, step: int, workers: int, disk: Path) -> list[str]:
     problems += broken_files(dataset)
     ballast.unlink()
     problems += run(words).problems()
-    return problems + ground.compare(step, dataset)
+    return problems + datasets.compare(step, dataset)
 
 
 def _write_all_but(ballast: Path, left: int) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.drill.datasets import Ground, await_work, one_error
+from scripts.drill.datasets import DrillDatasets, await_work, one_error
 from scripts.drill.disks import CannotMountError, mount, small_disk
 from scripts.drill.lines import line, skipped
 from scripts.drill.processes import run
@@ -14,43 +14,43 @@ from scripts.drill.snapshots import broken_files, differences, tree
 from scripts.reporting import Line
 
 
-def drill(ground: Ground) -> Iterator[Line]:
-    for step in ground.config.steps:
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
+    for step in datasets.config.steps:
         started, what = time.monotonic(), f"step {step}: the disk is mounted for reading only"
         try:
-            with small_disk(ground.config.work_dir / "disk") as disk:
-                problems = _read_only(ground, step, disk)
+            with small_disk(datasets.config.work_dir / "disk") as disk:
+                problems = _read_only(datasets, step, disk)
             fine = "one line, exit code 2, nothing written; mounted for writing the same bytes"
             yield line("gone_disk", what, 1, fine, problems, started)
         except CannotMountError as error:
             yield skipped("gone_disk", what, error.problems[0])
-    for step in ground.config.steps:
+    for step in datasets.config.steps:
         for workers in (1, 2):
             started = time.monotonic()
-            code, problems = _moved_away(ground, step, workers)
+            code, problems = _moved_away(datasets, step, workers)
             processes = "1 process" if workers == 1 else f"{workers} workers"
             what = f"step {step}, {processes}: the dataset folder is moved away"
             fine = f"exit code {code}, nothing made in its place; brought back the same bytes"
             yield line("gone_disk", what, 1, fine, problems, started)
 
 
-def _read_only(ground: Ground, step: int, disk: Path) -> list[str]:
-    dataset = ground.copy(ground.made(step - 1), below=disk)
-    before, words = tree(dataset), ground.words(step, dataset)
+def _read_only(datasets: DrillDatasets, step: int, disk: Path) -> list[str]:
+    dataset = datasets.copy(datasets.made(step - 1), below=disk)
+    before, words = tree(dataset), datasets.words(step, dataset)
     mount("-o", "remount,ro", str(disk))
     problems = one_error(run(words), 2, "reading only")
     problems += differences(before, tree(dataset))
     mount("-o", "remount,rw", str(disk))
     problems += run(words).problems()
-    return problems + ground.compare(step, dataset)
+    return problems + datasets.compare(step, dataset)
 
 
-def _moved_away(ground: Ground, step: int, workers: int) -> tuple[int, list[str]]:
+def _moved_away(datasets: DrillDatasets, step: int, workers: int) -> tuple[int, list[str]]:
     """The exit code, and what was wrong."""
-    dataset = ground.fresh(step)
+    dataset = datasets.fresh(step)
     away = dataset.with_name(f"{dataset.name}_away")
     more = ["--workers", str(workers)]
-    command, watch = ground.begin(step, dataset, *more)
+    command, watch = datasets.begin(step, dataset, *more)
     with command:
         await_work(command, watch)
         dataset.rename(away)
@@ -65,5 +65,5 @@ def _moved_away(ground: Ground, step: int, workers: int) -> tuple[int, list[str]
         return ended.code, [*problems, f"made in its old place: {sorted(tree(dataset))[:3]}"]
     away.rename(dataset)
     problems += broken_files(dataset)
-    problems += run(ground.words(step, dataset, *more)).problems()
-    return ended.code, problems + ground.compare(step, dataset)
+    problems += run(datasets.words(step, dataset, *more)).problems()
+    return ended.code, problems + datasets.compare(step, dataset)

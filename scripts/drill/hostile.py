@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aligndiff.core.files import read_json
 from aligndiff.dataset.layout import DATASET_FILE
-from scripts.drill.datasets import Ground, one_error
+from scripts.drill.datasets import DrillDatasets, one_error
 from scripts.drill.lines import line
 from scripts.drill.processes import run
 from scripts.drill.snapshots import differences, tree
@@ -96,15 +96,15 @@ CASES: tuple[tuple[str, int, Spoil], ...] = (
 )
 
 
-def drill(ground: Ground) -> Iterator[Line]:
-    cases = CASES[::3] if ground.config.quick else CASES
-    ground.made(2)
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
+    cases = CASES[::3] if datasets.config.quick else CASES
+    datasets.made(2)
     for name, step, spoil in cases:
         started = time.monotonic()
         # Beside each other: how busy the machine is changes from minute to minute.
         usual = statistics.median(run([INVERSION, "--help"]).seconds for _ in range(2))
-        dataset = ground.copy(ground.made(2))
-        words = ground.words(step, dataset, *spoil(dataset))
+        dataset = datasets.copy(datasets.made(2))
+        words = datasets.words(step, dataset, *spoil(dataset))
         before = tree(dataset)
         ended = run(words)
         problems = one_error(ended, 2) + differences(before, tree(dataset))

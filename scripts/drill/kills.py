@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.drill.datasets import Ground, await_that, await_work
+from scripts.drill.datasets import DrillDatasets, await_that, await_work
 from scripts.drill.lines import line
 from scripts.drill.moments import Kill, Kind, chains, choose_kills, kinds
 from scripts.drill.processes import MOST_REFUSALS, Command, Ended, run_when_free
@@ -34,54 +34,54 @@ class Tally:
         return f"no half file, the same bytes in the end{extra}"
 
 
-def drill(ground: Ground) -> Iterator[Line]:
-    config = ground.config
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
+    config = datasets.config
     kills = choose_kills(kinds(config.steps), config.kill_count, config.seed)
     for kind in dict.fromkeys(kill.kind for kill in kills):
         started, tally = time.monotonic(), Tally()
         of_kind = [kill for kill in kills if kill.kind == kind]
         for chain in chains(of_kind):
-            kill_in_a_row(ground, chain, tally)
+            kill_in_a_row(datasets, chain, tally)
         if tally.hits < len(of_kind):
             tally.problems.append(f"only {tally.hits} of {len(of_kind)} kills hit a running run")
         yield line("kills", str(kind), tally.hits, tally.fine, tally.problems, started)
 
 
-def kill_in_a_row(ground: Ground, chain: Sequence[Kill], tally: Tally) -> None:
+def kill_in_a_row(datasets: DrillDatasets, chain: Sequence[Kill], tally: Tally) -> None:
     """Kills of a run and of those that continue it, then one that is left in peace."""
     kind = chain[0].kind
-    dataset = ground.fresh(kind.step, kind.overwrite)
+    dataset = datasets.fresh(kind.step, kind.overwrite)
     for kill in chain:
         for _ in range(_TRIES):
-            hit, ended = _strike(ground, kill, dataset, tally)
+            hit, ended = _strike(datasets, kill, dataset, tally)
             tally.problems += broken_files(dataset)
             if hit:
                 tally.hits += 1
                 break
             # It was over before: then what it left must be right, and another one begins.
-            tally.problems += ended.problems() + ground.compare(kind.step, dataset)
-            dataset, kill = ground.fresh(kind.step, kind.overwrite), kill.sooner()
-    _finish(ground, kind, dataset, tally)
+            tally.problems += ended.problems() + datasets.compare(kind.step, dataset)
+            dataset, kill = datasets.fresh(kind.step, kind.overwrite), kill.sooner()
+    _finish(datasets, kind, dataset, tally)
 
 
-def _finish(ground: Ground, kind: Kind, dataset: Path, tally: Tally) -> None:
+def _finish(datasets: DrillDatasets, kind: Kind, dataset: Path, tally: Tally) -> None:
     """The same command once more, to its end; as the scripts say, without --overwrite.
 
     A run that was to overwrite may have been killed before it began: then continuing is refused.
     """
     more = [word for word in kind.words if word != "--overwrite"]
-    ended, refused = run_when_free(ground.words(kind.step, dataset, *more))
+    ended, refused = run_when_free(datasets.words(kind.step, dataset, *more))
     if kind.overwrite and ended.code == 2 and "--overwrite" in ended.said:
-        ended, _ = run_when_free(ground.words(kind.step, dataset, *kind.words))
+        ended, _ = run_when_free(datasets.words(kind.step, dataset, *kind.words))
     tally.refused += refused
-    tally.problems += ended.problems() + ground.compare(kind.step, dataset)
+    tally.problems += ended.problems() + datasets.compare(kind.step, dataset)
 
 
-def _strike(ground: Ground, kill: Kill, dataset: Path, tally: Tally) -> tuple[bool, Ended]:
+def _strike(datasets: DrillDatasets, kill: Kill, dataset: Path, tally: Tally) -> tuple[bool, Ended]:
     """Start the command and kill at the moment; whether it was in time, and how the run ended."""
     kind = kill.kind
     for _ in range(MOST_REFUSALS):
-        hit, ended = _start_and_kill(ground, kill, dataset)
+        hit, ended = _start_and_kill(datasets, kill, dataset)
         if not ended.was_refused:
             break
         tally.refused += 1  # workers of the last one were still ending
@@ -92,10 +92,10 @@ def _strike(ground: Ground, kill: Kill, dataset: Path, tally: Tally) -> tuple[bo
     return hit, ended
 
 
-def _start_and_kill(ground: Ground, kill: Kill, dataset: Path) -> tuple[bool, Ended]:
+def _start_and_kill(datasets: DrillDatasets, kill: Kill, dataset: Path) -> tuple[bool, Ended]:
     kind = kill.kind
-    length = ground.length(kind.step, 1 if kind.victim == "alone" else 2)
-    command, watch = ground.begin(kind.step, dataset, *kind.words)
+    length = datasets.length(kind.step, 1 if kind.victim == "alone" else 2)
+    command, watch = datasets.begin(kind.step, dataset, *kind.words)
     with command:
         moment, at_work = kill.fraction * length.whole, True
         if kill.aimed:

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from scripts.drill.datasets import Ground, await_that
+from scripts.drill.datasets import DrillDatasets, await_that
 from scripts.drill.lines import line, skipped
 from scripts.drill.processes import Command
 from scripts.drill.snapshots import largest_difference
@@ -22,16 +22,16 @@ _CLOSE = Target(1, "at most")  # grey levels, as for other batch sizes
 _WORTH_IT = 100 * 2**20  # bytes between the two, below which a limit would be a matter of luck
 
 
-def little_memory(ground: Ground) -> Line:
+def little_memory(datasets: DrillDatasets) -> Line:
     """Measure what batches of 1 and of 8 need, then draw 8 at once with what lies in between."""
     started = time.monotonic()
-    plenty, little = ground.fresh(2), ground.fresh(2)
-    batches = {size: ground.words(2, plenty, *_OPTIONS, "--batch_size", size) for size in "18"}
+    plenty, little = datasets.fresh(2), datasets.fresh(2)
+    batches = {size: datasets.words(2, plenty, *_OPTIONS, "--batch_size", size) for size in "18"}
     least = _peak([*batches["1"]])
     most = _peak([*batches["8"], "--overwrite"])
     if most - least < _WORTH_IT:
         return skipped("sample", _WHAT, "the addresses tell nothing of the memory here")
-    words = ground.words(2, little, *_OPTIONS, "--batch_size", "8")
+    words = datasets.words(2, little, *_OPTIONS, "--batch_size", "8")
     with Command(words, (least + most) // 2) as command:
         ended = command.wait()
     smaller = re.findall(r"out of memory with 8 images at once, going on with (\d)", ended.said)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from scripts.drill.datasets import Ground, await_work
+from scripts.drill.datasets import DrillDatasets, await_work
 from scripts.drill.lines import line, skipped
 from scripts.drill.snapshots import broken_files
 from scripts.reporting import Line
@@ -37,23 +37,23 @@ def two_nodes() -> Iterator[tuple[str, Any, Any]]:
         cluster.shutdown()
 
 
-def drill(ground: Ground) -> Iterator[Line]:
-    if ground.config.quick:
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
+    if datasets.config.quick:
         return
     if not has_ray():
         yield skipped("ray", _WHAT, "Ray is not installed")
         return
     started = time.monotonic()
-    ground.made(2)
+    datasets.made(2)
     with two_nodes() as (address, cluster, second):
-        dataset = ground.fresh(2)
-        command, watch = ground.begin(2, dataset, *RAY_WORDS, address)
+        dataset = datasets.fresh(2)
+        command, watch = datasets.begin(2, dataset, *RAY_WORDS, address)
         with command:
             problems = [] if await_work(command, watch) else ["it ended before it began"]
             cluster.remove_node(second, allow_graceful=False)
             problems += broken_files(dataset)
             ended = command.wait()
-    problems += ended.problems() + ground.compare(2, dataset)
+    problems += ended.problems() + datasets.compare(2, dataset)
     lost = ended.said.count("an actor was lost")
     if not lost:
         problems.append("no actor was lost: it was over too soon, or nobody says so")

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aligndiff.core.files import read_json
-from scripts.drill.datasets import Ground
+from scripts.drill.datasets import DrillDatasets
 from scripts.drill.lines import line
 from scripts.drill.processes import TORCHRUN, run
 from scripts.drill.snapshots import differences, tree
 from scripts.reporting import Line
 
 
-def drill(ground: Ground) -> Iterator[Line]:
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
     for who, before, after in (
         ("1 process", (), ()),
         ("2 processes", (), ("--workers", "2")),
@@ -22,19 +22,21 @@ def drill(ground: Ground) -> Iterator[Line]:
     ):
         started = time.monotonic()
         what = f"step 3, {who}: half of an image is gone"
-        problems = _half_an_image(ground, before, after)
+        problems = _half_an_image(datasets, before, after)
         fine = "the others done, the reason kept, exit code 1; repaired the same bytes"
         yield line("sample", what, 1, fine, problems, started)
     started = time.monotonic()
     what = "step 2: an embedding so large that the network makes NaN of it"
-    problems = _huge_embedding(ground)
+    problems = _huge_embedding(datasets)
     fine = "the other entries' samples done, the reasons kept, exit code 1"
     yield line("sample", what, 1, fine, problems, started)
 
 
-def _half_an_image(ground: Ground, before: Sequence[str], after: Sequence[str]) -> list[str]:
-    dataset = ground.fresh(3)
-    words = [*before, *ground.words(3, dataset, *after)]
+def _half_an_image(
+    datasets: DrillDatasets, before: Sequence[str], after: Sequence[str]
+) -> list[str]:
+    dataset = datasets.fresh(3)
+    words = [*before, *datasets.words(3, dataset, *after)]
     image = sorted(dataset.glob("synthesized/*/generated_images/*.jpg"))[1]
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) // 2])
@@ -48,19 +50,19 @@ def _half_an_image(ground: Ground, before: Sequence[str], after: Sequence[str]) 
     problems += _wrong_reasons(dataset, {image.stem}, 1)
     image.write_bytes(whole)
     problems += run(words).problems()
-    return problems + ground.compare(3, dataset)
+    return problems + datasets.compare(3, dataset)
 
 
-def _huge_embedding(ground: Ground) -> list[str]:
+def _huge_embedding(datasets: DrillDatasets) -> list[str]:
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
-    dataset = ground.fresh(2)
+    dataset = datasets.fresh(2)
     file = dataset / "fish/learned_embeddings/learned_embeds.safetensors"
     rows = {name: np.full_like(row, 1e38) for name, row in load_file(file).items()}
     save_file(rows, file)
-    problems = run(ground.words(2, dataset)).problems(1)
-    wanted = ground.tree_after(2)
+    problems = run(datasets.words(2, dataset)).problems(1)
+    wanted = datasets.tree_after(2)
     # All samples of that one entry are lost; those of the others are as ever.
     lost = {path.parents[1].name for path in dataset.glob("synthesized/*/failures/*.json")}
     others = {

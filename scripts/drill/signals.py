@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scripts.drill.datasets import Ground, await_that, await_work
+from scripts.drill.datasets import DrillDatasets, await_that, await_work
 from scripts.drill.lines import line
 from scripts.drill.processes import run_when_free
 from scripts.drill.snapshots import broken_files
@@ -46,21 +46,21 @@ STOPS = (
 )
 
 
-def drill(ground: Ground) -> Iterator[Line]:
-    for step in ground.config.steps:
+def drill(datasets: DrillDatasets) -> Iterator[Line]:
+    for step in datasets.config.steps:
         for stop in STOPS:
             started = time.monotonic()
-            seconds, problems = _stop(ground, step, stop)
+            seconds, problems = _stop(datasets, step, stop)
             fine = f"ended in {seconds:.1f} s with {CODES[stop.number]}; then the same bytes"
             yield line("signals", f"step {step}: {stop}", 1, fine, problems, started)
 
 
-def _stop(ground: Ground, step: int, stop: Stop) -> tuple[float, list[str]]:
+def _stop(datasets: DrillDatasets, step: int, stop: Stop) -> tuple[float, list[str]]:
     """The seconds from the signal to the end, and what was wrong."""
-    dataset = ground.fresh(step)
+    dataset = datasets.fresh(step)
     more = [] if stop.workers == 1 else ["--workers", str(stop.workers)]
-    early = ground.length(step, stop.workers).first / 2
-    command, watch = ground.begin(step, dataset, *more)
+    early = datasets.length(step, stop.workers).first / 2
+    command, watch = datasets.begin(step, dataset, *more)
     with command:
         if stop.at_work:
             await_work(command, watch)
@@ -79,5 +79,5 @@ def _stop(ground: Ground, step: int, stop: Stop) -> tuple[float, list[str]]:
     if not IN_TIME.holds(seconds):
         problems.append(f"took {seconds:.1f} s to end, at most {IN_TIME.bound:g}")
     problems += broken_files(dataset)
-    ended, _ = run_when_free(ground.words(step, dataset, *more))
-    return seconds, problems + ended.problems() + ground.compare(step, dataset)
+    ended, _ = run_when_free(datasets.words(step, dataset, *more))
+    return seconds, problems + ended.problems() + datasets.compare(step, dataset)

@@ -19,7 +19,7 @@ from aligndiff.core.options import OneLineParser
 from aligndiff.dataset.entries import SchedulerName
 from aligndiff.dataset.images import write_image
 from scripts.reporting import Report, circumstances
-from scripts.tiny_world.measure.runs import FULL, QUICK, Clock, Scripts, Work
+from scripts.tiny_world.measure.runs import FULL, QUICK, Clock, MeasurementFolders, Scripts
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scripts.tiny_world.measure.parts import Measurement
 
     judge = load_judge(args.judge or WEIGHTS)
-    work = Work(
+    work = MeasurementFolders(
         (args.work_dir or Path("runs/measure_quick" if args.quick else "runs/measure")).resolve()
     )
     scripts = Scripts(

@@ -1,7 +1,7 @@
 """What synthetic pairs add: a small segmenter trained from real pairs with and without them.
 
-Every segmenter has the same network, optimizer steps, batches and augmentation (`Recipe`); only the
-pairs differ. All are tested on the same fresh rendered scenes, in
+Every segmenter has the same network, optimizer steps, batches and augmentation (`GainRecipe`); only
+the pairs differ. All are tested on the same fresh rendered scenes, in
 which the object lies beside another thing, against exact masks.
 """
 
@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from aligndiff.core.console import progress
-from scripts.tiny_world.measure.gain_pairs import (
+from scripts.tiny_world.measure.pairs import (
     Pairs,
     crowded_scenes,
     join,
     load_real_pairs,
     load_synthetic_pairs,
 )
-from scripts.tiny_world.measure.gain_segmenter import Recipe, class_iou, train_small_segmenter
+from scripts.tiny_world.measure.segmenter import GainRecipe, class_iou, train_small_segmenter
 from scripts.tiny_world.world.example import EXAMPLES
 
 # (real, synthetic) pairs of each object.
@@ -69,7 +69,7 @@ class Training:
     synthetic: int
     seed: int
     scenes: int
-    recipe: Recipe
+    recipe: GainRecipe
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def measure_gain(
     seeds: int = 3,
     scenes: int = 200,
     workers: int = 2,
-    recipe: Recipe | None = None,
+    recipe: GainRecipe | None = None,
 ) -> list[GainPoint]:
     """Train and test a segmenter of each object from each of the ``amounts``, with each seed.
 
@@ -94,7 +94,7 @@ def measure_gain(
     the three steps made of them. A worker is a process of one thread.
     """
     trainings = [
-        Training(dataset_dir, category, real, synthetic, seed, scenes, recipe or Recipe())
+        Training(dataset_dir, category, real, synthetic, seed, scenes, recipe or GainRecipe())
         for real, synthetic in amounts
         for category in EXAMPLES
         for seed in range(seeds)

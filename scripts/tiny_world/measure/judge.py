@@ -51,7 +51,7 @@ class Opinion:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgeVerdict:
     """What the judge makes of one image."""
 
     category: str  # of the main object: the one that covers most pixels
@@ -150,14 +150,16 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
 
 
 @torch.no_grad()
-def judge_images(judge: Judge, images: np.ndarray, category: str | None = None) -> list[Verdict]:
+def judge_images(
+    judge: Judge, images: np.ndarray, category: str | None = None
+) -> list[JudgeVerdict]:
     """One verdict of each image, uint8 (n, h, w, 3) with sides in steps of 16.
 
     A verdict's category is always that of the main object. With ``category`` its mask and its look
     are of that category's pixels instead, be they few or none.
     """
     device = next(judge.parameters()).device
-    verdicts: list[Verdict] = []
+    verdicts: list[JudgeVerdict] = []
     for start in range(0, len(images), BATCH):
         fields = _seen_twice(judge, to_signed(images[start : start + BATCH]).to(device))
         shares = [logits.softmax(dim=1).cpu().numpy() for logits in fields]
@@ -185,7 +187,7 @@ def _verdict(
     colours: np.ndarray,
     seconds: np.ndarray,
     asked: str | None,
-) -> Verdict:
+) -> JudgeVerdict:
     """The verdict of one image from the probabilities of its pixels, float32 (classes, h, w)."""
     found = _categories_found(categories)
     covered = np.bincount(found.ravel(), minlength=GROUND + 1)[:GROUND]
@@ -201,7 +203,7 @@ def _verdict(
         np.fill_diagonal(both, 0)  # two colours are never the same
         one, other = np.unravel_index(both.argmax(), both.shape)
         worn = COLOUR_NAMES[one], COLOUR_NAMES[other]
-    return Verdict(CATEGORY_NAMES[main], texture, *worn, mask, found < GROUND)
+    return JudgeVerdict(CATEGORY_NAMES[main], texture, *worn, mask, found < GROUND)
 
 
 def _categories_found(categories: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig
 from scripts.tiny_world.measure.datasets import swept_name
 from scripts.tiny_world.measure.gain import GainPoint, measure_gain
-from scripts.tiny_world.measure.gain_segmenter import ERASING, Recipe
 from scripts.tiny_world.measure.judge import Judge, judge_accuracy
 from scripts.tiny_world.measure.lines import (
     faithful_line,
@@ -28,9 +27,9 @@ from scripts.tiny_world.measure.lines import (
 from scripts.tiny_world.measure.report import Findings
 from scripts.tiny_world.measure.runs import (
     Clock,
-    Effort,
+    MeasurementFolders,
+    MeasurementSize,
     Scripts,
-    Work,
     draw_objects,
     draw_plain,
     draw_sweep,
@@ -42,6 +41,7 @@ from scripts.tiny_world.measure.samples import (
     mask_figures,
     plain_figures,
 )
+from scripts.tiny_world.measure.segmenter import ERASING, GainRecipe
 from scripts.tiny_world.measure.sheet import SheetGroup
 from scripts.tiny_world.world.example import EXAMPLES
 
@@ -54,8 +54,8 @@ class Measurement:
 
     judge: Judge
     scripts: Scripts
-    work: Work
-    effort: Effort
+    work: MeasurementFolders
+    effort: MeasurementSize
     clock: Clock
     lines: Collection[int]  # of the issue's list, those that are asked for
     findings: Findings = field(default_factory=Findings)
@@ -136,7 +136,7 @@ class Measurement:
         found, effort = self.findings, self.effort
         most = max(real for real, _ in effort.gain_amounts)
         try:
-            found.gain += self._trained(effort.gain_amounts, Recipe())
+            found.gain += self._trained(effort.gain_amounts, GainRecipe())
             found.gain_erasing += self._trained(((most, 0), (most, effort.gain_judged)), ERASING)
         except InputError as error:
             say(f"  {error}")
@@ -144,7 +144,7 @@ class Measurement:
             return
         found.lines += gain_lines(found.gain, effort.gain_judged, found.gain_erasing)
 
-    def _trained(self, amounts: Sequence[tuple[int, int]], recipe: Recipe) -> list[GainPoint]:
+    def _trained(self, amounts: Sequence[tuple[int, int]], recipe: GainRecipe) -> list[GainPoint]:
         effort = self.effort
         if effort.gain_steps is not None:
             recipe = replace(recipe, steps=effort.gain_steps)
@@ -203,7 +203,7 @@ def _some(samples: Sequence[JudgedSample], count: int = 2 * SHOWN) -> list[Judge
     return [samples[round(pick)] for pick in picks]
 
 
-def _heatmap_threshold(work: Work) -> float:
+def _heatmap_threshold(work: MeasurementFolders) -> float:
     """The one that step 3 would take."""
     said = load_prompt_bank(work.plain).defaults.heatmap_threshold
     return RefinementConfig().heatmap_threshold if said is None else said

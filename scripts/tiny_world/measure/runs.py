@@ -25,7 +25,7 @@ INVERSION, SYNTHESIS, REFINEMENT = (
 
 
 @dataclass(frozen=True)
-class Effort:
+class MeasurementSize:
     """How many of everything; the full measurement takes about a quarter of an hour."""
 
     judge_scenes: int  # fresh scenes that the judge itself is tested on
@@ -45,7 +45,7 @@ class Effort:
     gain_workers: int  # processes that train segmenters; changes the time only
 
 
-FULL = Effort(
+FULL = MeasurementSize(
     judge_scenes=400,
     plain_images=12,
     word_images=40,
@@ -63,7 +63,7 @@ FULL = Effort(
     gain_workers=2,
 )
 # To try the flow: its figures mean nothing.
-QUICK = Effort(
+QUICK = MeasurementSize(
     judge_scenes=8,
     plain_images=1,
     word_images=2,
@@ -83,7 +83,7 @@ QUICK = Effort(
 
 
 @dataclass(frozen=True)
-class Work:
+class MeasurementFolders:
     """The folders of a measurement."""
 
     folder: Path
@@ -181,13 +181,15 @@ def run_module(module: str, words: list[str], output: IO[str]) -> int:
     ).returncode
 
 
-def drawing_steps(effort: Effort) -> tuple[object, ...]:
+def drawing_steps(effort: MeasurementSize) -> tuple[object, ...]:
     """The option of step 2, if any."""
     steps = effort.inference_steps
     return () if steps is None else ("--num_inference_steps", steps)
 
 
-def draw_plain(scripts: Scripts, work: Work, effort: Effort, lines: Collection[int]) -> None:
+def draw_plain(
+    scripts: Scripts, work: MeasurementFolders, effort: MeasurementSize, lines: Collection[int]
+) -> None:
     """Images of plain prompts: some of every category, more of the example objects."""
     make_plain(work.plain)
     steps = (*drawing_steps(effort), "--no_sheet")
@@ -198,7 +200,9 @@ def draw_plain(scripts: Scripts, work: Work, effort: Effort, lines: Collection[i
         scripts.draw(work.plain, "--image_per_entry", count, *steps, "--categories", *EXAMPLES)
 
 
-def draw_objects(scripts: Scripts, work: Work, effort: Effort, refine: bool) -> None:
+def draw_objects(
+    scripts: Scripts, work: MeasurementFolders, effort: MeasurementSize, refine: bool
+) -> None:
     """The example objects from real pairs to images, and with ``refine`` to masks."""
     make_objects(work.objects)
     inversion = ["--no_sheet"]
@@ -211,7 +215,7 @@ def draw_objects(scripts: Scripts, work: Work, effort: Effort, refine: bool) -> 
         scripts.refine(work.objects)
 
 
-def draw_sweep(scripts: Scripts, work: Work, effort: Effort) -> None:
+def draw_sweep(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSize) -> None:
     """The same with an embedding for each value of --bg_lambda, learned in fewer steps."""
     make_objects(work.sweep)
     values = ("--bg_lambda", *(f"{value:g}" for value in effort.bg_lambdas))

@@ -15,7 +15,7 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import MaskSource
 from aligndiff.dataset.samples import read_sample, sample_indices
-from scripts.tiny_world.measure.judge import Judge, Verdict, judge_images
+from scripts.tiny_world.measure.judge import Judge, JudgeVerdict, judge_images
 from scripts.tiny_world.world.example import EXAMPLES
 
 
@@ -41,7 +41,7 @@ class JudgedSample:
     heatmap: np.ndarray
     mask: np.ndarray | None
     source: MaskSource | None
-    verdict: Verdict
+    verdict: JudgeVerdict
 
     @property
     def recognised(self) -> bool:

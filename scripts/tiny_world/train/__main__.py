@@ -26,7 +26,7 @@ from scripts.reporting import REPOSITORY
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelRecipe:
     """How a part is trained: the figures that made the published weights."""
 
     steps: int
@@ -36,10 +36,10 @@ class Recipe:
 
 
 RECIPES = {
-    "vae": Recipe(steps=5500, batch_size=16, rate=2e-3, scenes=6000),
-    "unet": Recipe(steps=8500, batch_size=48, rate=1e-3, scenes=36000),
-    "ssp": Recipe(steps=2000, batch_size=6, rate=2e-3, scenes=1500),
-    "judge": Recipe(steps=6000, batch_size=16, rate=3e-3, scenes=6000),
+    "vae": ModelRecipe(steps=5500, batch_size=16, rate=2e-3, scenes=6000),
+    "unet": ModelRecipe(steps=8500, batch_size=48, rate=1e-3, scenes=36000),
+    "ssp": ModelRecipe(steps=2000, batch_size=6, rate=2e-3, scenes=1500),
+    "judge": ModelRecipe(steps=6000, batch_size=16, rate=3e-3, scenes=6000),
 }
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from aligndiff.core.errors import InputError
 from scripts.drill.__main__ import main
 from scripts.drill.config import DrillConfig
-from scripts.drill.datasets import Ground, one_error
+from scripts.drill.datasets import DrillDatasets, one_error
 from scripts.drill.kills import Tally, kill_in_a_row
 from scripts.drill.lines import COLUMNS, last_sentence, line, skipped
 from scripts.drill.moments import VICTIMS, Kind, chains, choose_kills, kinds
@@ -176,16 +176,16 @@ def test_quick_is_step_2_and_few_kills() -> None:
 
 def test_two_real_kills(tmp_path: Path) -> None:
     """SIGKILL of step 1 and of the run that continues it; then the same bytes as without."""
-    ground = Ground(DrillConfig(output_dir=tmp_path))
+    datasets = DrillDatasets(DrillConfig(output_dir=tmp_path))
     tally = Tally()
-    kill_in_a_row(ground, choose_kills([Kind(1, "alone")], 2, seed=0), tally)
+    kill_in_a_row(datasets, choose_kills([Kind(1, "alone")], 2, seed=0), tally)
     assert (tally.hits, tally.problems) == (2, [])
-    assert "fish/learned_embeddings/learned_embeds.safetensors" in ground.tree_after(1)
+    assert "fish/learned_embeddings/learned_embeds.safetensors" in datasets.tree_after(1)
 
 
 def test_the_report_of_a_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = line("hostile", "a flag", 1, "one line", ["exit code 0 instead of 2"], time.monotonic())
-    monkeypatch.setattr("scripts.drill.hostile.drill", lambda ground: iter([found]))
+    monkeypatch.setattr("scripts.drill.hostile.drill", lambda datasets: iter([found]))
     assert main(["--scenarios", "hostile", "--output_dir", str(tmp_path)]) == 1
     (told,) = json.loads((tmp_path / "drill.json").read_text())["lines"]
     assert told["problems"] == ["exit code 0 instead of 2"] and told["passed"] is False

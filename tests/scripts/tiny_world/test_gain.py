@@ -18,7 +18,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import MaskSource, SampleRecord, Status
 from scripts.tiny_world.make_example import draw_pairs
 from scripts.tiny_world.measure.gain import GainPoint, measure_gain
-from scripts.tiny_world.measure.gain_pairs import (
+from scripts.tiny_world.measure.pairs import (
     FIRST_SCENE,
     Pairs,
     crowded_scenes,
@@ -26,8 +26,8 @@ from scripts.tiny_world.measure.gain_pairs import (
     load_real_pairs,
     load_synthetic_pairs,
 )
-from scripts.tiny_world.measure.gain_segmenter import (
-    Recipe,
+from scripts.tiny_world.measure.segmenter import (
+    GainRecipe,
     SmallSegmenter,
     augment,
     class_iou,
@@ -39,7 +39,9 @@ from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.scene import random_scene, render
 
 SIDE = 128
-STILL = Recipe(turn=0, scales=(1, 1), shift=0, contrast=0, brightness=0, tint=0, noise=0, erased=0)
+STILL = GainRecipe(
+    turn=0, scales=(1, 1), shift=0, contrast=0, brightness=0, tint=0, noise=0, erased=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ def test_the_other_thing_never_wears_an_example_look(monkeypatch: pytest.MonkeyP
         first, second = plan.things
         return replace(plan, things=(first, replace(second, look=other or second.look)))
 
-    monkeypatch.setattr("scripts.tiny_world.measure.gain_pairs.random_scene", scene)
+    monkeypatch.setattr("scripts.tiny_world.measure.pairs.random_scene", scene)
     images = crowded_scenes("fish", 2).images
     clean = [
         render(random_scene(FIRST_SCENE + at, "fish", look, alone=False)).image for at in (1, 3)
@@ -160,7 +162,7 @@ def test_pairs_are_drawn_by_number_or_by_share() -> None:
 def test_image_and_mask_move_together() -> None:
     masks = torch.zeros(8, 1, 64, 64)
     masks[:, :, 20:44, 8:40] = 1
-    moving = Recipe(contrast=0, brightness=0, tint=0, noise=0, erased=0)
+    moving = GainRecipe(contrast=0, brightness=0, tint=0, noise=0, erased=0)
     images, moved = augment(
         (masks * 2 - 1).repeat(1, 3, 1, 1), masks, moving, torch.Generator().manual_seed(0)
     )
@@ -172,7 +174,7 @@ def test_image_and_mask_move_together() -> None:
 def test_what_is_painted_over_is_no_object() -> None:
     masks = torch.ones(32, 1, 64, 64)
     pictures = torch.full((32, 3, 64, 64), 0.125)
-    erasing = Recipe(**{**vars(STILL), "erased": 1.0})
+    erasing = GainRecipe(**{**vars(STILL), "erased": 1.0})
     images, left = augment(pictures, masks, erasing, torch.Generator().manual_seed(0))
     assert torch.equal(images[(left > 0).expand_as(images)].unique(), torch.tensor([0.125]))
     assert 0.5 < left.mean() < 0.95
@@ -210,7 +212,7 @@ def test_class_iou_counts_a_scene_by_its_area() -> None:
 
 def test_segmenter_learns_and_the_same_seed_learns_the_same(dataset: Path) -> None:
     pairs, scenes = load_real_pairs(dataset / "fish", 5, seed=0), crowded_scenes("fish", 6)
-    recipe = Recipe(steps=25, batch_size=8, warmup=2)
+    recipe = GainRecipe(steps=25, batch_size=8, warmup=2)
     segmenter = train_small_segmenter(pairs, 5, seed=0, recipe=recipe)
     again = train_small_segmenter(pairs, 5, seed=0, recipe=recipe)
     for name, weight in segmenter.state_dict().items():
@@ -228,7 +230,7 @@ def everywhere() -> SmallSegmenter:
 
 
 def test_gain_of_each_amount_object_and_seed(dataset: Path) -> None:
-    recipe, amounts = Recipe(steps=16, batch_size=4, warmup=2), ((1, 0), (5, 2), (5, 50))
+    recipe, amounts = GainRecipe(steps=16, batch_size=4, warmup=2), ((1, 0), (5, 2), (5, 50))
     points = measure_gain(dataset, amounts, seeds=2, scenes=2, workers=1, recipe=recipe)
     assert [(p.real, p.synthetic, p.used) for p in points] == [
         (1, 0, (0, 0)),

@@ -21,8 +21,8 @@ from scripts.tiny_world.measure.judge import (
     TEXTURE_NAMES,
     WEIGHTS,
     Judge,
+    JudgeVerdict,
     Opinion,
-    Verdict,
     judge_accuracy,
     judge_images,
     load_judge,
@@ -47,9 +47,9 @@ def judge() -> Judge:
     return load_judge()
 
 
-def verdict(texture: str, colour: str, second: str | None, found: bool = True) -> Verdict:
+def verdict(texture: str, colour: str, second: str | None, found: bool = True) -> JudgeVerdict:
     mask = np.full((4, 4), found)
-    return Verdict("fish", texture, colour, second, mask, mask)
+    return JudgeVerdict("fish", texture, colour, second, mask, mask)
 
 
 class Painted(Judge):

@@ -20,7 +20,7 @@ from scripts.tiny_world.measure import runs as measure_runs
 from scripts.tiny_world.measure.__main__ import main
 from scripts.tiny_world.measure.datasets import _any_look, make_objects, make_plain
 from scripts.tiny_world.measure.gain import GainPoint
-from scripts.tiny_world.measure.judge import Judge, JudgeAccuracy, Verdict, save_judge
+from scripts.tiny_world.measure.judge import Judge, JudgeAccuracy, JudgeVerdict, save_judge
 from scripts.tiny_world.measure.lines import (
     COLUMNS,
     gain_lines,
@@ -57,13 +57,15 @@ def block(columns: int) -> np.ndarray:
     return mask
 
 
-def verdict(category: str = "fish", columns: int = 8, **worn: str | None) -> Verdict:
+def verdict(category: str = "fish", columns: int = 8, **worn: str | None) -> JudgeVerdict:
     look = {"texture": "striped", "colour": "orange", "second": "white"} | worn
     mask = block(columns)
-    return Verdict(category=category, mask=mask, foreground=mask, **look)  # type: ignore[arg-type]
+    return JudgeVerdict(category=category, mask=mask, foreground=mask, **look)  # type: ignore[arg-type]
 
 
-def sample(judged: Verdict, columns: int | None = None, source: str | None = None) -> JudgedSample:
+def sample(
+    judged: JudgeVerdict, columns: int | None = None, source: str | None = None
+) -> JudgedSample:
     """Of a prompt for a fish, with a mask of the first columns."""
     return JudgedSample(
         category="fish",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aligndiff.training.recipe import warmup_cosine
-from scripts.tiny_world.measure.gain_pairs import Pairs
+from scripts.tiny_world.measure.pairs import Pairs
 from scripts.tiny_world.train.run import choose_device, mixed_precision, to_signed
 from scripts.tiny_world.world.scene import SIDE
 
@@ -20,7 +20,7 @@ TESTED_AT_ONCE = 50  # scenes
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GainRecipe:
     """How the segmenter is trained, the same whatever pairs there are: only the data may differ.
 
     The default is the usual practice: all pairs alike, with flips, turns, scales, shifts and
@@ -48,7 +48,7 @@ class Recipe:
 
 # Random erasing paints other things into the images, which is just what the test scenes have and
 # five photos of an object alone do not show: a far better segmenter from real pairs.
-ERASING = Recipe(erased=0.9, real_share=0.5)
+ERASING = GainRecipe(erased=0.9, real_share=0.5)
 
 
 class Convolutions(nn.Sequential):
@@ -105,7 +105,7 @@ def _between(low: float, high: float, count: int, generator: torch.Generator) ->
     return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
 
 
-def _moved(both: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def _moved(both: Tensor, recipe: GainRecipe, generator: torch.Generator) -> Tensor:
     """Flip, turn, scale and shift float (b, c, h, w); what comes in at the edges is mirrored."""
     count = len(both)
 
@@ -148,7 +148,7 @@ def _painted_over(
 
 
 def augment(
-    images: Tensor, masks: Tensor, recipe: Recipe, generator: torch.Generator
+    images: Tensor, masks: Tensor, recipe: GainRecipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """A random version of images float (b, 3, h, w) in [-1, 1] and masks float (b, 1, h, w)."""
     count = len(images)
@@ -183,11 +183,11 @@ def train_small_segmenter(
     pairs: Pairs,
     real_count: int,
     seed: int,
-    recipe: Recipe | None = None,
+    recipe: GainRecipe | None = None,
     device_name: str = "cpu",
 ) -> SmallSegmenter:
     """A segmenter trained on the pairs, of which the first ``real_count`` are real."""
-    recipe, device = recipe or Recipe(), choose_device(device_name)
+    recipe, device = recipe or GainRecipe(), choose_device(device_name)
     torch.manual_seed(seed)
     network = SmallSegmenter().to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(
