@@ -26,9 +26,9 @@ COMMANDS = {
 def run(argv: Sequence[str]) -> int:
     """Do what the command line says; returns the exit code."""
     texts = {name: text for name, (_, text) in COMMANDS.items()}
-    name, words = choose_command(PROG, DESCRIPTION, texts, argv)
+    name, rest = choose_command(PROG, DESCRIPTION, texts, argv)
     module, _ = COMMANDS[name]
-    code: int = import_module(module).main(words, f"{PROG} {name}")
+    code: int = import_module(module).main(rest, f"{PROG} {name}")
     return code
 
 

@@ -155,10 +155,10 @@ def halve_batch(size: int, things: str) -> int:
 def _available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
     """Bytes that programs can still take, as Linux tells it; None on other systems."""
     try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
+        match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    return int(match[1]) * 1024 if match else None
 
 
 def _local_rank() -> int:
@@ -197,10 +197,10 @@ def unusable_gpus() -> str | None:
     usable = len(visible_gpus())
     if usable >= len(named or "1"):
         return None
-    wanted = "a GPU" if named is None else f"CUDA_VISIBLE_DEVICES={','.join(named)}"
+    gpus = "a GPU" if named is None else f"CUDA_VISIBLE_DEVICES={','.join(named)}"
     if usable:
-        return f"{wanted}: torch can use only the first {usable} of these GPUs"
-    return f"{wanted} is there, but torch cannot use it: {_why_no_cuda()}"
+        return f"{gpus}: torch can use only the first {usable} of these GPUs"
+    return f"{gpus} is there, but torch cannot use it: {_why_no_cuda()}"
 
 
 def describe_device(device_name: str, precision: str, processes: int = 1) -> str:

@@ -91,8 +91,8 @@ def remove_leftovers(files: Iterable[Path]) -> None:
         return
     newest = math.inf if launched_share() is None else time.time() - _LEFTOVER_AGE
     for folder in {path.parent for path in files}:
-        with suppress(FileNotFoundError), os.scandir(folder) as found:
-            for item in found:
+        with suppress(FileNotFoundError), os.scandir(folder) as items:
+            for item in items:
                 if not _LEFTOVER.fullmatch(item.name):
                     continue
                 with suppress(FileNotFoundError):  # another process was just done with it
@@ -179,12 +179,12 @@ def _reject_constant(name: str) -> None:
 
 
 def _with_every_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    table = dict(pairs)
+    if len(table) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise _NotJSONError(f'the key "{twice}" is there twice in one object; remove one of them')
-    return found
+    return table
 
 
 def check_writable(files: Iterable[Path]) -> None:

@@ -45,8 +45,8 @@ class _Record:
             return record
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            words = [*map(str, first["loc"][:1]), first["msg"].removeprefix("Value error, ")]
-            raise InputError(f"{source}: {': '.join(words)}; {_AGAIN}") from None
+            reason = [*map(str, first["loc"][:1]), first["msg"].removeprefix("Value error, ")]
+            raise InputError(f"{source}: {': '.join(reason)}; {_AGAIN}") from None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -174,9 +174,9 @@ def read_record(folder: Path) -> InversionRecord | None:
     path = folder / INVERSION_RECORD
     if not path.exists():
         return None
-    found = read_json(path)
+    record = read_json(path)
     try:
-        loss = tuple(map(float, found["loss"]))
-        return InversionRecord(dict(found["settings"]), str(found["ran_on"]), loss)
+        loss = tuple(map(float, record["loss"]))
+        return InversionRecord(dict(record["settings"]), str(record["ran_on"]), loss)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: is no inversion record") from None

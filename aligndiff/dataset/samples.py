@@ -177,6 +177,6 @@ def settings_on_disk(place: EntryFolder) -> dict[str, Any]:
     path = place.folder / SETTINGS_FILE
     if not path.exists():
         return {}
-    found = read_json(path)
-    settings = found.get("settings") if isinstance(found, dict) else None
+    contents = read_json(path)
+    settings = contents.get("settings") if isinstance(contents, dict) else None
     return settings if isinstance(settings, dict) else {}

@@ -85,8 +85,8 @@ def load_index(place: EntryFolder) -> ShardIndex | None:
 
 def packed_sample(place: EntryFolder, index: int) -> PackedSample | None:
     """One sample of a packed entry; None when it is loose, or not there at all."""
-    found = load_index(place)
-    return None if found is None else found.samples.get(index)
+    shards = load_index(place)
+    return None if shards is None else shards.samples.get(index)
 
 
 def packed_file(place: EntryFolder, sample: PackedSample, extension: str) -> FilePart:
@@ -131,11 +131,11 @@ def _check_samples(path: Path, head: IndexHead, samples: list[PackedSample]) -> 
 
 def _check_size(path: Path, size: int) -> None:
     try:
-        found = path.stat().st_size
+        actual = path.stat().st_size
     except FileNotFoundError:
         raise InputError(f"{path}: is missing, and samples were packed into it; {AGAIN}") from None
-    if found != size:
-        raise InputError(f"{path}: has {found} bytes, not the {size} packed into it; {AGAIN}")
+    if actual != size:
+        raise InputError(f"{path}: has {actual} bytes, not the {size} packed into it; {AGAIN}")
 
 
 _HEAD = TypeAdapter(IndexHead)
@@ -228,8 +228,8 @@ def _write_shards(
         shards.append(Shard(len(group), path.stat().st_size, _sha256(path)))
         advance(len(group))
     with atomic_path(place.shard_index) as beside, open(beside, "w", encoding="utf-8") as lines:
-        found: list[IndexHead | PackedSample] = [IndexHead(shard_size, tuple(shards)), *samples]
-        for line in found:
+        index: list[IndexHead | PackedSample] = [IndexHead(shard_size, tuple(shards)), *samples]
+        for line in index:
             lines.write(json.dumps(asdict(line), sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -260,10 +260,10 @@ def _contents(
 ) -> Iterator[PackedSample]:
     """Where the files of these samples lie in a tar file, as it is read back from the disk."""
     with tarfile.open(place.shard_path(number), "r:") as tar:
-        found = {member.name: (member.offset_data, member.size) for member in tar}
+        parts = {member.name: (member.offset_data, member.size) for member in tar}
     for record in records:
         name = place.sample_name(record.index)
-        files = {kind: found[f"{name}.{kind}"] for kind in _loose_files(place, record)}
+        files = {kind: parts[f"{name}.{kind}"] for kind in _loose_files(place, record)}
         yield PackedSample(record, number, files)
 
 
@@ -283,9 +283,9 @@ def _remove_loose(place: EntryFolder, index: ShardIndex) -> None:
 
 def _remove_strays(place: EntryFolder, keep: int) -> None:
     """Remove tar files from number `keep` on, and what was being written when a run was killed."""
-    wanted = {place.shard_path(number) for number in range(keep)}
+    kept = {place.shard_path(number) for number in range(keep)}
     for path in place.shards.glob("shard_*.tar"):
-        if path not in wanted:
+        if path not in kept:
             path.unlink(missing_ok=True)
     _remove_unfinished(place.shards)
 

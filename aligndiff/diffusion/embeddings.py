@@ -38,10 +38,10 @@ def check_embeddings(paths: Sequence[Path], chosen: ModelChoice) -> None:
     width = _text_width(chosen)
     widths = {path: int(_embedding(path).shape[1]) for path in paths}
     problems = [
-        f"{path}: its vectors hold {found} numbers, the text encoder of {chosen} takes {width}: "
+        f"{path}: its vectors hold {learned} numbers, the text encoder of {chosen} takes {width}: "
         f"it was learned with another model; {LEARN_AGAIN}"
-        for path, found in widths.items()
-        if width is not None and found != width
+        for path, learned in widths.items()
+        if width is not None and learned != width
     ]
     if problems:
         raise InputError(problems)
@@ -54,9 +54,9 @@ def _embedding(path: Path) -> NDArray[np.floating]:
     try:
         with safe_open(path, framework="numpy") as file:
             if PLACEHOLDER not in file.keys():  # noqa: SIM118 - not a dict
-                found = ", ".join(sorted(file.keys())) or "nothing"
+                names = ", ".join(sorted(file.keys())) or "nothing"
                 raise InputError(
-                    f"{path}: no tensor {PLACEHOLDER!r} in it, but {found}; {LEARN_AGAIN}"
+                    f"{path}: no tensor {PLACEHOLDER!r} in it, but {names}; {LEARN_AGAIN}"
                 )
             vectors = np.atleast_2d(file.get_tensor(PLACEHOLDER))
     except (OSError, SafetensorError, TypeError) as error:  # TypeError: a format unknown to numpy

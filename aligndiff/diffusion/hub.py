@@ -101,8 +101,8 @@ def quiet_loading() -> None:
 
 def missing_model(chosen: ModelChoice, reason: str) -> MissingWeightsError:
     """One line for weights that could not be loaded: what was looked for, why, what to do."""
-    words = " ".join(reason.split())
-    short = words if len(words) <= 160 else words[:157] + "..."
+    text = " ".join(reason.split())
+    short = text if len(text) <= 160 else text[:157] + "..."
     where = "folder" if isinstance(chosen.location, Path) else "hub or its local cache"
     no_folder = "" if isinstance(chosen.location, Path) else "no such folder, and "
     return MissingWeightsError(

@@ -93,12 +93,12 @@ def encode_prompts(
     )
 
 
-def generation_size(pipe: StableDiffusionPipeline, wanted: Sequence[int]) -> tuple[int, int]:
+def generation_size(pipe: StableDiffusionPipeline, side: Sequence[int]) -> tuple[int, int]:
     """(h, w) in pixels from no number (the model's own), one (the side) or two (h, w).
 
     Raises InputError for a size that the model cannot draw.
     """
-    sides = tuple(wanted) or (image_size(pipe),)
+    sides = tuple(side) or (image_size(pipe),)
     step = max(8, pipe.vae_scale_factor)  # the pipeline takes multiples of 8 only
     if any(side % step for side in sides):
         raise InputError(f"--side: must be a multiple of {step} px with this diffusion model")
@@ -169,8 +169,8 @@ def batch_that_fits(pipe: StableDiffusionPipeline, size: tuple[int, int]) -> int
     free = free_memory(pipe.device)
     if free is None:
         return USUALLY_AT_ONCE
-    one = size[0] * size[1] * BYTES_PER_PIXEL * pipe.unet.dtype.itemsize
-    fits = max(1, min(free // one, MOST_AT_ONCE[pipe.device.type]))
+    image = size[0] * size[1] * BYTES_PER_PIXEL * pipe.unet.dtype.itemsize
+    fits = max(1, min(free // image, MOST_AT_ONCE[pipe.device.type]))
     return int(2 ** (fits.bit_length() - 1))
 
 
@@ -199,8 +199,8 @@ def _check_compiler(device: torch.device) -> None:
     if device.type == "cuda":
         from torch.utils._triton import has_triton
 
-        found, wanted = has_triton(), "triton, and a GPU that it knows"
+        usable, needed = has_triton(), "triton, and a GPU that it knows"
     else:
-        found, wanted = shutil.which(os.environ.get("CXX", "g++")) is not None, "a C++ compiler"
-    if not found:
-        raise InputError(f"--compile needs {wanted}; leave it out, or install that first")
+        usable, needed = shutil.which(os.environ.get("CXX", "g++")) is not None, "a C++ compiler"
+    if not usable:
+        raise InputError(f"--compile needs {needed}; leave it out, or install that first")

@@ -147,10 +147,10 @@ def _read_fss(item: Item) -> Uint8:
     return (read_grey(item.mask) >= _HALF).astype("uint8")
 
 
-def _check_folders(wanted: Mapping[Path, str]) -> None:
+def _check_folders(folders: Mapping[Path, str]) -> None:
     problems = [
         f"{folder}: no such folder; it holds {what}, docs/EVALUATE.md says where they come from"
-        for folder, what in wanted.items()
+        for folder, what in folders.items()
         if not folder.is_dir()
     ]
     if problems:
@@ -159,8 +159,8 @@ def _check_folders(wanted: Mapping[Path, str]) -> None:
 
 def _read_wanted(path: Path, what: str) -> list[str]:
     if not path.exists():
-        said = "docs/EVALUATE.md says where they come from"
-        raise InputError(f"{path}: no such file; it holds {what}, {said}")
+        source = "docs/EVALUATE.md says where they come from"
+        raise InputError(f"{path}: no such file; it holds {what}, {source}")
     return read_names(path)
 
 

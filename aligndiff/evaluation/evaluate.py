@@ -65,11 +65,11 @@ def evaluate_masks(pairs: Sequence[MaskPair], advance: Advance) -> Evaluated:
     Where a predicted mask says "ignore" it claims no object.
     """
     done, problems = Evaluated(), list[str]()
-    for pair, found in zip(pairs, prefetch_map(_read_pair, pairs, 16, _READERS), strict=True):
-        if isinstance(found, InputError):
-            problems += found.problems
+    for pair, masks in zip(pairs, prefetch_map(_read_pair, pairs, 16, _READERS), strict=True):
+        if isinstance(masks, InputError):
+            problems += masks.problems
         else:
-            done.add(pair.category, pair.name, *found)
+            done.add(pair.category, pair.name, *masks)
         advance()
     if problems:
         raise InputError(problems)

@@ -54,19 +54,19 @@ def read_list(path: Path, labels: Sequence[int]) -> list[Listed]:
 
     InputError names every line that has another form or a class that is none of `labels`.
     """
-    found, problems = [], []
+    listed, problems = [], []
     for number, line in enumerate(read_names(path), start=1):
         match = _LINE.fullmatch(line)
         if match is None:
-            wanted = "a line is an image and a class number, as in 2007_000033__01"
-            problems.append(f"{path}: line {number}: {line!r} is none of a list; {wanted}")
+            form = "a line is an image and a class number, as in 2007_000033__01"
+            problems.append(f"{path}: line {number}: {line!r} is none of a list; {form}")
         elif int(match[2]) not in labels:
             problems.append(f"{path}: line {number}: {_not_of_the_fold(int(match[2]), labels)}")
         else:
-            found.append(Listed(match[1], int(match[2])))
+            listed.append(Listed(match[1], int(match[2])))
     if problems:
         raise InputError(problems)
-    return found
+    return listed
 
 
 def read_pickled_list(path: Path, labels: Sequence[int]) -> list[Listed]:
@@ -82,26 +82,26 @@ def read_pickled_list(path: Path, labels: Sequence[int]) -> list[Listed]:
         raise InputError(f"{wrong} ({error})") from None
     if not isinstance(table, dict):
         raise InputError(wrong)
-    found, problems = [], []
+    listed, problems = [], []
     for number, names in table.items():
         if not isinstance(number, int) or not isinstance(names, list | tuple):
             raise InputError(wrong)
         if names and number + 1 not in labels:
             problems.append(f"{path}: {_not_of_the_fold(number + 1, labels)}")
-        found += [Listed(str(name).removesuffix(".jpg"), number + 1) for name in names]
+        listed += [Listed(str(name).removesuffix(".jpg"), number + 1) for name in names]
     if problems:
         raise InputError(problems)
-    return found
+    return listed
 
 
 def images_that_show(labels: Sequence[int], masks: Sequence[tuple[str, Path]]) -> list[Listed]:
     """The list of (name, mask file) pairs that show a class of `labels` on at least 2048 px."""
-    found: list[Listed] = []
+    listed: list[Listed] = []
     logger.warning("note: no list of the fold's images: looking through %d masks", len(masks))
     areas = prefetch_map(lambda pair: _areas(pair[1]), masks, _AHEAD, _READERS)
     for (name, _), area in zip(masks, areas, strict=True):
-        found += [Listed(name, label) for label in labels if area[label] >= _LEAST_AREA]
-    return found
+        listed += [Listed(name, label) for label in labels if area[label] >= _LEAST_AREA]
+    return listed
 
 
 def _areas(mask: Path) -> np.ndarray:

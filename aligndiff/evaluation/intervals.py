@@ -39,12 +39,12 @@ def gain_rows(classes: Sequence[ClassGain], resamples: int, seed: int) -> list[G
     The intervals come from redrawing the test images of every class, see `resampled_gains`.
     """
     rows, redrawn = [], []
-    for number, one in enumerate(classes):
-        before, after = one.none[:, 2:], one.all[:, 2:]
+    for number, gain in enumerate(classes):
+        before, after = gain.none[:, 2:], gain.all[:, 2:]
         redrawn.append(resampled_gains(before, after, resamples, (seed, number)))
-        sizes = len(one.task.tests), len(one.task.real), len(one.task.samples)
+        sizes = len(gain.task.tests), len(gain.task.real), len(gain.task.samples)
         ious = class_iou(before), class_iou(after)
-        rows.append(GainRow(one.task.category, *sizes, *ious, *interval(redrawn[-1])))
+        rows.append(GainRow(gain.task.category, *sizes, *ious, *interval(redrawn[-1])))
     low, high = interval(np.mean(redrawn, axis=0))
     tests, real, synthetic = (
         sum(getattr(row, name) for row in rows) for name in ("tests", "real", "synthetic")
@@ -78,11 +78,11 @@ def gain_curve(classes: Sequence[ClassGain]) -> list[CurvePoint]:
     points = []
     for number in classes[0].draws:
         ious = {
-            one.task.category: [class_iou(one.sums[drawn][:, 2:]) for drawn in one.draws[number]]
-            for one in classes
+            gain.task.category: [class_iou(gain.sums[drawn][:, 2:]) for drawn in gain.draws[number]]
+            for gain in classes
         }
         mious = np.mean(list(ious.values()), axis=0)
-        means = {category: float(np.mean(found)) for category, found in ious.items()}
+        means = {category: float(np.mean(values)) for category, values in ious.items()}
         points.append(CurvePoint(number, tuple(float(miou) for miou in mious), means))
     return points
 

@@ -48,19 +48,19 @@ def find_mask_pairs(predicted: Path, truth: Path) -> MaskPairs:
         raise InputError(f"{truth}: has no PNG files; --truth is a folder of true masks")
     if (predicted / DATASET_FILE).exists():
         return _of_a_dataset(predicted, true)
-    said = _masks_in(predicted)
+    masks = _masks_in(predicted)
     missing = [
         f"{predicted / name}.png: no such file, but {path} is its truth; add the mask"
         for name, path in true.items()
-        if name not in said
+        if name not in masks
     ]
     if missing:
         raise InputError(missing)
     pairs = [
-        MaskPair(name.split("/")[0] if "/" in name else ONE_CLASS, name, said[name], path)
+        MaskPair(name.split("/")[0] if "/" in name else ONE_CLASS, name, masks[name], path)
         for name, path in true.items()
     ]
-    return MaskPairs(tuple(pairs), _spare(len(said) - len(pairs)))
+    return MaskPairs(tuple(pairs), _spare(len(masks) - len(pairs)))
 
 
 def _of_a_dataset(root: Path, true: dict[str, Path]) -> MaskPairs:
@@ -69,8 +69,8 @@ def _of_a_dataset(root: Path, true: dict[str, Path]) -> MaskPairs:
     for name, path in true.items():
         sample = samples.get(name)
         if sample is None:
-            wanted = "a true mask is called like its sample, as in fish-1a2b3c4d_000007.png"
-            problems.append(f"{path}: {root} has no sample of this name; {wanted}")
+            form = "a true mask is called like its sample, as in fish-1a2b3c4d_000007.png"
+            problems.append(f"{path}: {root} has no sample of this name; {form}")
         elif sample.record.status != "refined":
             unmasked += 1
         else:

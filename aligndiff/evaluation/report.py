@@ -67,19 +67,19 @@ def gain_json(
         "settings": settings,
         "rows": [asdict(row) | {"gain": row.gain} for row in rows],
         "fb_iou": {
-            "without": fb_iou([one.none for one in classes]),
-            "with_all": fb_iou([one.all for one in classes]),
+            "without": fb_iou([gain.none for gain in classes]),
+            "with_all": fb_iou([gain.all for gain in classes]),
         },
         "curve": points,
         "sums": ["background intersection", "background union", "intersection", "union"],
         "images": {
-            one.task.category: [
+            gain.task.category: [
                 {"name": pair.name, "without": before.tolist(), "with_all": after.tolist()}
-                for pair, before, after in zip(one.task.tests, one.none, one.all, strict=True)
+                for pair, before, after in zip(gain.task.tests, gain.none, gain.all, strict=True)
             ]
-            for one in classes
+            for gain in classes
         },
-        "samples": {one.task.category: [s.name for s in one.task.samples] for one in classes},
+        "samples": {gain.task.category: [s.name for s in gain.task.samples] for gain in classes},
     }
 
 
@@ -121,11 +121,11 @@ def gain_plot(curve: Sequence[CurvePoint]) -> Uint8:
 def gain_sheet(classes: Sequence[ClassGain]) -> Uint8:
     """A line for each of the first test images: truth, and what was found without and with."""
     rows, titles = [], []
-    for one in classes:
-        for shown in one.shown:
+    for gain in classes:
+        for shown in gain.shown:
             masks = (shown.pair.mask, shown.without, shown.with_all)
             rows.append([shown.pair.image, *(overlay_mask(shown.pair.image, m) for m in masks)])
-            titles.append(f"{one.task.category} {shown.pair.name}")
+            titles.append(f"{gain.task.category} {shown.pair.name}")
     columns = ("image", "truth", "real alone", "+ synthetic")
     return grid(rows, title="Held-out images", row_titles=titles, column_titles=columns)
 

@@ -64,9 +64,9 @@ class Use:
 def main(argv: Sequence[str], prog: str = "python -m scripts.evaluate") -> int:
     """Parse, validate, evaluate, report; returns the exit code."""
     texts = {name: use.description for name, use in USES.items()}
-    name, words = choose_command(prog, DESCRIPTION, texts, argv)
+    name, rest = choose_command(prog, DESCRIPTION, texts, argv)
     use = USES[name]
-    line = parse(f"{prog} {name}", use.description, EPILOG, use.configs, words)
+    line = parse(f"{prog} {name}", use.description, EPILOG, use.configs, rest)
     quiet_libraries()
     use.run(line)
     return 0

@@ -128,7 +128,9 @@ def measure_class(
     real = _prototypes(segmenter, map(task.load, task.real), batch_size)
     synthetic = _prototypes(segmenter, map(_pair_of, task.samples), batch_size)
     everything = tuple(range(len(synthetic)))
-    sets = dict.fromkeys([(), everything, *(one for drawn in draws.values() for one in drawn)])
+    sets = dict.fromkeys(
+        [(), everything, *(members for drawn in draws.values() for members in drawn)]
+    )
     rows: dict[Members, list[list[int]]] = {members: [] for members in sets}
     shown: list[Shown] = []
     for batch in _encoded(segmenter, map(task.load, task.tests), batch_size):
@@ -145,7 +147,7 @@ def measure_class(
         shown += map(Shown, pairs, ends[()], ends[everything])
         del shown[SHOWN:]
         advance(len(batch))
-    sums = {members: np.asarray(found, dtype=np.int64) for members, found in rows.items()}
+    sums = {members: np.asarray(counts, dtype=np.int64) for members, counts in rows.items()}
     return ClassGain(task, draws, sums, tuple(shown))
 
 
@@ -186,8 +188,8 @@ def _pair_of(sample: StoredSample) -> SupportPair:
 
 
 def _row(predicted: NDArray[np.bool_], pair: SupportPair) -> list[int]:
-    found = overlaps(predicted, pair.mask)
-    return [number for one in found for number in (one.intersection, one.union)]
+    both = overlaps(predicted, pair.mask)
+    return [number for overlap in both for number in (overlap.intersection, overlap.union)]
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,8 @@ def plan_gain(
     class without any, without a test folder, a test image that is a support image, too.
     """
     if not test_dir.is_dir():
-        wanted = "--test_dir holds a folder of test pairs (1.jpg + 1.png) for each class"
-        raise InputError(f"{test_dir}: no such folder; {wanted}")
+        form = "--test_dir holds a folder of test pairs (1.jpg + 1.png) for each class"
+        raise InputError(f"{test_dir}: no such folder; {form}")
     excluded = excluded_samples(exclude, [bank.root])
     samples = [
         sample

@@ -74,11 +74,11 @@ class PictureFiles:
 
     def are_there(self, stats: MaskStats, thumbnail_size: int, heatmap: bool) -> bool:
         """Whether no file that the page will ask for is missing."""
-        wanted = [self.thumbnail]
-        wanted += [self.large] if max(stats.height, stats.width) > thumbnail_size else []
-        wanted += [self.heatmap] if heatmap else []
-        wanted += [self.mask] if stats.area is not None else []
-        return all(path.exists() for path in wanted)
+        paths = [self.thumbnail]
+        paths += [self.large] if max(stats.height, stats.width) > thumbnail_size else []
+        paths += [self.heatmap] if heatmap else []
+        paths += [self.mask] if stats.area is not None else []
+        return all(path.exists() for path in paths)
 
 
 def draw_pictures(

@@ -56,8 +56,8 @@ def write_page(gallery: Gallery, title: str) -> Path:
         for section in gallery.support:
             file.write(f"GALLERY.support.push({_script(_support(section))});\n")
         for entry in gallery.entries:
-            found = _entry(entry, places[entry.entry.support_dir])
-            file.write(f"GALLERY.entries.push({_script(found)});\n")
+            contents = _entry(entry, places[entry.entry.support_dir])
+            file.write(f"GALLERY.entries.push({_script(contents)});\n")
     return output / INDEX
 
 

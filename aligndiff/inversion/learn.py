@@ -120,9 +120,9 @@ class _Passes:
         from aligndiff.core.device import halve_batch, try_or_oom
 
         while self.views > 1:
-            found = try_or_oom(partial(self._take, batches, text))
-            if found is not None:
-                return found
+            result = try_or_oom(partial(self._take, batches, text))
+            if result is not None:
+                return result
             self.views = halve_batch(self.views, "views")
         return self._take(batches, text)
 

@@ -72,10 +72,10 @@ class InversionJob:
     def is_outdated(self) -> bool:
         """Whether what is there is to be learned again with these settings, by `mark_outdated`."""
         try:
-            found = read_json(self.folder / OUTDATED)
+            marker = read_json(self.folder / OUTDATED)
         except InputError:  # there is none, as a rule
             return False
-        return isinstance(found, dict) and found.get(_WANTED) == fingerprint(self.settings)
+        return isinstance(marker, dict) and marker.get(_WANTED) == fingerprint(self.settings)
 
     def outputs(self) -> list[Path]:
         """What learning writes, and one file of the samples drawn from it."""
@@ -87,11 +87,11 @@ class InversionJob:
 
         None when there is none, or when this job is learned, or to be learned again.
         """
-        wanted = fingerprint(self.settings)
-        if self.is_outdated or _holds(self.folder, wanted):
+        digest = fingerprint(self.settings)
+        if self.is_outdated or _holds(self.folder, digest):
             return None
         good = (folder for folder in self.siblings if not (folder / OUTDATED).exists())
-        return next((folder for folder in good if _holds(folder, wanted)), None)
+        return next((folder for folder in good if _holds(folder, digest)), None)
 
 
 def plan_jobs(
@@ -123,8 +123,8 @@ def mark_outdated(job: InversionJob) -> None:
     """
     if job.embedding.exists():
         note = "until step 1 has learned it again, the earlier embedding; to keep it, remove this"
-        wanted = {_WANTED: fingerprint(job.settings), "note": note}
-        write_json(job.folder / OUTDATED, wanted)
+        marker = {_WANTED: fingerprint(job.settings), "note": note}
+        write_json(job.folder / OUTDATED, marker)
 
 
 def make_folder(job: InversionJob) -> None:
@@ -199,14 +199,14 @@ def copy_embedding(source: Path, target: Path) -> None:
                 write_bytes(new / name, (source / name).read_bytes())
 
 
-def _holds(folder: Path, wanted: str) -> bool:
+def _holds(folder: Path, digest: str) -> bool:
     if not (folder / EMBEDDING).exists():
         return False
     try:
         record = read_record(folder)
     except InputError:
         return False
-    return record is not None and record.fingerprint == wanted
+    return record is not None and record.fingerprint == digest
 
 
 def _conflict(job: InversionJob) -> str | None:

@@ -151,9 +151,9 @@ def _count(category: str, outcomes: Sequence[SampleRecord | None]) -> Refinement
 
 def outcomes_on_disk(plan: RefinementPlan) -> list[SampleRecord | None]:
     """The records of the plan's samples as they are now; None for one that is not refined."""
-    wanted = plan.fingerprint
+    current = plan.fingerprint
     records = [read_sample(plan.place, s.index).record for s in plan.samples]
-    return [record if record.refinement == wanted else None for record in records]
+    return [record if record.refinement == current else None for record in records]
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

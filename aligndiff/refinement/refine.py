@@ -164,7 +164,7 @@ def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | Non
     if together is not None:
         return [*together]
     alone = [try_or_oom(partial(segmenter.encode, [image])) for image in images]
-    return [None if found is None else found[0] for found in alone]
+    return [None if encoded is None else encoded[0] for encoded in alone]
 
 
 def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float32] | None:

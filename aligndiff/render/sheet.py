@@ -86,7 +86,7 @@ def grid(
     Returns uint8 RGB (h, w, 3) on white.
     """
     columns = max((len(row) for row in rows), default=0)
-    widest = max((text_width(words, _TITLE) for words in row_titles), default=0)
+    widest = max((text_width(text, _TITLE) for text in row_titles), default=0)
     gutter = min(widest, _GUTTER) + _GAP if row_titles else 0
     head = _line(_HEADING) + _GAP if title else 0
     top = _MARGIN + head + (_line(_TITLE) if column_titles else 0)
@@ -94,18 +94,18 @@ def grid(
     content = max(gutter + columns * pitch - _GAP, min(text_width(title, _HEADING), 800))
     sheet = blank(top + len(rows) * pitch - _GAP + _MARGIN, content + 2 * _MARGIN)
     paste_text(sheet, title, _MARGIN, _MARGIN, _HEADING)
-    for column, words in enumerate(column_titles):
+    for column, text in enumerate(column_titles):
         paste_text(
             sheet,
-            shortened(words, _TITLE, tile),
+            shortened(text, _TITLE, tile),
             top - _line(_TITLE),
             left + column * pitch,
             _TITLE,
         )
     for number, row in enumerate(rows):
         if number < len(row_titles):
-            words = shortened(row_titles[number], _TITLE, _GUTTER)
-            paste_text(sheet, words, top + number * pitch + tile // 2 - _TITLE, _MARGIN, _TITLE)
+            text = shortened(row_titles[number], _TITLE, _GUTTER)
+            paste_text(sheet, text, top + number * pitch + tile // 2 - _TITLE, _MARGIN, _TITLE)
         for column, image in enumerate(row):
             if image is not None:
                 paste(sheet, fit(image, tile), top + number * pitch, left + column * pitch)
@@ -166,8 +166,8 @@ def _block(row: SheetRow, parts: Sequence[str], per_line: int, tile: int) -> Uin
     paste_text(block, shortened(row.title, _TITLE, width), 0, 0, _TITLE)
     begin = text_width(row.title, _TITLE) + _GAP
     if row.subtitle and begin < width:
-        words = shortened(row.subtitle, _NOTE, width - begin)
-        paste_text(block, words, _TITLE - _NOTE, begin, _NOTE, GREY)
+        subtitle = shortened(row.subtitle, _NOTE, width - begin)
+        paste_text(block, subtitle, _TITLE - _NOTE, begin, _NOTE, GREY)
     _name_columns(block, parts, per_line, tile, left)
     support_rows = max(1, (lines * step - _GAP) // (tile + _TIGHT))
     for number, pair in enumerate(row.support[: 2 * support_rows]):
@@ -202,8 +202,8 @@ def _sample(sample: SheetSample, parts: Sequence[str], tile: int, noted: bool) -
         paste_dot(picture, tile + _TIGHT + _NOTE * 0.66, 5, 4.2, _MARKS[sample.mark])
         begin = 14
     if sample.note:
-        words = shortened(sample.note, _NOTE, picture.shape[1] - begin)
-        paste_text(picture, words, tile + _TIGHT, begin, _NOTE, INK)
+        note = shortened(sample.note, _NOTE, picture.shape[1] - begin)
+        paste_text(picture, note, tile + _TIGHT, begin, _NOTE, INK)
     return picture
 
 

@@ -40,12 +40,12 @@ def overlaps(predicted: NDArray[np.bool_], truth: Uint8) -> tuple[Overlap, Overl
     if predicted.shape != truth.shape:
         raise ValueError(f"predicted is {predicted.shape}, truth {truth.shape} (h, w)")
     counted = truth != IGNORE
-    said, real = predicted[counted], truth[counted] == OBJECT
-    return _overlap(~said, ~real), _overlap(said, real)
+    claimed, actual = predicted[counted], truth[counted] == OBJECT
+    return _overlap(~claimed, ~actual), _overlap(claimed, actual)
 
 
-def _overlap(said: NDArray[np.bool_], real: NDArray[np.bool_]) -> Overlap:
-    return Overlap(int(np.count_nonzero(said & real)), int(np.count_nonzero(said | real)))
+def _overlap(claimed: NDArray[np.bool_], actual: NDArray[np.bool_]) -> Overlap:
+    return Overlap(int(np.count_nonzero(claimed & actual)), int(np.count_nonzero(claimed | actual)))
 
 
 @dataclass
@@ -57,9 +57,9 @@ class Scores:
     def add(self, category: str, predicted: NDArray[np.bool_], truth: Uint8) -> None:
         """Count one image of a class; arguments as of `overlaps`."""
         totals = self.classes.setdefault(category, (Overlap(), Overlap()))
-        for total, found in zip(totals, overlaps(predicted, truth), strict=True):
-            total.intersection += found.intersection
-            total.union += found.union
+        for total, overlap in zip(totals, overlaps(predicted, truth), strict=True):
+            total.intersection += overlap.intersection
+            total.union += overlap.union
 
     @property
     def class_ious(self) -> dict[str, float]:

@@ -22,13 +22,13 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines in their order; empty without a log. A line that was cut off is left out."""
     path = folder / LOG
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = []
+    entries = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            entries.append(json.loads(line))
         except json.JSONDecodeError:  # the last one, of a run that was killed
             continue
-    return found
+    return entries
 
 
 def append_log(folder: Path, line: dict[str, Any]) -> None:

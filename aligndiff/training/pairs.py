@@ -97,7 +97,7 @@ def collect_pairs(
     ]
     hashes = sorted(f"{name} {support_fingerprint(folder)}" for name, folder in folders)
     made = [[sample.name, sample.record.refinement] for sample in samples]
-    real = sum(len(one.real) for one in classes)
+    real = sum(len(pairs.real) for pairs in classes)
     return classes, {
         "real_pairs": f"{real} ({fingerprint(hashes)})",
         "synthetic_pairs": f"{len(samples)} ({fingerprint(made)})",
@@ -133,13 +133,13 @@ def hold_out(
     """
     rng = np.random.default_rng((seed, 1))
     kept, held = [], dict[str, tuple[Pair, ...]]()
-    for one in classes:
-        count = min(max(1, round(share * len(one.real))), len(one.real) - 1) if share else 0
-        order = rng.permutation(len(one.real))
+    for pairs in classes:
+        count = min(max(1, round(share * len(pairs.real))), len(pairs.real) - 1) if share else 0
+        order = rng.permutation(len(pairs.real))
         out, stay = sorted(order[: max(count, 0)]), sorted(order[max(count, 0) :])
-        kept.append(ClassPairs(one.category, tuple(one.real[i] for i in stay), one.synthetic))
+        kept.append(ClassPairs(pairs.category, tuple(pairs.real[i] for i in stay), pairs.synthetic))
         if out:
-            held[one.category] = tuple(one.real[i] for i in out)
+            held[pairs.category] = tuple(pairs.real[i] for i in out)
     return kept, held
 
 
@@ -179,10 +179,10 @@ def _real_pairs(category: str, folder: Path) -> list[Pair]:
 
 def _each_photo_once(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
     """Two dataset folders may hold the same photo: one copy must not validate the other."""
-    found: dict[str, Pair] = {}
+    unique: dict[str, Pair] = {}
     for pair in pairs:
-        found.setdefault(pair.photo, pair)
-    return tuple(found.values())
+        unique.setdefault(pair.photo, pair)
+    return tuple(unique.values())
 
 
 def _read_real(paths: PairPaths) -> tuple[Uint8, Uint8]:

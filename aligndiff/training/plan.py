@@ -58,18 +58,18 @@ def plan_training(
     if config.val_dir is not None:
         validation, known["val_dir"] = read_validation_folder(config.val_dir)
         notes = _validation_notes(classes, validation)
-        held = {one.category: one.real for one in validation if len(one.real) > 1}
+        held = {pairs.category: pairs.real for pairs in validation if len(pairs.real) > 1}
         support = held
     else:
         classes, held = hold_out(classes, config.val_fraction, config.seed)
-        support = {one.category: one.real for one in classes}
+        support = {pairs.category: pairs.real for pairs in classes}
     if not held and (config.val_dir or config.val_fraction):
         raise InputError(
             "no class has two real pairs, one to segment by and one to validate on; "
             "add pairs, or give --val_fraction 0"
         )
     if "real" not in config.sources:
-        classes = [ClassPairs(one.category, (), one.synthetic) for one in classes]
+        classes = [ClassPairs(pairs.category, (), pairs.synthetic) for pairs in classes]
     _check_enough(classes, config)
     validation_episodes = fixed_episodes(
         held, support, config.shot, config.val_episodes, config.seed
@@ -91,9 +91,9 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
                 "another --output_dir, or --overwrite"
             )
         return
-    found = read_json(path)
-    if found != settings:
-        changes = describe_changes(found, settings) if isinstance(found, dict) else "unreadable"
+    earlier = read_json(path)
+    if earlier != settings:
+        changes = describe_changes(earlier, settings) if isinstance(earlier, dict) else "unreadable"
         raise InputError(
             f"{folder}: was trained with other settings ({changes}); give these again, another "
             "--output_dir, or --overwrite to train again"
@@ -112,13 +112,13 @@ def start_run(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
 
 def _validation_notes(classes: Sequence[ClassPairs], validation: Sequence[ClassPairs]) -> list[str]:
     """What a validation folder has that makes its figures mean something else."""
-    names = {one.category for one in classes}
-    photos = {pair.photo for one in classes for pair in one.real}
-    copies = [pair.name for one in validation for pair in one.real if pair.photo in photos]
+    names = {pairs.category for pairs in classes}
+    photos = {pair.photo for pairs in classes for pair in pairs.real}
+    copies = [pair.name for pairs in validation for pair in pairs.real if pair.photo in photos]
     notes = [
-        f"--val_dir: {one.category} is none of the classes to learn ({', '.join(sorted(names))})"
-        for one in validation
-        if one.category not in names
+        f"--val_dir: {pairs.category} is none of the classes to learn ({', '.join(sorted(names))})"
+        for pairs in validation
+        if pairs.category not in names
     ]
     if copies:
         notes.append(
@@ -130,11 +130,11 @@ def _validation_notes(classes: Sequence[ClassPairs], validation: Sequence[ClassP
 
 def _check_enough(classes: Sequence[ClassPairs], config: TrainingConfig) -> None:
     problems = [
-        f"{one.category}: {len(one.real)} real and {len(one.synthetic)} synthetic pairs to learn "
-        f"from, an episode of --shot {config.shot} needs {config.shot + 1}; make more with steps "
-        "2 and 3, or hold out fewer (--val_fraction)"
-        for one in classes
-        if len(one) <= config.shot
+        f"{pairs.category}: {len(pairs.real)} real and {len(pairs.synthetic)} synthetic pairs to "
+        f"learn from, an episode of --shot {config.shot} needs {config.shot + 1}; make more with "
+        "steps 2 and 3, or hold out fewer (--val_fraction)"
+        for pairs in classes
+        if len(pairs) <= config.shot
     ]
     if problems:
         raise InputError(problems)

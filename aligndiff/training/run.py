@@ -129,8 +129,8 @@ def _load(chosen: ModelChoice, run: TrainOptions, seed: int) -> InitialWeights:
 
     if isinstance(chosen.location, Path):
         return load_initial_weights(chosen.location)
-    width, (one, two, three) = run.random_size
-    return random_weights(SSPConfig(width, (one, two, three)), seed)
+    width, (first, second, third) = run.random_size
+    return random_weights(SSPConfig(width, (first, second, third)), seed)
 
 
 def _report(folder: Path) -> None:

@@ -162,8 +162,8 @@ def _learn(
     recipe, optimizer, scaler = run.recipe, state.optimizer, state.scaler
     for group in optimizer.param_groups:
         group["lr"] = recipe.rate * recipe.schedule(state.step, run.steps)
-    images = image_tensor(np.concatenate([one.images for one in episodes]), run.device)
-    masks = torch.from_numpy(np.stack([one.masks for one in episodes])).to(run.device)
+    images = image_tensor(np.concatenate([episode.images for episode in episodes]), run.device)
+    masks = torch.from_numpy(np.stack([episode.masks for episode in episodes])).to(run.device)
     reduced = run.dtype != torch.float32
     with torch.autocast(run.device.type, dtype=run.dtype if reduced else None, enabled=reduced):
         features = model(images.to(memory_format=torch.channels_last))

@@ -80,15 +80,15 @@ def _as_ssp(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             "deep-stem ResNet (resnet50_v2.pth, resnet101_v2.pth), docs/TRAIN.md says more"
         )
     parts = ONE_SEQUENCE if "conv1.0.weight" in state else THREE_PARTS
-    found = {}
+    renamed = {}
     for name, value in state.items():
         if not name.startswith(LEFT_OUT):
             part, _, kind = name.rpartition(".")
-            found[f"{parts.get(part, part)}.{kind}"] = value
-    for name in [name for name in found if name.endswith(".running_var")]:
+            renamed[f"{parts.get(part, part)}.{kind}"] = value
+    for name in [name for name in renamed if name.endswith(".running_var")]:
         counter = name.replace("running_var", COUNTER)
-        found.setdefault(counter, torch.zeros((), dtype=torch.int64))
-    return found
+        renamed.setdefault(counter, torch.zeros((), dtype=torch.int64))
+    return renamed
 
 
 def _where(names: list[str]) -> str:

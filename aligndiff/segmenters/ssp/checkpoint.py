@@ -85,9 +85,9 @@ def build_network(state: Mapping[str, Tensor], source: str) -> SSP:
     config = infer_config(state, source)
     with torch.device("meta"):  # the structure without memory or random weights
         network = SSP(config)
-    wanted = network.state_dict()
-    _check_tensors(state, wanted, source)
-    converted = {name: value.to(wanted[name].dtype) for name, value in state.items()}
+    expected = network.state_dict()
+    _check_tensors(state, expected, source)
+    converted = {name: value.to(expected[name].dtype) for name, value in state.items()}
     network.load_state_dict(converted, strict=True, assign=True)
     return network.eval()
 
@@ -109,23 +109,27 @@ def _count_blocks(state: Mapping[str, Tensor], layer: str) -> int:
     return len({name.split(".")[1] for name in state if name.startswith(f"{layer}.")})
 
 
-def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+def _check_tensors(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
+) -> None:
     """Raise one InputError when a tensor is missing, unexpected, or of another shape."""
     misshapen = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in state and state[name].shape != wanted[name].shape
+        f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
     ]
     broken = [name for name, value in state.items() if not _is_finite(value)]
     complaints = {
-        "missing": [name for name in wanted if name not in state],
-        "unexpected": [name for name in state if name not in wanted],
+        "missing": [name for name in expected if name not in state],
+        "unexpected": [name for name in state if name not in expected],
         "of the wrong shape": misshapen,
         "not of finite real numbers": broken,
     }
-    found = [f"{len(names)} {what} ({_some(names)})" for what, names in complaints.items() if names]
-    if found:
-        raise _refused(source, f"not an SSP checkpoint: tensors {', '.join(found)}")
+    problems = [
+        f"{len(names)} {what} ({_some(names)})" for what, names in complaints.items() if names
+    ]
+    if problems:
+        raise _refused(source, f"not an SSP checkpoint: tensors {', '.join(problems)}")
 
 
 def _refused(source: str | Path, problem: str) -> InputError:
@@ -183,8 +187,8 @@ def _input_side(metadata: Mapping[str, str], path: Path) -> int | None:
         return None
     side = int(value) if value.isdecimal() and len(value) < 10 else 0
     if not 1 <= side <= MOST_SIDE:
-        wanted = f"a number of pixels from 1 to {MOST_SIDE}"
-        raise _refused(path, f"its metadata {INPUT_SIDE} is {value!r}, not {wanted}")
+        form = f"a number of pixels from 1 to {MOST_SIDE}"
+        raise _refused(path, f"its metadata {INPUT_SIDE} is {value!r}, not {form}")
     return side
 
 

@@ -81,11 +81,11 @@ class SSPSegmenter:
             if len(batch) == 1:
                 encoded += self._encode_batch(batch)
                 continue
-            found = try_or_oom(partial(self._encode_batch, batch))
-            if found is None:
+            features = try_or_oom(partial(self._encode_batch, batch))
+            if features is None:
                 self.batch_size = halve_batch(len(batch), "images")
             else:
-                encoded += found
+                encoded += features
         return encoded
 
     @torch.inference_mode()
@@ -114,13 +114,13 @@ class SSPSegmenter:
         prototypes = [item for item in support if isinstance(item, Prototypes)]
         foreground = _weighted_mean([item.foreground for item in prototypes], weights)
         background = _weighted_mean([item.background for item in prototypes], weights)
-        said = foreground if foreground is not None else background
-        if said is None:
+        known = foreground if foreground is not None else background
+        if known is None:
             raise ValueError("set_support needs at least one mask that is not all 'ignore'")
-        unsaid = torch.zeros_like(said)
+        missing = torch.zeros_like(known)
         self._support = (
-            unsaid if foreground is None else foreground,
-            unsaid if background is None else background,
+            missing if foreground is None else foreground,
+            missing if background is None else background,
         )
 
     @torch.inference_mode()

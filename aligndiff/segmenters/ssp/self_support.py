@@ -107,7 +107,7 @@ def _background_sums(
         attention = (queries @ keys.T).mul_(LOCAL_SCALE).exp_()
         sums.append(attention @ values)
         weights.append(attention @ signs.to(directions.dtype))
-    found = BackgroundSums(sure, torch.cat(sums).to(cells), torch.cat(weights).to(cells))
+    total = BackgroundSums(sure, torch.cat(sums).to(cells), torch.cat(weights).to(cells))
     if earlier is None:
-        return found
-    return BackgroundSums(sure, earlier.cells + found.cells, earlier.weights + found.weights)
+        return total
+    return BackgroundSums(sure, earlier.cells + total.cells, earlier.weights + total.weights)
