@@ -43,7 +43,7 @@ _NO_MEMORY = re.compile(
     r"could not create a (primitive|memory)"
 )
 _FOLDER_GONE = {errno.ENOENT, errno.ENOTDIR}
-_BRING_BACK = "this folder was here and is gone: bring it back, or mount its disk again"
+GONE = "was here and is gone: bring it back, or mount its disk again"
 
 
 class AlignDiffError(Exception):
@@ -119,7 +119,7 @@ def _fault_of_the_machine(error: BaseException) -> str | None:
         return None
     if error.errno in _FOLDER_GONE and isinstance(error.filename, str):
         gone = _missing_folder(error.filename)
-        return None if gone is None else f"{gone}: {_BRING_BACK}"
+        return None if gone is None else f"{gone}: this folder {GONE}"
     if error.errno not in _REMEDIES:
         return None
     where = f"{error.filename}: " if error.filename else ""

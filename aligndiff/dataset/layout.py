@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from aligndiff.core.errors import MachineFault
+from aligndiff.core.errors import GONE, MachineFault
 from aligndiff.dataset.entries import EmbeddingEntry, Entry
 
 Step = Literal["1_inversion", "2_synthesis", "3_masks"]
@@ -119,11 +119,7 @@ class EntryFolder:
 
         It may have gone since it was read: nothing is made in its place, nor where its disk was.
         """
-        if not (self.root / DATASET_FILE).is_file():
-            raise MachineFault(
-                f"{self.root / DATASET_FILE}: was here and is gone: bring it back, or mount its "
-                "disk again"
-            )
+        check_still_there(self.root)
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(exist_ok=True)
 
@@ -134,6 +130,14 @@ class EntryFolder:
     def failed_indices(self) -> list[int]:
         """The indices of all samples with a record of a failure, in order."""
         return _indices(self.folder / "failures")
+
+
+def check_still_there(root: Path) -> None:
+    """Raise MachineFault when a dataset folder that was read is gone, or its disk."""
+    if not root.is_dir():
+        raise MachineFault(f"{root}: this folder {GONE}")
+    if not (root / DATASET_FILE).is_file():
+        raise MachineFault(f"{root / DATASET_FILE}: {GONE}")
 
 
 def _indices(folder: Path) -> list[int]:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 # Losses stay on the device; every so many steps a mean comes over, for the bar and to stop on NaN.
 STEPS_BETWEEN_CHECKS = 10
 FLOAT16_LOSS_SCALE = 1024.0
-NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --resolution"
+NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --side"
 
 
 def learn_vectors(

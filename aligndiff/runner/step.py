@@ -10,7 +10,8 @@ missing, who does the work, and how processes of one launch end together.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from aligndiff.core.exits import overwriting
 from aligndiff.core.files import check_writable, remove_leftovers
 from aligndiff.core.options import CommandLine, parse
 from aligndiff.core.ranks import Share, is_worker, launched_share, shard
+from aligndiff.dataset.layout import check_still_there
 from aligndiff.dataset.prompt_bank import PromptBank, TokenCounter, load_prompt_bank
 from aligndiff.runner.group import only_run_in
 from aligndiff.runner.local import end_with_parent, read_assignment, run_workers
@@ -124,7 +126,11 @@ def run_step(step: Step, argv: Sequence[str], prog: str | None = None) -> int:
         say(reason)
         return 0
     overwrite = run.overwrite or read_assignment().overwrites
-    with overwriting(overwrite), only_run_in(bank.root, step.name) as group:
+    with (
+        overwriting(overwrite),
+        _gone_is_no_bad_input(bank.root),
+        only_run_in(bank.root, step.name) as group,
+    ):
         work = step.plan(line, run, bank)
         check_writable(work.outputs)
         remove_leftovers(work.outputs)
@@ -133,6 +139,7 @@ def run_step(step: Step, argv: Sequence[str], prog: str | None = None) -> int:
         reported = range(len(work.units)) if group.reports_all else mine
         missing, message = work.survey(mine, reported)
         code = _carry_out(step, work, missing, line, run)
+        check_still_there(bank.root)  # whatever those who did the work made of its absence
         code = max(code, work.finish(mine))
         with group.finish(message) as messages:
             return max(code, work.report(group.title(step.product), reported, messages))
@@ -172,9 +179,22 @@ def _read(
     run = line.config(RunOptions)
     quiet_libraries()
     counter = step.token_counter and step.token_counter(line)
-    bank = load_prompt_bank(run.dataset_dir, run.categories, counter)
+    # The parent of a worker has read it.
+    was_there = read_assignment().units is not None
+    with _gone_is_no_bad_input(run.dataset_dir) if was_there else nullcontext():
+        bank = load_prompt_bank(run.dataset_dir, run.categories, counter)
     precision: Any = known_precision(run.precision, run.device)
     return line, replace(run, precision=precision), bank
+
+
+@contextmanager
+def _gone_is_no_bad_input(root: Path) -> Iterator[None]:
+    """A dataset folder that goes is a fault of the machine, whichever of its files is missed."""
+    try:
+        yield
+    except InputError:
+        check_still_there(root)
+        raise
 
 
 def _my_units(work: Work) -> list[int]:

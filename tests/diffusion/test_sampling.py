@@ -142,7 +142,7 @@ def test_drawing_size(pipe: StableDiffusionPipeline) -> None:
     assert generation_size(pipe, ()) == (64, 64)
     assert generation_size(pipe, (32,)) == (32, 32)
     assert generation_size(pipe, (32, 48)) == (32, 48)
-    with pytest.raises(InputError, match="--size must be a multiple of 8 px"):
+    with pytest.raises(InputError, match="--side: must be a multiple of 8 px"):
         generation_size(pipe, (36,))
 
 

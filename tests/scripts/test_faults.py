@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.diffusion import embeddings
 from aligndiff.diffusion import stable_diffusion as diffusion
+from aligndiff.runner import local
 from aligndiff.runner.group import LaunchGroup
 from aligndiff.segmenters.ssp import network as ssp
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
@@ -161,6 +164,53 @@ def test_a_dataset_that_vanishes_is_not_made_again(
     assert not [path for path in dataset_dir.rglob("failures/*")]
 
 
+GONE = "this folder was here and is gone: bring it back, or mount its disk again; then run the same"
+
+
+def test_a_dataset_that_vanishes_before_the_embedding_is_read_is_no_bad_input(
+    run: Runner, dataset_dir: Path, tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with 2, as if there had never been an embedding."""
+    learned = ["--dataset_dir", str(dataset_dir), "--diffusion_model", str(tiny_pipeline_dir)]
+    assert image_mask_inversion.main([*learned, *QUICK[image_mask_inversion]]) == 0
+    bank = json.loads((dataset_dir / "dataset.json").read_text())
+    bank["prompt_dataset"] = [e for e in bank["prompt_dataset"] if e["type"] == "NM_embedding"]
+    (dataset_dir / "dataset.json").write_text(json.dumps(bank))
+    monkeypatch.setitem(QUICK, diffuse_img_attention, ("--image_per_entry", "1", "--no_sheet"))
+    away, real_load = dataset_dir.with_name("away"), embeddings.load_embedding
+
+    def load(path: Path) -> Any:
+        dataset_dir.rename(away)
+        return real_load(path)
+
+    monkeypatch.setattr("aligndiff.diffusion.embeddings.load_embedding", load)
+    code, (line,) = run(diffuse_img_attention, dataset_dir)
+    assert code == 1 and line.startswith(f"error: {dataset_dir}: {GONE}")
+    assert not dataset_dir.exists()
+
+
+@every_step
+def test_a_dataset_that_vanishes_before_the_workers_begin_is_no_bad_input(
+    run: Runner, step: Step, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_run, away = local.run_workers, dataset_dir.with_name("away")
+    bank = json.loads((dataset_dir / "dataset.json").read_text())
+    bird = {"type": "NM_embedding", "category": "albatross", "D_good_dir": "albatross"}
+    bank["prompt_dataset"].append({**bird, "path": "albatross"})
+    (dataset_dir / "dataset.json").write_text(json.dumps(bank))
+    monkeypatch.setitem(QUICK, step, (*QUICK[step], "--workers", "2"))
+
+    def run_workers(*args: Any) -> int:
+        dataset_dir.rename(away)
+        return real_run(*args)
+
+    monkeypatch.setattr("aligndiff.runner.step.run_workers", run_workers)
+    code, lines = run(step, dataset_dir)
+    assert code == 1 and lines[-1].startswith(f"error: {dataset_dir}: {GONE}")
+    assert sum(f"error: {dataset_dir}: {GONE}" in line for line in lines) >= 3, "and each worker"
+    assert not dataset_dir.exists()
+
+
 def test_a_disk_whose_mount_goes_gets_nothing_in_its_place(
     run: Runner, dataset_dir: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +243,10 @@ def test_a_disk_that_becomes_read_only_is_one_line(
         subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
 
     # A failing disk asks nobody; mount refuses while a file, our lock, is open for writing.
-    monkeypatch.setattr(step, "only_run_in", lambda root: nullcontext(LaunchGroup(root, None)))
+    def without_lock(root: Path, command: str) -> Any:
+        return nullcontext(LaunchGroup(root, None))
+
+    monkeypatch.setattr("aligndiff.runner.step.only_run_in", without_lock)
     in_the_middle(monkeypatch, lambda: remount("ro"))
     code, (line,) = run(step, root)
     assert code == 1 and "Read-only file system: the disk is mounted for reading only" in line
