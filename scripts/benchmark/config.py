@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aligndiff.core.errors import InputError
+from aligndiff.core.options import Options, option
 
 Part = Literal["a", "b", "c", "d", "e", "f", "g"]
 
@@ -41,47 +41,30 @@ QUICK = BenchmarkSize(2, 2, 20, 1, False, 2, 2, (1, 10, 100), (1, 4))
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Options):
     """The options of the benchmark."""
 
-    parts: tuple[Part, ...] = field(
-        default=tuple(PARTS),
-        metadata={"help": "; ".join(f"{part} {what}" for part, what in PARTS.items())},
+    parts: tuple[Part, ...] = option(
+        tuple(PARTS), "; ".join(f"{part} {what}" for part, what in PARTS.items())
     )
-    quick: bool = field(
-        default=False,
-        metadata={
-            "help": "tiny networks only, few repeats, at most 100 samples",
-            "exclusive": "effort",
-        },
+    quick: bool = option(
+        False, "tiny networks only, few repeats, at most 100 samples", exclusive="effort"
     )
-    full: bool = field(
-        default=False,
-        metadata={
-            "help": "Stable Diffusion 1.5 at its real width instead of half of it",
-            "exclusive": "effort",
-        },
+    full: bool = option(
+        False, "Stable Diffusion 1.5 at its real width instead of half of it", exclusive="effort"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        default="auto", metadata={"help": "where to compute; auto takes a GPU if there is one"}
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "where to compute; auto takes a GPU if there is one"
     )
-    repeats: int | None = field(
-        default=None,
-        metadata={"help": "timed rounds of every comparison (default: each part's own)"},
+    repeats: int | None = option(
+        None, "timed rounds of every comparison", 1, shown_default="each part's own"
     )
-    threads: int | None = field(
-        default=None, metadata={"help": "CPU threads of torch (default: torch's own choice)"}
+    threads: int | None = option(
+        None, "CPU threads of torch", 1, shown_default="torch's own choice"
     )
-    output_dir: Path = field(
-        default=Path("runs/benchmark"),
-        metadata={"help": "folder for benchmark.md, benchmark.json and the work files"},
+    output_dir: Path = option(
+        Path("runs/benchmark"), "folder for benchmark.md, benchmark.json and the work files"
     )
-
-    def __post_init__(self) -> None:
-        for name in ("repeats", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name} must be 1 or more, not {value}")
 
     @property
     def effort(self) -> BenchmarkSize:

@@ -15,9 +15,10 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate, generation_size
 from aligndiff.refinement.config import RefinementConfig
-from aligndiff.refinement.files import begin
+from aligndiff.refinement.files import clear_masks
 from aligndiff.refinement.plan import plan_refinements
 from aligndiff.refinement.refine import refine_entry
+from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.network import SSPConfig
@@ -74,7 +75,7 @@ def grow_synthesis(folder: Path, sizes: Sequence[int], device: torch.device) -> 
     plans = plan_synthesis(bank, chosen, config, "float32")[:1]
     samples = list_samples(plans)
     prepare_folders(plans, samples, overwrite=True, whole=True)
-    return grow(lambda size: synthesize(pipe, samples[:size], config), sizes, device)
+    return grow(lambda size: synthesize(pipe, samples[:size], config, _unseen), sizes, device)
 
 
 def grow_refinement(folder: Path, sizes: Sequence[int], device: torch.device) -> list[Point]:
@@ -83,12 +84,12 @@ def grow_refinement(folder: Path, sizes: Sequence[int], device: torch.device) ->
     segmenter = SSPSegmenter(random_ssp(SMALL_SSP, seen), None, device, torch.float32)
     config = RefinementConfig()
     bank = load_prompt_bank(folder, (CATEGORY,))
-    checkpoint = Path(resolve_checkpoint(TINY, None).location)  # for the records, too
-    plan = next(p for p in plan_refinements(bank, config, checkpoint, "float32") if p.samples)
+    tiny = choose_segmenter(SegmenterOptions(fss_ckpt_path=TINY)).identity  # for the records, too
+    plan = next(p for p in plan_refinements(bank, config, tiny, "float32") if p.samples)
 
     def refine(size: int) -> None:
         part = replace(plan, samples=plan.samples[:size])
-        begin(part)
+        clear_masks(part)
         refine_entry(part, segmenter, config, FEATURE_MEMORY, _unseen)
 
     return grow(refine, sizes, device)
@@ -155,7 +156,7 @@ def _segmenting_batches(config: BenchmarkConfig, device: torch.device) -> Iterat
         checkpoint.network, None, device, torch.float32, max(config.effort.batches)
     )
     pair = scene_pair(0, side)
-    segmenter.set_support([segmenter.describe(*segmenter.encode([pair.image]), pair.mask)])
+    segmenter.set_support([segmenter.describe(segmenter.encode([pair.image])[0], pair.mask)])
 
     def work(size: int) -> object:
         return [segmenter.segment(one) for one in segmenter.encode(images[:size])]

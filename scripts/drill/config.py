@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aligndiff.core.errors import InputError
+from aligndiff.core.options import Options, option
 
 Scenario = Literal[
     "launchers", "kills", "signals", "full_disk", "gone_disk", "rivals", "sample", "ray", "hostile"
@@ -27,28 +27,24 @@ MOST_KILLS = 10_000
 
 
 @dataclass(frozen=True)
-class DrillConfig:
+class DrillConfig(Options):
     """The options of the drill."""
 
-    scenarios: tuple[Scenario, ...] = field(
-        default=tuple(SCENARIOS),
-        metadata={"help": "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items())},
+    scenarios: tuple[Scenario, ...] = option(
+        tuple(SCENARIOS), "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items())
     )
-    kills: int | None = field(
-        default=None, metadata={"help": "SIGKILLs of that scenario (default: 50, or 4 of a quick)"}
+    kills: int | None = option(
+        None,
+        "SIGKILLs of that scenario",
+        1,
+        MOST_KILLS,
+        shown_default="50, or 4 of a quick drill",
     )
-    seed: int = field(default=0, metadata={"help": "decides the moments of the kills"})
-    quick: bool = field(
-        default=False, metadata={"help": "step 2 alone where a scenario has a choice, no Ray"}
+    seed: int = option(0, "decides the moments of the kills")
+    quick: bool = option(False, "step 2 alone where a scenario has a choice, no Ray")
+    output_dir: Path = option(
+        Path("runs/drill"), "folder for drill.md, drill.json and the work files"
     )
-    output_dir: Path = field(
-        default=Path("runs/drill"),
-        metadata={"help": "folder for drill.md, drill.json and the work files"},
-    )
-
-    def __post_init__(self) -> None:
-        if self.kills is not None and not 1 <= self.kills <= MOST_KILLS:
-            raise InputError(f"--kills must be from 1 to {MOST_KILLS}, not {self.kills}")
 
     @property
     def kill_count(self) -> int:

@@ -16,7 +16,7 @@ _WHAT = "step 2: memory for one image, and batches of 8"
 # Large enough for a batch to need some hundred MB, PNG for grey levels as they were drawn.
 _OPTIONS = (
     *("--categories", "fish", "--image_per_entry", "8", "--num_inference_steps", "1"),
-    *("--size", "256", "--image_format", "png"),
+    *("--side", "256", "--image_format", "png"),
 )
 _CLOSE = Target(1, "at most")  # grey levels, as for other batch sizes
 _WORTH_IT = 100 * 2**20  # bytes between the two, below which a limit would be a matter of luck

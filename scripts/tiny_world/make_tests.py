@@ -6,15 +6,15 @@ No training scene, support pair or scene of the measurement is among them. The f
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from aligndiff.core.console import say
-from aligndiff.core.errors import InputError
 from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable
-from aligndiff.core.options import parse
+from aligndiff.core.options import Options, option, parse
 from aligndiff.dataset.images import write_image, write_mask
 from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.scene import Scene, random_scene, render
@@ -24,22 +24,15 @@ MOST_SCENES = 10_000  # of each object
 
 
 @dataclass(frozen=True)
-class TestSetConfig:
+class TestSetConfig(Options):
     """The options of the script."""
 
-    output_dir: Path = field(metadata={"help": "folder that receives <object>/1.jpg, 1.png ..."})
-    scenes: int = field(default=100, metadata={"help": "test scenes of each object, 1 to 10000"})
-    crowded: bool = field(
-        default=False,
-        metadata={"help": "each object beside a thing of another kind and look, not alone"},
-    )
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.scenes <= MOST_SCENES:
-            raise InputError(f"--scenes must be from 1 to {MOST_SCENES}, not {self.scenes}")
+    output_dir: Path = option(help="folder that receives <object>/1.jpg, 1.png ...")
+    scenes: int = option(100, "test scenes of each object", 1, MOST_SCENES)
+    crowded: bool = option(False, "each object beside a thing of another kind and look, not alone")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Parse, draw, report; returns the exit code."""
     line = parse(
         "python -m scripts.tiny_world.make_tests",
@@ -73,4 +66,4 @@ def fresh_scenes(category: str, count: int, crowded: bool) -> list[Scene]:
 
 
 if __name__ == "__main__":
-    exit_with(main)
+    exit_with(lambda: main(sys.argv[1:]))
