@@ -126,7 +126,7 @@ def test_pictures_are_kept_until_their_record_changes(samples_dir):
     path = record_path(samples_dir, entry=0, index=2)
     replace(SampleRecord.read(path), iou=0.2).write(path)
     assert missing(plan(samples_dir)) == [f"{path.parents[1].name}_000002"]
-    assert len(missing(plan(samples_dir, thumbnail_size=50))) == 3 * COUNT + 6
+    assert len(missing(plan(samples_dir, thumbnail_side=50))) == 3 * COUNT + 6
 
 
 def test_what_is_lost_or_broken_is_drawn_again(samples_dir):

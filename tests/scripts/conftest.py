@@ -87,7 +87,7 @@ def command(script: str, *argv: str, **variables: str) -> subprocess.CompletedPr
         "atexit.register(check)\n"
         "from aligndiff.core.exits import exit_with\n"
         f"from scripts.{script} import main\n"
-        "exit_with(main)\n"
+        "exit_with(lambda: main(sys.argv[1:]))\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *argv],

@@ -121,7 +121,7 @@ BYTES: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("what", BYTES)
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda module: module.MODULE)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda module: module.__name__)
 def test_contents(script: ModuleType, what: str, dataset_dir: Path, refused: Refused) -> None:
     content, where, to_do = BYTES[what]
     (dataset_dir / "dataset.json").write_bytes(content)

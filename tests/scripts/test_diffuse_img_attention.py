@@ -89,8 +89,8 @@ def test_help_answers_at_once() -> None:
             "argument --image_per_class: must be a whole number, not 'few'",
         ),
         (["--image_per_class", "2", "--image_per_entry", "2"], "not allowed with argument"),
-        (["--batch_size", "0"], "--batch_size must be from 1 to 1024, not 0"),
-        (["--workers", "-1"], "--workers must be from 0 to 64, not -1"),
+        (["--batch_size", "0"], "--batch_size: must be 1 to 1024, is 0"),
+        (["--workers", "-1"], "--workers: must be 0 to 64, is -1"),
         (["--categories", "fisch"], 'did you mean "fish"'),
         (
             ["--diffusion_model", "nowhere"],
@@ -330,7 +330,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_files(
 
 def test_images_of_an_entry_are_all_different(text_dataset: Path, tiny_pipeline_dir: Path) -> None:
     argv = arguments(text_dataset, tiny_pipeline_dir, "--image_per_class", "3", "--no_sheet")
-    assert diffuse_img_attention.main([*argv, "--size", "32", "48"]) == 0
+    assert diffuse_img_attention.main([*argv, "--side", "32", "48"]) == 0
     images = [np.asarray(Image.open(p)) for p in text_dataset.glob("synthesized/*/gen*/*.jpg")]
     assert {image.shape for image in images} == {(32, 48, 3)}
     assert len({image.tobytes() for image in images}) == 6

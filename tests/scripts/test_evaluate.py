@@ -38,7 +38,7 @@ def test_masks_against_truth(run, tmp_path: Path) -> None:
             (tmp_path / folder / category).mkdir(parents=True)
         write_mask(tmp_path / "truth" / category / "1.png", truth)
         write_mask(tmp_path / "said" / category / "1.png", said)
-    out, output = run("--predicted", tmp_path / "said", "--truth", tmp_path / "truth")
+    out, output = run("masks", "--predicted", tmp_path / "said", "--truth", tmp_path / "truth")
     lines = [line.split() for line in out.splitlines()]
     assert ["cat", "1", "1.000"] in lines and ["dog", "1", "0.667"] in lines
     assert ["mIoU", "2", "0.833"] in lines
@@ -51,7 +51,18 @@ def test_masks_against_truth(run, tmp_path: Path) -> None:
 
 def test_a_benchmark_whole_and_again_with_another_batch(run, tmp_path: Path) -> None:
     root = draw_pascal(tmp_path, with_list=False)
-    options = ("--benchmark", "pascal", "--data_dir", root, "--episodes", 6, "--shot", 2, *TINY)
+    options = (
+        "benchmark",
+        "--benchmark",
+        "pascal",
+        "--data_dir",
+        root,
+        "--episodes",
+        6,
+        "--shot",
+        2,
+        *TINY,
+    )
     out, output = run(*options, "--seed", 3)
     assert "PASCAL-5i, fold 0, 2-shot, 6 episodes, images and truth squeezed to 400 x 400" in out
     found = json.loads((output / "pascal_fold0_2shot.json").read_text())
@@ -71,7 +82,7 @@ def test_a_benchmark_whole_and_again_with_another_batch(run, tmp_path: Path) -> 
 def test_what_synthetic_support_adds(run, dataset_dir: Path, tmp_path: Path) -> None:
     add_refined_samples(dataset_dir, 3)
     draw_test_pairs(tmp_path / "tests", ("fish", "albatross"), 4)
-    options = ("--synthetic", dataset_dir, "--test_dir", tmp_path / "tests", *TINY)
+    options = ("support", "--synthetic", dataset_dir, "--test_dir", tmp_path / "tests", *TINY)
     out, output = run(*options, "--counts", 0, 2, "--draws", 2, "--resamples", 100)
     assert "Support is compared here, no network is trained" in out
     rows = {words[0]: words for words in map(str.split, out.splitlines()) if words}
@@ -87,26 +98,34 @@ def test_what_synthetic_support_adds(run, dataset_dir: Path, tmp_path: Path) -> 
 
 
 MISTAKES = [
-    ("", "give one of --predicted, --benchmark and --synthetic, not none of them"),
-    ("--predicted a --synthetic b", "not --predicted and --synthetic"),
-    ("--predicted a", "--predicted needs --truth: folder of true PNG masks"),
-    ("--synthetic a --test_dir b --fold 1", "--fold goes with --benchmark, not with --synthetic"),
-    ("--benchmark pascal --data_dir a --fold 4", "--fold must be from 0 to 3, not 4"),
-    ("--benchmark pascal --data_dir a --shot 0", "--shot must be from 1 to 100000, not 0"),
-    ("--benchmark pascal --data_dir a --episodes -1", "--episodes must be from 0 to 100000"),
-    ("--benchmark pascal --data_dir a --image_side 3", "--image_side must be 0 or from 16 to 8192"),
-    ("--benchmark pascal --data_dir a --seed -1", "--seed must be from 0 to"),
-    ("--benchmark pascal --data_dir a", "no segmenter checkpoint: give --fss_ckpt_path FILE"),
-    ("--benchmark voc --data_dir a", "choose from 'pascal', 'coco', 'fss'"),
-    ("--benchmark coco --data_dir a --fss_ckpt_path tiny", "COCO2014/val2014: no such folder; it"),
-    ("--synthetic a --test_dir b --batch_size 0", "--batch_size must be from 1 to 1024, not 0"),
-    ("--predicted a --truth b --seed 3", "--seed is for a segmenter, and --predicted has none"),
-    ("--predicted a --truth b", "a: no such folder; --predicted is a folder of PNG masks"),
-    ("--predicted a --trut b", "unknown argument --trut, did you mean --truth?"),
-    ("--synthetic a --test_dir b --draws 0", "--draws must be from 1 to 100000, not 0"),
-    ("--synthetic a --test_dir b --resamples 9", "--resamples must be from 100 to 100000, not 9"),
-    ("--synthetic a --test_dir b --support_weight 1", "--support_weight must be between 0 and 1"),
-    ("--synthetic a --test_dir b", "a: no such folder; --dataset_dir is the folder that holds"),
+    ("", "python -m scripts.evaluate: which of masks, benchmark, support? (see --help)"),
+    ("mask --predicted a", "unknown command mask, did you mean masks?"),
+    ("--predicted a --truth b", "unknown argument --predicted"),
+    ("masks --predicted a", "the following arguments are required: --truth"),
+    ("support --synthetic a --test_dir b --fold 1", "unknown argument --fold"),
+    ("benchmark --benchmark pascal --data_dir a --fold 4", "--fold: must be 0 to 3, is 4"),
+    ("benchmark --benchmark pascal --data_dir a --shot 0", "--shot: must be 1 to 100000, is 0"),
+    ("benchmark --benchmark pascal --data_dir a --episodes -1", "--episodes: must be 0 to 100000"),
+    ("benchmark --benchmark pascal --data_dir a --side 3", "--side: must be 0, or 16 px or more"),
+    ("benchmark --benchmark pascal --data_dir a --side 9999", "--side: must be 0 to 8192 px, is"),
+    ("benchmark --benchmark pascal --data_dir a --seed -1", "--seed: must be 0 to"),
+    ("benchmark --benchmark pascal --data_dir a", "no segmenter checkpoint: give --fss_ckpt_path"),
+    ("benchmark --benchmark voc --data_dir a", "choose from 'pascal', 'coco', 'fss'"),
+    (
+        "benchmark --benchmark coco --data_dir a --fss_ckpt_path tiny",
+        "COCO2014/val2014: no such folder; it",
+    ),
+    ("support --synthetic a --test_dir b --batch_size 0", "--batch_size: must be 1 to 1024, is 0"),
+    ("masks --predicted a --truth b --seed 3", "unknown argument --seed"),
+    ("masks --predicted a --truth b", "a: no such folder; --predicted is a folder of PNG masks"),
+    ("masks --predicted a --trut b", "unknown argument --trut, did you mean --truth?"),
+    ("support --synthetic a --test_dir b --draws 0", "--draws: must be 1 to 100000, is 0"),
+    ("support --synthetic a --test_dir b --resamples 9", "--resamples: must be 100 to 100000, is"),
+    (
+        "support --synthetic a --test_dir b --support_weight 1",
+        "--support_weight: must be above 0, below 1, is 1",
+    ),
+    ("support --synthetic a --test_dir b", "a: no such folder; --dataset_dir is the folder that"),
 ]
 
 
@@ -123,6 +142,11 @@ def test_a_mistake_gets_one_line(
 
 def test_mistakes_and_help_do_not_wait_for_torch(tmp_path: Path) -> None:
     done = command("evaluate", "--help")
+    assert done.returncode == 0
+    assert all(use in done.stdout for use in ("masks", "benchmark", "support"))
+    done = command("evaluate", "support", "--help")
     assert done.returncode == 0 and "--synthetic" in done.stdout
-    done = command("evaluate", "--benchmark", "fss", "--data_dir", str(tmp_path), *TINY)
+    done = command(
+        "evaluate", "benchmark", "--benchmark", "fss", "--data_dir", str(tmp_path), *TINY
+    )
     assert done.returncode == 2 and "FSS-1000: no such folder" in told(done.stderr)[0]

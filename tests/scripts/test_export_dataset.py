@@ -134,7 +134,7 @@ def test_pycocotools_missing_is_one_line(refined: Path, monkeypatch) -> None:
     ("options", "problem"),
     [
         (["voc", "--shard_size", "5"], "--shard_size: --format voc has no use for it; leave it"),
-        (["coco", "--fss_size", "224"], "--fss_size: --format coco has no use for it"),
+        (["coco", "--side", "224"], "--side: --format coco has no use for it"),
         (["voc", "--polygons"], "--polygons: --format voc has no use for it; leave it out"),
         (["webdataset", "--min_object_area", "5"], "--format webdataset has no use for it"),
         (["yolo", "--min_object_area", "-5"], "--min_object_area must be at least 0 pixels"),

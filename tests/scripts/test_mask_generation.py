@@ -97,9 +97,9 @@ def run(*argv: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProce
 def test_masks_records_table_and_sheet(synthesized, checkpoint, capsys):
     assert mask_generation.main(arguments(synthesized, checkpoint)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"segmenter checkpoint: {checkpoint} (command line)"
+    assert lines[0] == f"segmenter: ssp, {checkpoint} (command line)"
     assert lines[1] == "masks" and lines[2].split() == [
-        *("class", "agreed", "guessed", "rejected", "failed", "mean", "IoU")
+        *("class", "consensus", "pseudo-label", "rejected", "failed", "mean", "IoU")
     ]
     assert [line.split()[0] for line in lines[3:6]] == ["fish", "albatross", "all"]
     assert sum(int(cell) for cell in lines[5].split()[1:4]) == 3 * COUNT
@@ -125,7 +125,7 @@ def test_running_it_again_makes_nothing_new(synthesized, checkpoint, capsys):
     assert mask_generation.main(argv) == 0
     assert {path: path.stat().st_mtime_ns for path in files} == before
     out = capsys.readouterr().out
-    assert "nothing to do" in out and "contact sheet: " in out and "agreed" in out
+    assert "nothing to do" in out and "contact sheet: " in out and "consensus" in out
 
 
 def test_added_samples_redo_their_entry_alone(synthesized, checkpoint):
@@ -211,7 +211,7 @@ def test_the_dataset_may_name_the_checkpoint(synthesized, checkpoint, capsys):
     bank = json.loads(path.read_text())
     path.write_text(json.dumps(bank | {"defaults": {"fss_ckpt_path": str(checkpoint)}}))
     assert mask_generation.main(["--dataset_dir", str(synthesized), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.startswith(f"segmenter checkpoint: {checkpoint} (dataset.json)")
+    assert capsys.readouterr().out.startswith(f"segmenter: ssp, {checkpoint} (dataset.json)")
 
 
 def test_launched_processes_share_the_entries(synthesized, checkpoint, torchrun):
@@ -251,21 +251,22 @@ def test_worker_processes_make_what_one_process_makes(synthesized, checkpoint, t
     result = run(*arguments(synthesized, checkpoint, "--workers", "2", "--overwrite"))
     assert result.returncode == 0, result.stderr
     assert outputs(synthesized) == alone
-    assert result.stdout.count("segmenter checkpoint") == 1 and "contact sheet" in result.stdout
+    assert result.stdout.count("segmenter: ssp") == 1 and "contact sheet" in result.stdout
 
 
 def test_a_failed_worker_reaches_the_exit_code(synthesized, checkpoint, monkeypatch, capsys):
     started = []
 
-    def run_workers(module, argv, devices, units, retries, totals, description):
-        started.append((module, len(devices), units, retries, totals, "--overwrite" in argv))
+    def run_workers(module, argv, devices, units, retries, totals, activity, overwrites):
+        started.append((module, argv[0], len(devices), units, retries, totals, overwrites))
+        assert "--overwrite" not in argv
         return 1
 
     monkeypatch.setattr("aligndiff.runner.step.run_workers", run_workers)
     argv = arguments(synthesized, checkpoint, "--workers", "2", "--no_sheet", "--overwrite")
     assert mask_generation.main(argv) == 1
     totals = {"fish": 2 * 2 * COUNT, "albatross": 2 * COUNT}
-    assert started == [("scripts.mask_generation", 2, [[0, 2], [1]], 1, totals, False)]
+    assert started == [("aligndiff", "mask_generation", 2, [[0, 2], [1]], 1, totals, True)]
     everything = capsys.readouterr().out.splitlines()[5]
     assert everything.split()[:5] == ["all", "0", "0", "0", str(3 * COUNT)]
 
@@ -273,7 +274,7 @@ def test_a_failed_worker_reaches_the_exit_code(synthesized, checkpoint, monkeypa
 def test_wrong_usage_is_one_line_and_exit_code_2(synthesized):
     result = run("--dataset_dir", str(synthesized), "--consensus_iou_threshold", "2")
     assert result.returncode == 2
-    assert result.stderr == "error: --consensus_iou_threshold must be from 0 to 1, not 2.0\n"
+    assert result.stderr == "error: --consensus_iou_threshold: must be 0 to 1, is 2\n"
 
 
 def test_help_needs_no_torch_and_names_the_thresholds():

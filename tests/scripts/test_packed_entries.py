@@ -121,7 +121,7 @@ def test_more_images_are_drawn_beside_and_refined_with_the_packed_ones(
     capsys.readouterr()
     assert refine(packed, "--shard_size", "2") == 0
     name = place_of(packed).entry.id
-    told = f"unpacking {name}: its {COUNT} samples become loose files again"
+    told = f"unpacked {name}: its {COUNT} samples are loose files again"
     assert told in capsys.readouterr().out.splitlines()
     assert files(packed) == files(loose)
 
@@ -136,7 +136,7 @@ def test_other_settings_ask_for_overwrite_and_get_loose_files(
     assert files(packed) == before
     assert refine(loose, *other) == 0
     assert refine(packed, *other, "--overwrite") == 0
-    assert capsys.readouterr().out.count("become loose files again") == 2
+    assert capsys.readouterr().out.count("are loose files again") == 2
     assert files(packed) == files(loose)
 
 

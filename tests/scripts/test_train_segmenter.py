@@ -99,7 +99,7 @@ def test_without_validation_there_is_the_last_checkpoint_alone(
         (["--shot", "0"], "--shot: must be 1 to 100, is 0"),
         (["--shot", "9"], "fish: 2 real and 6 synthetic pairs to learn from, an episode of --shot"),
         (["--start_from", "tiny"], "--width and --blocks are of random weights; leave them out"),
-        (["--blocks", "3", "4"], "--blocks: must be three numbers from 1 to 100"),
+        (["--blocks", "3", "4"], "--blocks: must be three numbers, as in 3 4 6"),
         (["--scale_jitter", "0.5"], "--scale_jitter: must be 1 to 4, is 0.5"),
         (["--sources", "mine"], "invalid choice: 'mine'"),
         (["--lr", "-1"], "--lr: must be above 0, at most 10, is -1"),

@@ -79,10 +79,10 @@ def test_no_samples_yet_says_which_step_to_run(dataset_dir, refused: Refused):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--thumbnail_size", "8"], "--thumbnail_size must be from 32 to 512, not 8"),
+        (["--thumbnail_side", "8"], "--thumbnail_side: must be 32 to 512 px, is 8"),
         (["--max_samples", "-1"], "--max_samples must be 0 or more, not -1"),
         (["--categories", "fihs"], "did you mean"),
-        (["--thumbnails", "8"], "unknown argument --thumbnails, did you mean --thumbnail_size?"),
+        (["--thumbnails", "8"], "unknown argument --thumbnails, did you mean --thumbnail_side?"),
     ],
 )
 def test_mistakes(samples_dir, refused: Refused, options, said):

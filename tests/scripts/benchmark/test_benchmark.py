@@ -112,8 +112,8 @@ def test_a_script_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None
     [
         (["--parts", "z"], "invalid choice: 'z'"),
         (["--qick"], "did you mean --quick"),
-        (["--repeats", "0"], "--repeats must be 1 or more"),
-        (["--threads", "0"], "--threads must be 1 or more"),
+        (["--repeats", "0"], "--repeats: must be 1 or more"),
+        (["--threads", "0"], "--threads: must be 1 or more"),
         (["--quick", "--full"], "not allowed with argument"),
         (["--device", "cuda"], "torch sees no such device"),
     ],

@@ -160,7 +160,7 @@ def test_children_are_found_and_the_ended_are_not() -> None:
     ("typed", "problem"),
     [
         (["--scenarios", "flood"], "invalid choice: 'flood'"),
-        (["--kills", "0"], "--kills must be from 1 to 10000, not 0"),
+        (["--kills", "0"], "--kills: must be 1 to 10000, is 0"),
         (["--kils", "3"], "did you mean --kills"),
     ],
 )

@@ -32,5 +32,5 @@ def test_the_script_leaves_pairs_that_scripts_evaluate_reads(tmp_path: Path, cap
         pairs = load_support(tmp_path / "tests" / category)
         assert [pair.name for pair in pairs] == ["1", "2"]
         assert all(np.mean(pair.mask) > 0.02 for pair in pairs)
-    with pytest.raises(InputError, match="--scenes must be from 1 to 10000, not 0"):
+    with pytest.raises(InputError, match="--scenes: must be 1 to 10000, is 0"):
         make_tests.main(["--output_dir", str(tmp_path), "--scenes", "0"])
