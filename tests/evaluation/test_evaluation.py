@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from aligndiff.core.errors import InputError
@@ -17,7 +17,6 @@ from aligndiff.evaluation.episodes import Episode, FewShotTest, Item, sample_epi
 from aligndiff.evaluation.evaluate import answer_episodes, evaluate_episodes, evaluate_masks
 from aligndiff.evaluation.mask_pairs import MaskPair
 from aligndiff.evaluation.report import PROTOCOL, score_columns, scores_json
-from aligndiff.segmenters.base import Encoded
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 from tests.benchmark_data import draw_fss, draw_pascal
@@ -31,6 +30,17 @@ def still(*_: object, **__: object) -> None:
     return None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What RedSegmenter keeps of an image: its reds, uint8 (h, w)."""
+
+    red: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return self.red.nbytes
+
+
 class RedSegmenter:
     """Object is what is as red as the support's objects are on average, to 20 grey levels."""
 
@@ -39,17 +49,16 @@ class RedSegmenter:
 
     def encode(self, images):
         self.batches.append(len(images))
-        return [Encoded(torch.from_numpy(image), image.shape[:2]) for image in images]
+        return [Seen(image[..., 0]) for image in images]
 
     def describe(self, encoded, mask):
-        return float(encoded.features.numpy()[..., 0][mask == 1].mean())
+        return float(encoded.red[mask == 1].mean())
 
     def set_support(self, support, weights=None):
         self.red = np.average(support, weights=weights)
 
     def segment(self, encoded):
-        red = encoded.features.numpy()[..., 0].astype(float)
-        return (np.abs(red - self.red) < 20).astype(np.float32)
+        return (np.abs(encoded.red.astype(float) - self.red) < 20).astype(np.float32)
 
 
 def palette_png(path: Path, mask: np.ndarray) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from aligndiff.dataset.images import write_grey, write_image, write_mask
 from aligndiff.dataset.support import find_pairs
-from aligndiff.evaluation.config import GainConfig
+from aligndiff.evaluation.config import SupportGainConfig
 from aligndiff.evaluation.intervals import fb_iou, gain_curve, gain_rows
 from aligndiff.evaluation.report import gain_columns, gain_json, gain_plot, gain_sheet
 from aligndiff.evaluation.support_gain import ClassGain, GainTask, measure_gain, plan_draws
@@ -57,7 +57,7 @@ def classes(tmp_path: Path) -> list[ClassGain]:
         task(tmp_path, "cat", [180, 180, 180], [140, 100]),
         task(tmp_path, "dog", [240], [100]),
     ]
-    config = GainConfig(Path(), Path(), counts=(1, 2), draws=3, resamples=200)
+    config = SupportGainConfig(Path(), Path(), counts=(1, 2), draws=3, resamples=200)
     return measure_gain(RedSegmenter(), tasks, config, seed=0, batch_size=2, advance=still)
 
 
@@ -119,6 +119,6 @@ def test_ignored_pixels_of_a_test_image_do_not_count(tmp_path: Path) -> None:
     ignored = half(1)[..., 0]
     ignored[:, 6:] = 255
     write_grey(one.tests[0].mask, ignored)
-    config = GainConfig(Path(), Path(), counts=(), draws=1)
+    config = SupportGainConfig(Path(), Path(), counts=(), draws=1)
     (found,) = measure_gain(RedSegmenter(), [one], config, 0, 2, still)
     assert found.none.tolist() == [[8, 8, 16, 16]]

@@ -334,7 +334,7 @@ def test_fss1000_by_pillow(made, exported) -> None:
 
 
 def test_fss1000_in_its_own_size(made, exported) -> None:
-    job = exported("fss1000", fss_size=24)
+    job = exported("fss1000", side=24)
     for path in (job.folder / "FSS-1000").rglob("*.*"):
         assert Image.open(path).size == (24, 24)
     place, name = (job.folder / "splits" / "val.txt").read_text().splitlines()[0].split("\t")

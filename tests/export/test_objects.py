@@ -93,5 +93,5 @@ def test_area_and_box_are_those_of_the_run_lengths(mask: np.ndarray) -> None:
 
 
 def test_the_least_area_is_a_number_of_pixels() -> None:
-    with pytest.raises(InputError, match="--min_object_area must be at least 0 pixels, not -1"):
+    with pytest.raises(InputError, match="--min_object_area: must be 0 or more px, is -1"):
         ObjectOptions(-1)

@@ -45,11 +45,11 @@ def random_pair(seed: int, h: int = 48, w: int = 64) -> SupportPair:
 def taught(network: SSP, pairs, weights=None, **options) -> SSPSegmenter:
     """A segmenter that knows `pairs`."""
     segmenter = SSPSegmenter(network, **options)
-    segmenter.set_support(pooled(segmenter, pairs), weights)
+    segmenter.set_support(described(segmenter, pairs), weights)
     return segmenter
 
 
-def pooled(segmenter: SSPSegmenter, pairs) -> list[Prototypes]:
+def described(segmenter: SSPSegmenter, pairs) -> list[Prototypes]:
     encoded = segmenter.encode([pair.image for pair in pairs])
     return [segmenter.describe(one, pair.mask) for one, pair in zip(encoded, pairs, strict=True)]
 
@@ -88,7 +88,7 @@ def test_supports_of_different_sizes_are_encoded_on_their_own(network, weights):
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
-def test_out_of_memory_halves_the_batch_for_good(network, memory_for, capsys):
+def test_out_of_memory_halves_the_batch_for_good(network, memory_for, caplog):
     images = [random_image(seed) for seed in range(5)] + [random_image(9, 40, 56)]
     wanted = SSPSegmenter(network, batch_size=2).encode(images)
     segmenter = SSPSegmenter(network, batch_size=8)
@@ -100,7 +100,7 @@ def test_out_of_memory_halves_the_batch_for_good(network, memory_for, capsys):
         for one, other in zip(encoded, wanted, strict=True):
             assert torch.equal(one.features, other.features) and one.size == other.size
     assert sizes == [2, 2, 1, 1] * 2
-    assert capsys.readouterr().err.splitlines() == [
+    assert [record.getMessage() for record in caplog.records] == [
         "note: out of memory with 5 images at once, going on with 2"
     ]
     limit.remove()
@@ -111,7 +111,7 @@ def test_out_of_memory_halves_the_batch_for_good(network, memory_for, capsys):
 
 def test_weights_count_by_their_ratio_and_one_each(network):
     segmenter, image = SSPSegmenter(network), random_image(9)
-    support = pooled(segmenter, [random_pair(1), random_pair(2)])
+    support = described(segmenter, [random_pair(1), random_pair(2)])
     segmenter.set_support(support, [1.0, 3.0])
     (once,) = predict(segmenter, [image])
     segmenter.set_support(support, [0.1, 0.3])
@@ -133,7 +133,7 @@ def test_ignored_cells_are_neither_object_nor_background(network):
     pair = random_pair(1)
     mask = np.full((48, 64), IGNORE, np.uint8)
     mask[:16, :32], mask[32:, 32:] = 1, 0
-    (prototypes,) = pooled(segmenter, [SupportPair("voc", pair.image, mask)])
+    (prototypes,) = described(segmenter, [SupportPair("voc", pair.image, mask)])
     for prototype, value in ((prototypes.foreground, 1), (prototypes.background, 0)):
         wanted = masked_average_pooling(features, torch.from_numpy(mask == value)[None])
         torch.testing.assert_close(prototype[0], wanted[0, 0])
@@ -143,7 +143,7 @@ def test_ignored_cells_are_neither_object_nor_background(network):
 def test_a_pair_without_background_does_not_pull_the_background_to_zero(network):
     full = SupportPair("full", random_image(2), np.ones((48, 64), np.uint8))
     segmenter = SSPSegmenter(network)
-    support = pooled(segmenter, [random_pair(1), full])
+    support = described(segmenter, [random_pair(1), full])
     assert support[1].background is None
     segmenter.set_support(support[:1])
     _, before = segmenter._support
@@ -197,7 +197,7 @@ def test_only_full_masks_still_give_numbers(network):
 def test_a_one_pixel_object_has_a_prototype(network):
     mask = np.zeros((48, 64), np.uint8)
     mask[13, 21] = 1
-    (support,) = pooled(SSPSegmenter(network), [SupportPair("speck", random_image(2), mask)])
+    (support,) = described(SSPSegmenter(network), [SupportPair("speck", random_image(2), mask)])
     assert support.foreground.abs().sum() > 0
 
 
@@ -238,7 +238,7 @@ def test_the_checkpoint_says_at_which_size_it_sees(network, tmp_path):
     seen = []
     backbone = segmenter.network.backbone
     segmenter.network.backbone = lambda images: seen.append(images.shape) or backbone(images)
-    segmenter.set_support(pooled(segmenter, [random_pair(1, 48, 64), random_pair(2, 16, 8)]))
+    segmenter.set_support(described(segmenter, [random_pair(1, 48, 64), random_pair(2, 16, 8)]))
     (got,) = predict(segmenter, [random_image(5, 100, 60)])
     assert seen == [(1, 3, 24, 32), (1, 3, 32, 16), (1, 3, 32, 19)]
     assert got.shape == (100, 60) and 0 <= got.min() and got.max() <= 1
@@ -251,7 +251,7 @@ def test_bfloat16_gives_the_masks_of_float32():
     for dtype in (torch.float32, torch.bfloat16):
         checkpoint = load_ssp(ROOT / "pretrained_weights" / "tiny_ssp.safetensors")
         segmenter = SSPSegmenter(checkpoint.network, checkpoint.input_side, dtype=dtype)
-        segmenter.set_support(pooled(segmenter, pairs[:2]))
+        segmenter.set_support(described(segmenter, pairs[:2]))
         encoded = segmenter.encode([pair.image for pair in pairs[2:]])
         assert {one.features.dtype for one in encoded} == {dtype}
         masks.append(np.stack([segmenter.segment(one) for one in encoded]) > 0.5)

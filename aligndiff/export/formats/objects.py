@@ -22,6 +22,7 @@ class ObjectOptions(Options):
         "connected parts of a mask with fewer pixels are specks and left out; the largest part of "
         "an image always stays",
         0,
+        unit="px",
     )
 
 
