@@ -269,7 +269,7 @@ def _vae():  # type: ignore[no-untyped-def]
 def refined_dir(dataset_dir: Path) -> Path:
     """The dataset after step 3: four samples of each entry, ellipses as in the real pairs.
 
-    Samples 0 and 1 are agreed, 2 is guessed, 3 is rejected.
+    Samples 0 and 1 are consensus, 2 is a pseudo-label, 3 is rejected.
     """
     from aligndiff.dataset.images import write_grey, write_image, write_mask
     from aligndiff.dataset.layout import EntryFolder

@@ -13,7 +13,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 
 SIDE = 64
-# One of each outcome, then more agreed ones: status, mask source, IoU, reason.
+# One of each outcome, then more of consensus: status, mask source, IoU, reason.
 OUTCOMES = (
     ("refined", "consensus", 0.9, None),
     ("refined", "pseudo_label", 0.55, None),

@@ -183,8 +183,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     print(f"\033[1m{title}\033[0m" if framed else title, *text, sep="\n", flush=True)
 
 
+class _ToStderr(logging.Handler):
+    """Shows what the library logs as `warn` shows a line: in one piece, above the bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
 def quiet_libraries() -> None:
-    """Keep the warnings of other libraries out of the progress bar; errors still show."""
+    """Keep the warnings of other libraries out of the progress bar; errors still show.
+
+    What `aligndiff` itself logs appears above the bar.
+    """
+    ours = logging.getLogger("aligndiff")
+    if not any(isinstance(handler, _ToStderr) for handler in ours.handlers):
+        ours.addHandler(_ToStderr(logging.WARNING))
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata in photos
     warnings.filterwarnings("ignore", category=FutureWarning)  # of what they will do without
     for name in ("transformers", "diffusers", "huggingface_hub", "matplotlib"):

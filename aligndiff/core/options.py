@@ -14,7 +14,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union
@@ -44,7 +44,7 @@ class Range:
     unit: str = ""
 
     def __contains__(self, value: float) -> bool:
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return False
         if self.low is not None and (value <= self.low if self.open_low else value < self.low):
             return False
@@ -83,7 +83,7 @@ def option(
     multiple_of: int = 1,
     unit: str = "",
     shown_default: str = "",
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     group: str | None = None,
     exclusive: str | None = None,
 ) -> Any:
@@ -91,8 +91,9 @@ def option(
 
     `low` and `high` belong to the range, `above` and `below` do not; `unit` is theirs. Each number
     of a tuple must lie in it; None is always allowed. `shown_default` says in help what a default
-    of None stands for. `choices` are the words that it takes, where no Literal names them. `group`
-    is the heading in help; options that share `exclusive` exclude each other.
+    of None stands for. `choices` are the words that it takes, where no Literal names them; of a
+    table its names, those that join it later too. `group` is the heading in help; options that
+    share `exclusive` exclude each other.
     """
     limits = None
     if not (low is None and high is None and above is None and below is None):
@@ -299,7 +300,7 @@ def _choices(item: dataclasses.Field[Any], hint: Any) -> tuple[str, ...]:
     """The words that an option takes; empty where it takes any."""
     kind = _element_type(hint)
     named = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-    return named or item.metadata.get("choices", ())
+    return named or tuple(item.metadata.get("choices", ()))
 
 
 def _element_type(hint: Any) -> Any:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import logging
 import os
 import pty
 import re
@@ -33,10 +34,10 @@ def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_table_is_plain_and_aligned_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    console.table("Masks", ["category", "agreed", "IoU"], ROWS)
+    console.table("Masks", ["category", "chosen", "IoU"], ROWS)
     assert capsys.readouterr().out == (
         "Masks\n"
-        "  category      agreed    IoU\n"
+        "  category      chosen    IoU\n"
         "  fish              12  0.500\n"
         "  red mushroom       3      -\n"
     )
@@ -45,10 +46,10 @@ def test_a_table_is_plain_and_aligned_in_a_pipe(capsys: pytest.CaptureFixture[st
 def test_a_table_is_framed_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    console.table("Masks", ["category", "agreed", "IoU"], ROWS)
+    console.table("Masks", ["category", "chosen", "IoU"], ROWS)
     assert terminal.getvalue().splitlines()[1:] == [
         "╭──────────────┬────────┬───────╮",
-        "│ category     │ agreed │   IoU │",
+        "│ category     │ chosen │   IoU │",
         "├──────────────┼────────┼───────┤",
         "│ fish         │     12 │ 0.500 │",
         "│ red mushroom │      3 │     - │",
@@ -73,7 +74,7 @@ def test_text_in_brackets_is_printed_as_it_is(
 
 
 RUN = """
-import sys, time
+import logging, sys, time
 from aligndiff.core import console
 console._LINE_EVERY = 0.4
 with console.progress("drawing", {"fish": 3, "[red] dog": 2}) as advance:
@@ -114,8 +115,12 @@ def screen(shown: str) -> list[str]:
     return lines
 
 
-def test_a_bar_lives_on_a_terminal_and_lines_appear_above_it() -> None:
-    shown = on_a_terminal(RUN)
+LOGGED = 'console.quiet_libraries(); logging.getLogger("aligndiff.x").warning("failed: a dog")'
+
+
+@pytest.mark.parametrize("warning", ['console.warn("failed: a dog")', LOGGED])
+def test_a_bar_lives_on_a_terminal_and_lines_appear_above_it(warning: str) -> None:
+    shown = on_a_terminal(RUN.replace('console.warn("failed: a dog")', warning))
     warned, told, bar, *rest = screen(shown)
     assert (warned, told, rest) == ("failed: a dog", "said", [""])
     assert re.fullmatch(
@@ -147,6 +152,29 @@ def test_a_bar_is_a_line_now_and_then_in_a_pipe() -> None:
         r"drawing: 80% in 00:01, 4/5, .* left, fish 3/3 \(loss 0\.5\), \[red\] dog 1/2", last
     )
     assert done.stdout == "said\n"
+
+
+def test_the_console_shows_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("folder a\nb")
+    console.table("t", ("name", "made"), [("a\x1b[31m\nb", 1)])
+    console.warn("failed: a\nb")
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        r"folder a\nb",
+        "t",
+        "  name          made",
+        r"  a\x1b[31m\nb     1",
+    ]
+    assert err == "failed: a\\nb\n"
+
+
+def test_what_the_library_logs_is_shown_once_as_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for _ in range(2):  # a test, or a program, may run several commands
+        console.quiet_libraries()
+    logging.getLogger("aligndiff.refinement.refine").warning("failed: %s", "a\nb")
+    assert capsys.readouterr().err == "failed: a\\nb\n"
 
 
 def test_of_many_classes_those_at_work_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
