@@ -26,7 +26,7 @@ def add_refined_samples(root: Path, count: int) -> None:
             place.entry_json
         )
         for index in range(count + 1):
-            image, mask = _scene(entry.category, seed=100 * number + index)
+            image, mask = draw_scene(entry.category, seed=100 * number + index)
             write_image(place.image_path(index, "png"), image)
             write_grey(place.heatmap_path(index), mask.astype(np.uint8) * np.uint8(200))
             if index == count:
@@ -43,12 +43,12 @@ def draw_test_pairs(folder: Path, categories: tuple[str, ...], count: int) -> No
     for category in categories:
         (folder / category).mkdir(parents=True)
         for number in range(1, count + 1):
-            image, mask = _scene(category, seed=9000 + number)
+            image, mask = draw_scene(category, seed=9000 + number)
             write_image(folder / category / f"{number}.jpg", image)
             write_mask(folder / category / f"{number}.png", mask)
 
 
-def _scene(category: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_scene(category: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A disc of the category's colour on noise: uint8 (h, w, 3), and its mask, bool (h, w)."""
     rng = np.random.default_rng(seed)
     image = rng.integers(40, 120, (SIDE, SIDE, 3), dtype=np.uint8)

@@ -28,7 +28,7 @@ SEGMENTERS = {
 class SegmenterOptions(Options):
     """Which few-shot segmenter, with which weights."""
 
-    segmenter: str = option("ssp", "which few-shot segmenter", choices=tuple(SEGMENTERS))
+    segmenter: str = option("ssp", "which few-shot segmenter", choices=SEGMENTERS)
     fss_ckpt_path: str | None = option(
         None,
         "weights of the segmenter: 'tiny', or a checkpoint file",
