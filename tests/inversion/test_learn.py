@@ -177,7 +177,7 @@ def test_checkpointing_changes_no_result(
 def test_out_of_memory_takes_fewer_views_at_once_and_the_same_steps(
     pipe: StableDiffusionPipeline,
     support: SupportLatents,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     memory_for: Any,
     fits_until: int,
 ) -> None:
@@ -193,9 +193,7 @@ def test_out_of_memory_takes_fewer_views_at_once_and_the_same_steps(
     assert len(sizes) == fits_until + 6 * (3 - steps_before), "only the step that failed is retaken"
     assert torch.allclose(rows, fewer, atol=1e-6) and not torch.equal(rows, start_of(pipe))
     assert others == pytest.approx(losses, rel=1e-5)
-    assert capsys.readouterr().err == (
-        "note: out of memory with 3 views at once, going on with 1\n"
-    )
+    assert caplog.messages == ["note: out of memory with 3 views at once, going on with 1"]
 
 
 def start_of(pipe: StableDiffusionPipeline) -> torch.Tensor:
@@ -250,14 +248,15 @@ def test_initializer_must_be_one_token(pipe: StableDiffusionPipeline, word: str)
     [
         ({"inversion_steps": 0}, "--inversion_steps: must be 1 to 1000000, is 0"),
         ({"inversion_lr": math.nan}, "--inversion_lr: must be above 0, at most 10, is nan"),
-        ({"bg_lambda": (-0.1,)}, "--bg_lambda: needs one or more numbers, each from 0 to 1000"),
+        ({"bg_lambda": (-0.1,)}, "--bg_lambda: must be 0 to 1000, is -0.1"),
+        ({"bg_lambda": ()}, "--bg_lambda: needs one value or more"),
         ({"bg_lambda": (0.6, 0.6)}, "--bg_lambda: the same value is there twice (to six digits)"),
         (
             {"bg_lambda": (0.60000001, 0.6)},
             "--bg_lambda: the same value is there twice (to six digits)",
         ),
         ({"vectors": 17}, "--vectors: must be 1 to 16, is 17"),
-        ({"resolution": 100}, "--resolution: must be a multiple of 8 from 64 to 4096, is 100"),
+        ({"side": 100}, "--side: must be a multiple of 8 from 64 to 4096 px, is 100"),
     ],
 )
 def test_configuration_errors(change: dict[str, Any], error: str) -> None:

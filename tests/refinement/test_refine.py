@@ -526,7 +526,7 @@ def test_an_unreadable_image_is_told_counted_and_tried_again(bank, caplog):
     place.image_path(1, "png").write_bytes(b"broken")
     plan, moved = run(bank)
     assert moved == 6
-    told = [record.getMessage() for record in caplog.records]
+    told = caplog.messages
     assert len(told) == 1 and "image_000001.png: not a readable image" in told[0]
     assert told[0].startswith(f"failed: {plan.entry.id} image 1")
     assert count_outcomes([plan])[0].failed == 1

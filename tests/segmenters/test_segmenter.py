@@ -100,9 +100,7 @@ def test_out_of_memory_halves_the_batch_for_good(network, memory_for, caplog):
         for one, other in zip(encoded, wanted, strict=True):
             assert torch.equal(one.features, other.features) and one.size == other.size
     assert sizes == [2, 2, 1, 1] * 2
-    assert [record.getMessage() for record in caplog.records] == [
-        "note: out of memory with 5 images at once, going on with 2"
-    ]
+    assert caplog.messages == ["note: out of memory with 5 images at once, going on with 2"]
     limit.remove()
     memory_for(layer, 0)
     with pytest.raises(torch.OutOfMemoryError):

@@ -25,9 +25,8 @@ from aligndiff.dataset.samples import discard_sample
 from aligndiff.diffusion.embeddings import save_embedding
 from aligndiff.diffusion.stable_diffusion import load_pipeline
 from aligndiff.synthesis.config import SynthesisConfig
-from aligndiff.synthesis.generate import NO_NUMBERS, Pace, synthesize
+from aligndiff.synthesis.generate import NO_NUMBERS, BatchSize, synthesize
 from aligndiff.synthesis.plan import EntryPlan, list_samples, plan_synthesis, prepare_folders
-from tests.printed import without_bar
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
 
@@ -40,6 +39,10 @@ def chosen(tiny_pipeline_dir: Path) -> ModelChoice:
 @pytest.fixture
 def pipe(chosen: ModelChoice) -> StableDiffusionPipeline:
     return load_pipeline(chosen, torch.device("cpu"), torch.float32)
+
+
+def still(count: int = 1, category: str = "", *, status: str = "") -> None:
+    """A progress bar that nobody looks at."""
 
 
 def learn(root: Path, vectors: int = 1, seed: int = 0) -> None:
@@ -63,14 +66,14 @@ def test_the_config_names_every_wrong_value() -> None:
             batch_size=0,
             num_inference_steps=-1,
             guidance_scale=float("nan"),
-            size=(60,),
+            side=(60,),
             image_format="webp",  # type: ignore[arg-type]
             scheduler="euler",  # type: ignore[arg-type]
         )
-    named = [problem.split()[0] for problem in caught.value.problems]
+    named = [problem.split(":")[0] for problem in caught.value.problems]
     assert named == [
         *("--image_per_class", "--image_per_entry", "--batch_size", "--num_inference_steps"),
-        *("--scheduler", "--guidance_scale", "--size", "--image_format"),
+        *("--scheduler", "--guidance_scale", "--side", "--image_format"),
     ]
 
 
@@ -96,7 +99,7 @@ def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: ModelC
     changes: list[dict[str, Any]] = [
         {"guidance_scale": 3.0},
         {"seed": 1},
-        {"size": (32,)},
+        {"side": (32,)},
         {"num_inference_steps": 3},
         {"image_format": "png"},
         {"scheduler": "dpm++"},
@@ -121,7 +124,7 @@ def test_the_files_of_a_sample(
 ) -> None:
     config = SynthesisConfig(**QUICK)
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
-    report = synthesize(pipe, list_samples([plan]), config)
+    report = synthesize(pipe, list_samples([plan]), config, still)
     assert (report.made, report.failed) == (2, ())
     folder = dataset_dir / "synthesized" / plan.entry.id
     found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -156,7 +159,7 @@ def test_a_new_image_takes_the_old_mask_away(
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
     plan.place.mask_path(0).parent.mkdir(parents=True)
     plan.place.mask_path(0).write_bytes(b"of another image")
-    synthesize(pipe, list_samples([plan]), config)
+    synthesize(pipe, list_samples([plan]), config, still)
     assert not plan.place.mask_path(0).exists()
 
 
@@ -168,7 +171,7 @@ def test_each_prompt_is_encoded_once_whatever_the_number_of_batches(
     plans = plans_for(dataset_dir, chosen, config)
     calls: list[int] = []
     pipe.text_encoder.register_forward_hook(lambda *_: calls.append(1))
-    synthesize(pipe, list_samples(plans), config)
+    synthesize(pipe, list_samples(plans), config, still)
     assert len(calls) == 2 * len(plans), "the prompt and the empty one, for each entry"
 
 
@@ -182,7 +185,7 @@ def test_a_sample_depends_on_nothing_but_itself(
     def run(categories: tuple[str, ...], batch_size: int) -> dict[str, np.ndarray]:
         one = SynthesisConfig(**{**vars(config), "batch_size": batch_size})
         plans = plans_for(dataset_dir, chosen, one, categories)
-        synthesize(pipe, list_samples(plans), one)
+        synthesize(pipe, list_samples(plans), one, still)
         return {
             f"{plan.entry.id}/{path.parent.name}/{path.name}": np.asarray(Image.open(path)).astype(
                 int
@@ -209,7 +212,7 @@ def test_a_sample_made_later_is_the_very_sample_of_its_batch(
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 5, "batch_size": 4}))
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
     samples = list_samples([plan])
-    synthesize(pipe, samples, config)
+    synthesize(pipe, samples, config, still)
 
     def files() -> dict[str, tuple[bytes, int]]:
         paths = [path for path in plan.place.folder.glob("*/*") if path.is_file()]
@@ -219,7 +222,7 @@ def test_a_sample_made_later_is_the_very_sample_of_its_batch(
     lost = [samples[index] for index in (1, 3, 4)]
     for sample in lost:
         discard_sample(plan.place, sample.index)
-    synthesize(pipe, lost, config)
+    synthesize(pipe, lost, config, still)
     again = files()
     assert {name: data for name, (data, _) in again.items()} == {
         name: data for name, (data, _) in whole.items()
@@ -232,7 +235,7 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
     dataset_dir: Path,
     chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 5, "batch_size": 2}))
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
@@ -246,16 +249,14 @@ def test_a_failing_sample_is_left_out_and_the_run_goes_on(
         return output
 
     pipe.unet.register_forward_hook(spoil)
-    report = synthesize(pipe, list_samples([plan]), config)
+    report = synthesize(pipe, list_samples([plan]), config, still)
     assert report.made == 4 and [sample.index for sample in report.failed] == [3]
     assert plan.place.indices() == [0, 1, 2, 4]
     assert not plan.place.image_path(3, "jpg").exists()
     noted = plan.place.failure_path(3)
     assert FailureRecord.read(noted) == FailureRecord(2, NO_NUMBERS, 3)
-    assert without_bar(capsys.readouterr().err) == [
-        f"failed: {plan.entry.id} image 3: {NO_NUMBERS}; noted in {noted}"
-    ]
-    synthesize(pipe, list_samples([plan])[3:4], config)
+    assert caplog.messages == [f"failed: {plan.entry.id} image 3: {NO_NUMBERS}; noted in {noted}"]
+    synthesize(pipe, list_samples([plan])[3:4], config, still)
     assert plan.place.indices() == [0, 1, 2, 3, 4]
     assert plan.place.failed_indices() == [], "it succeeded, so the failure is over"
 
@@ -271,7 +272,7 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
     dataset_dir: Path,
     chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     memory_for: Any,
     compile: bool,
@@ -280,19 +281,19 @@ def test_out_of_memory_halves_the_batch_and_nothing_else_changes(
     monkeypatch.setattr(pipe.unet, "compile", lambda: None)
     small = SynthesisConfig(image_per_entry=5, num_inference_steps=2, batch_size=2, compile=compile)
     (plan,) = plans_for(dataset_dir, chosen, small, ("albatross",))
-    synthesize(pipe, list_samples([plan]), small)
+    synthesize(pipe, list_samples([plan]), small, still)
     wanted = files(plan)
     shutil.rmtree(plan.place.folder)
     plans_for(dataset_dir, chosen, small, ("albatross",))
     shapes: list[int] = []
     pipe.vae.decoder.register_forward_pre_hook(lambda _vae, args: shapes.append(len(args[0])))
     memory_for(pipe.unet, 2 * 2)  # with guidance the UNet sees each image twice
-    report = synthesize(pipe, list_samples([plan]), replace(small, batch_size=8))
+    report = synthesize(pipe, list_samples([plan]), replace(small, batch_size=8), still)
     assert (report.made, report.failed) == (5, ())
     assert files(plan) == wanted
     assert shapes == [2, 2, 2 if compile else 1], "no sample is drawn twice"
     sizes = (8, 4, 2) if compile else (5, 2)
-    assert without_bar(capsys.readouterr().err) == [
+    assert caplog.messages == [
         f"note: out of memory with {size} images at once, going on with {size // 2}"
         for size in sizes[:-1]
     ]
@@ -302,19 +303,19 @@ def test_what_did_not_fit_once_is_not_tried_again_by_the_next_call(
     dataset_dir: Path,
     chosen: ModelChoice,
     pipe: StableDiffusionPipeline,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     memory_for: Any,
 ) -> None:
     """An actor of Ray draws unit by unit, and found out for each of them anew."""
     config = SynthesisConfig(**(QUICK | {"image_per_entry": 8, "batch_size": 4}))
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
     memory_for(pipe.unet, 2 * 2)
-    pace = Pace()
+    batch = BatchSize()
     samples = list_samples([plan])
     for unit in (samples[:4], samples[4:]):
-        assert synthesize(pipe, unit, config, pace).failed == ()
-    assert pace.batch_size == 2
-    assert len(without_bar(capsys.readouterr().err)) == 1
+        assert synthesize(pipe, unit, config, still, batch).failed == ()
+    assert batch.images == 2
+    assert len(caplog.messages) == 1
 
 
 def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
@@ -325,7 +326,7 @@ def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
     calls = itertools.count()
     # The first batch, then its first image alone; the second image's PNDM begins with call 2.
     memory_for(pipe.unet, lambda: 0 if next(calls) < 2 else 2)
-    report = synthesize(pipe, list_samples([plan]), config)
+    report = synthesize(pipe, list_samples([plan]), config, still)
     assert report.made == 2 and [sample.index for sample in report.failed] == [0]
     assert plan.place.indices() == [1, 2] and plan.place.failed_indices() == [0]
     assert "out of memory with this image alone" in plan.place.failure_path(0).read_text()
@@ -341,7 +342,7 @@ def test_an_error_that_is_no_lack_of_memory_ends_the_run(
     (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
     pipe.unet.register_forward_hook(burst)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        synthesize(pipe, list_samples([plan]), config)
+        synthesize(pipe, list_samples([plan]), config, still)
     assert plan.place.failed_indices() == []
 
 
@@ -362,7 +363,7 @@ def test_samples_are_written_whole_when_drawing_is_broken_off(
 
     pipe.unet.register_forward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        synthesize(pipe, list_samples([plan]), config)
+        synthesize(pipe, list_samples([plan]), config, still)
     samples = list_samples([plan])
     assert [sample.is_made for sample in samples] == [
         index < 2 * batch_size for index in range(len(samples))
@@ -379,7 +380,7 @@ def test_an_error_of_writing_ends_the_run(
     in_the_way = plan.place.heatmap_path(1)
     (in_the_way / "folder").mkdir(parents=True)
     with pytest.raises(OSError, match="image_000001"):
-        synthesize(pipe, list_samples([plan]), config)
+        synthesize(pipe, list_samples([plan]), config, still)
     assert list_samples([plan])[0].is_made
     assert not plan.place.record_path(1).exists(), "the record comes last"
 
@@ -391,7 +392,7 @@ def test_another_scheduler_draws_other_images(
     for name in ("default", "dpm++"):
         config = SynthesisConfig(**QUICK, scheduler=name)  # type: ignore[arg-type]
         (plan,) = plans_for(dataset_dir, chosen, config, ("albatross",))
-        synthesize(pipe, list_samples([plan]), config)
+        synthesize(pipe, list_samples([plan]), config, still)
         images.append(np.asarray(Image.open(plan.place.image_path(0, "jpg"))))
     assert not np.array_equal(*images) and pipe.scheduler is own
 
@@ -413,7 +414,7 @@ def test_compiling_fills_the_last_batch_and_changes_no_sample(
     def run(compile: bool) -> list[np.ndarray]:
         one = SynthesisConfig(**{**vars(config), "compile": compile})
         (plan,) = plans_for(dataset_dir, chosen, one, ("albatross",))
-        synthesize(pipe, list_samples([plan]), one)
+        synthesize(pipe, list_samples([plan]), one, still)
         return [np.asarray(Image.open(plan.place.image_path(i, "png"))) for i in range(3)]
 
     plain, filled = run(False), run(True)

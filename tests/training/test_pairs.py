@@ -32,10 +32,10 @@ def test_every_category_has_its_real_pairs_once_and_its_wanted_samples(refined_d
     # Two entries are of the fish and share its folder.
     counts = [(one.category, len(one.real), len(one.synthetic)) for one in classes]
     assert counts == [("fish", 3, 6), ("albatross", 3, 3)]
-    agreed, known_agreed = collect_pairs(banks, ("consensus",))
-    assert [len(one.synthetic) for one in agreed] == [4, 2]
-    assert known_agreed["real_pairs"] == known["real_pairs"]
-    assert known_agreed["synthetic_pairs"] != known["synthetic_pairs"]
+    consensus, known_consensus = collect_pairs(banks, ("consensus",))
+    assert [len(one.synthetic) for one in consensus] == [4, 2]
+    assert known_consensus["real_pairs"] == known["real_pairs"]
+    assert known_consensus["synthetic_pairs"] != known["synthetic_pairs"]
     image, mask = classes[0].synthetic[0].read()
     assert image.shape == (64, 64, 3) and set(np.unique(mask)) == {0, 1}
 
