@@ -1,83 +1,253 @@
 """The levels of a mask file: its distinct values, and which of them are areas rather than edges.
 
 A mask is made of areas of one value each, joined by edges that may be soft, and noisy after JPEG.
-A level is *solid* where it fills areas: a good part of its pixels have only neighbours of the same
-value. Soft edges and JPEG's ringing have values without areas.
+A level is an *area* where a good part of its pixels have only neighbours of its own value. Soft
+edges and JPEG's ringing have values without areas; a photo has next to nothing else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aligndiff.dataset.raster import Raster, unpack_colours
+from aligndiff.dataset.raster import Raster, pack_colours, unpack_colours
+
+Levelled = NDArray[np.int32]
 
 _MOST_EXACT = 64  # distinct values of a label map; more are soft edges, noise or a photo
 _MOST_CENTRES = 64
 _TINT = 24  # difference between channels that JPEG alone does not make
 _COLOURED = 0.001  # share of the pixels that must have a colour
-_NOISE = 4  # what JPEG changes within an area
-_RINGING = 10  # what it changes beside an edge, of most pixels there
-_NEAR = 24  # colours (largest channel difference) that count as one after JPEG
-_SOLID_SHARE = 0.3  # of a level's pixels, from which on it is areas
-_SMALLEST_SHARE = 0.0005  # of all solid pixels: fewer of a colour are no level after JPEG
+_NOISE = 4  # what JPEG changes inside an area, in a channel
+_RINGING = 10  # what it changes beside an edge, at least
+_NEAR = 12  # difference of a channel up to which colours of areas are one after JPEG
+_FIT = 6  # the same up to which a pixel has the colour of its level
+_FAR = 40  # the same from which on it is a mixture of levels
+_BEYOND = 32  # grey levels outside the areas' own, which no mixture of areas has
+_AREA = 0.3  # share of a level's pixels inside areas, from which on it is one
+_SMALLEST = 0.0005  # of all pixels inside areas: a colour of fewer is no level after JPEG
+_NEIGHBOURS = np.ones((3, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The levels of a file, in order of `shades`.
+    """The n levels of a file, darkest first.
 
     Attributes:
-        codes: int32 (h, w), for each pixel its level.
-        numbers: int32 (n,), the class numbers: grey levels or palette indices; for packed colours
-            the colours themselves.
-        colours: int32 (n, 3), RGB; of grey levels three times the level, of up to 16 bits.
+        codes: int32 (h, w), the level of each pixel.
+        numbers: int32 (n,), class numbers: grey levels or palette indices; -1 for colours.
+        colours: int32 (n, 3), RGB of each level, for grey three times the level (8 or 16 bits).
         counts: int64 (n,), pixels of each level.
-        solid: int64 (n,), those whose 3 x 3 neighbours are all of the same level.
-        kind: "grey", "palette" or "colour", as of the file.
-        exact: whether the levels are the file's own values; otherwise they are the centres of the
-            values, to which each pixel's is the nearest.
-        shades: int32 (n,), the brightest channel of each level.
-        deviation: int32 (h, w), how far the pixel is from its level; 0 where `exact`.
+        areas: the levels that fill areas, ascending.
+        grey: whether no level has a colour.
+        exact: whether the levels are the values of the file; else they are centres of its values,
+            and each pixel has the level nearest to its own value.
+        shades: int32 (h, w), each pixel's own brightest channel.
+        flat: share of the pixels, 0 to 1, whose neighbours have all the same value, to 1 of 255:
+            half and more of a mask, next to none of a photo.
+        fit: share of the pixels, 0 to 1, that have the value of their level.
+        mixed: bool (h, w), where a pixel's value is far from its level's; None where `exact`.
     """
 
-    codes: NDArray[np.int32]
+    codes: Levelled
     numbers: NDArray[np.int32]
     colours: NDArray[np.int32]
     counts: NDArray[np.int64]
-    solid: NDArray[np.int64]
-    kind: str
+    areas: tuple[int, ...]
+    grey: bool
     exact: bool
-    source: NDArray[np.int32]
-    texture: float
-
-    @property
-    def shades(self) -> NDArray[np.int32]:
-        return self.colours.max(axis=1)
-
-    @property
-    def is_grey(self) -> bool:
-        """Whether no level has a colour; slight tints do not count."""
-        return bool((np.ptp(self.colours, axis=1) <= (0 if self.exact else _TINT)).all())
-
-    @cached_property
-    def areas(self) -> list[int]:
-        """The levels that fill areas, by their place."""
-        if not self.exact:
-            return list(range(len(self.counts)))
-        return [
-            int(at) for at in np.flatnonzero(self.solid >= _SOLID_SHARE * self.counts)
-        ]
+    shades: Levelled
+    flat: float
+    fit: float = 1.0
+    mixed: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.counts)
+
+    @property
+    def greys(self) -> NDArray[np.int32]:
+        """The brightest channel of each level, int32 (n,)."""
+        return self.colours.max(axis=1)
 
     def where(self, levels: list[int]) -> NDArray[np.bool_]:
         """The pixels of these levels, bool (h, w)."""
         chosen = np.zeros(len(self), dtype=bool)
         chosen[levels] = True
         return chosen[self.codes]
+
+
+def levels_of(raster: Raster) -> Levels:
+    """The levels of a file. Its transparency plays no part."""
+    values, codes = _distinct(raster.values)
+    numbers = np.full(len(values), -1, dtype=np.int32) if raster.kind == "colour" else values
+    colours = _colours(raster, values)
+    counts = np.bincount(codes.ravel(), minlength=len(values))
+    grey = _is_grey(colours, counts)
+    if grey:  # slight tints, or a palette of greys
+        colours = np.repeat(colours.max(axis=1, keepdims=True), 3, axis=1)
+        if raster.kind == "colour":
+            values, codes, counts = _merged(colours[:, 0], codes)
+            numbers, colours = values, np.repeat(values[:, None], 3, axis=1)
+    order = np.lexsort((numbers, colours.sum(axis=1), colours.max(axis=1)))
+    numbers, colours, counts = numbers[order], colours[order], counts[order]
+    codes = np.argsort(order).astype(np.int32)[codes]
+    shades = colours.max(axis=1).astype(np.int32)[codes]
+    inside = _inside(codes, len(counts))
+    areas = inside >= _AREA * counts
+    if len(counts) <= 2 or not _is_noisy(raster, colours, counts, areas, grey):
+        listed = tuple(int(at) for at in np.flatnonzero(areas))
+        flat = float(inside.sum() / codes.size)
+        return Levels(codes, numbers, colours, counts, listed, grey, True, shades, flat)
+    return _centred(codes, colours, grey, shades)
+
+
+def _distinct(values: Levelled) -> tuple[NDArray[np.int32], Levelled]:
+    """The distinct values, ascending, and for each pixel which one it is: without sorting."""
+    seen = np.zeros(int(values.max(initial=0)) + 1, dtype=bool)
+    seen[values.ravel()] = True
+    found = np.flatnonzero(seen).astype(np.int32)
+    places = np.zeros(len(seen), dtype=np.int32)
+    places[found] = np.arange(len(found), dtype=np.int32)
+    return found, places[values]
+
+
+def _merged(
+    values: NDArray[np.int32], codes: Levelled
+) -> tuple[NDArray[np.int32], Levelled, NDArray[np.int64]]:
+    """Levels of one value made one: the values, the codes and their counts."""
+    found, places = np.unique(values, return_inverse=True)
+    codes = places.astype(np.int32)[codes]
+    return found.astype(np.int32), codes, np.bincount(codes.ravel(), minlength=len(found))
+
+
+def _colours(raster: Raster, values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """RGB of each value, int32 (n, 3). A palette that tells nothing gives way to its indices."""
+    if raster.kind == "colour":
+        return unpack_colours(values).astype(np.int32)
+    if raster.kind == "palette" and raster.palette is not None:
+        colours = raster.palette[values].astype(np.int32)
+        if len(values) == 1 or len(np.unique(pack_colours(raster.palette[values]))) > 1:
+            return colours
+    return np.repeat(values[:, None], 3, axis=1)
+
+
+def _is_grey(colours: NDArray[np.int32], counts: NDArray[np.int64]) -> bool:
+    tinted = np.ptp(colours, axis=1) > _TINT
+    return bool(counts[tinted].sum() <= _COLOURED * counts.sum())
+
+
+def _inside(codes: Levelled, count: int) -> NDArray[np.int64]:
+    """For each level, how many of its pixels have only neighbours of the same, int64 (n,)."""
+    height, width = codes.shape
+    if min(height, width) < 3:
+        return np.bincount(codes.ravel(), minlength=count)
+    same = np.ones((height, width), dtype=bool)
+    same[:, 1:] &= codes[:, 1:] == codes[:, :-1]
+    same[1:] &= codes[1:] == codes[:-1]
+    same[1:, 1:] &= codes[1:, 1:] == codes[:-1, :-1]
+    same[1:, :-1] &= codes[1:, :-1] == codes[:-1, 1:]
+    same[:, :-1] &= codes[:, 1:] == codes[:, :-1]
+    same[:-1] &= codes[1:] == codes[:-1]
+    same[:-1, :-1] &= codes[1:, 1:] == codes[:-1, :-1]
+    same[:-1, 1:] &= codes[1:, :-1] == codes[:-1, 1:]
+    return np.bincount(codes[same], minlength=count)
+
+
+def _is_noisy(
+    raster: Raster,
+    colours: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    areas: NDArray[np.bool_],
+    grey: bool,
+) -> bool:
+    """Whether values near each other mean the same: after JPEG, also when saved again as PNG."""
+    if raster.lossy:
+        return True
+    if not grey:
+        return len(counts) > _MOST_EXACT and areas.mean() < 0.5
+    values = colours[:, 0]
+    if len(values) <= 8 or values[-1] > 255:
+        return False
+    low = ((values > values[0]) & (values <= values[0] + _RINGING)).any()
+    high = ((values < values[-1]) & (values >= values[-1] - _RINGING)).any()
+    # Numbers that run through from 0 to 255 are areas, ringing is not.
+    return bool(low and high and areas.mean() < 0.5)
+
+
+def _centred(
+    codes: Levelled,
+    colours: NDArray[np.int32],
+    grey: bool,
+    shades: Levelled,
+) -> Levels:
+    """Levels after noise: the commonest colours inside areas, and each pixel at its nearest."""
+    if colours.max() > 255:  # 16 bits in a lossy format: JPEG 2000
+        colours = colours // 257
+    own = colours.astype(np.uint8)[codes]
+    spread = cv2.dilate(own, _NEIGHBOURS) - cv2.erode(own, _NEIGHBOURS)
+    spread = spread.max(axis=2)
+    calm, flat = spread <= _NOISE, float((spread <= 1).mean())
+    weights = np.bincount(codes[calm], minlength=len(colours))
+    centres = _centres(colours, weights)
+    every = np.bincount(codes.ravel(), minlength=len(colours))
+    if grey:  # what is outside the areas' range is no mixture of them: a thin rim, the other end
+        centres = sorted({*centres, *_ends_beyond(colours[:, 0], every, centres)})
+    if not centres:
+        centres = [0, len(colours) - 1]
+    chosen = colours[sorted(centres)]
+    nearest, deviation = _nearest(colours, chosen)
+    fit = float(every[deviation <= _FIT].sum() / every.sum())
+    mixed = (deviation > _FAR)[codes]
+    codes = nearest[codes]
+    counts = np.bincount(codes.ravel(), minlength=len(chosen))
+    numbers = (chosen[:, 0] if grey else np.full(len(chosen), -1)).astype(np.int32)
+    areas = tuple(range(len(chosen)))
+    return Levels(
+        codes, numbers, chosen, counts, areas, grey, False, shades, flat, fit, mixed
+    )
+
+
+def _ends_beyond(
+    values: NDArray[np.int32], counts: NDArray[np.int64], centres: list[int]
+) -> list[int]:
+    """The darkest and the brightest of ascending grey values, where they are far from any area."""
+    if not centres:
+        return []
+    least = max(1, int(_SMALLEST * counts.sum()))
+    low, high = values[min(centres)], values[max(centres)]
+    ends = []
+    if counts[values < low - _BEYOND].sum() >= least:
+        ends.append(0)
+    if counts[values > high + _BEYOND].sum() >= least:
+        ends.append(len(values) - 1)
+    return ends
+
+
+def _nearest(
+    colours: NDArray[np.int32], centres: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """For each colour the nearest centre and the largest difference of a channel from it."""
+    nearest = np.zeros(len(colours), dtype=np.int32)
+    best = np.full(len(colours), np.iinfo(np.int64).max)
+    for at, centre in enumerate(centres):
+        distance = ((colours - centre).astype(np.int64) ** 2).sum(axis=1)
+        nearest = np.where(distance < best, np.int32(at), nearest)
+        best = np.minimum(distance, best)
+    return nearest, np.abs(colours - centres[nearest]).max(axis=1)
+
+
+def _centres(colours: NDArray[np.int32], weights: NDArray[np.int64]) -> list[int]:
+    """The commonest colours inside areas that are not near a commoner one."""
+    left = weights.copy()
+    least = max(1, int(_SMALLEST * weights.sum()))
+    centres: list[int] = []
+    while len(centres) <= _MOST_CENTRES and (left > 0).any():
+        at = int(left.argmax())
+        near = np.abs(colours - colours[at]).max(axis=1) <= _NEAR
+        if left[near].sum() >= least:
+            centres.append(at)
+        left[near] = 0
+    return centres
