@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -19,13 +17,13 @@ from aligndiff.dataset.entries import (
     TextEntry,
     category_spans,
 )
-from aligndiff.dataset.support import check_support, is_named_as_image
 
 CountTokens = Callable[[str], int]
 
 MOST_TOKENS = 77  # what CLIP's text encoder reads, its start and end tokens included
 # A token takes at least one byte, so a text this short fits and no tokenizer need be loaded.
 _SURELY_FITS = MOST_TOKENS - 2
+_LATIN_ENDS = 0x250  # of letters, with all their accents
 _LONGEST_SLIP = 100  # characters of a word that "did you mean" looks at
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, Field(discriminator="type")])
@@ -39,6 +37,7 @@ _MEANING = {
     "D_good_dir": "the folder of its support pairs",
     "text": "the prompt",
     "path": "the folder of support pairs to learn from",
+    "mask_class": "which class of the masks is the object",
 }
 
 
@@ -61,30 +60,6 @@ def parse_defaults(raw: object) -> tuple[Defaults, list[str]]:
         return Defaults(), [_explain(detail, keys) for detail in error.errors(include_url=False)]
 
 
-def check_folder(root: Path, folder: str) -> list[str]:
-    """Whether a folder of the prompt bank is there, inside the dataset, with good support pairs."""
-    if folder.startswith("/") or PureWindowsPath(folder).is_absolute():
-        return [f"{folder} is an absolute path; give it relative to the folder of dataset.json"]
-    path = root / folder
-    # A link may lead out as well as "..": look at where the path ends.
-    if folder.startswith("..") or not _leads_into(root, path):
-        return [f"{folder} leaves the dataset folder; put the files inside it"]
-    if not os.path.isdir(path):  # False, where Path.is_dir fails: a name too long for a file system
-        what = "is a file, not a folder" if os.path.exists(path) else "no such folder"
-        siblings = [item.name for item in root.iterdir() if item.is_dir()] if root.is_dir() else []
-        return [f"{folder}: {what}{did_you_mean(folder, siblings)}; give a folder of support pairs"]
-    links = [item for item in path.iterdir() if item.is_symlink() and is_named_as_image(item)]
-    if strays := [item for item in links if not _leads_into(root, item)]:
-        what = "is a link out of the dataset folder; put the file itself there"
-        return [f"{item}: {what}" for item in sorted(strays)]  # and do not read them
-    return check_support(path)
-
-
-def _leads_into(root: Path, path: Path) -> bool:
-    """Whether `path`, its links followed, ends below `root`."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
-
-
 def check_text(entry: Entry) -> list[str]:
     """Whether the category stands in the text, where step 2 looks for its attention."""
     if isinstance(entry, EmbeddingEntry) or category_spans(entry.text, entry.category):
@@ -93,6 +68,14 @@ def check_text(entry: Entry) -> list[str]:
     near = did_you_mean(entry.category, words) if " " not in entry.category else ""
     problem = f'the category "{entry.category}" is not in the text "{entry.text}"{near}'
     return [f"{problem}; write it there as a whole word"]
+
+
+def category_notes(category: str) -> list[str]:
+    """A note on a category in other than Latin letters."""
+    if all(ord(c) < _LATIN_ENDS or not c.isalpha() for c in category):
+        return []
+    words = "is not English: the text encoder of Stable Diffusion hardly knows such words"
+    return [f'category "{category}": {words}; the English noun draws it better']
 
 
 def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
@@ -108,20 +91,23 @@ def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
 
 
 def check_against(
-    entry: Entry, earlier: Mapping[Entry, int], learned: Mapping[str, tuple[int, str]]
+    entry: Entry, earlier: Mapping[Entry, int], learned: Mapping[str, tuple[int, EmbeddingEntry]]
 ) -> list[str]:
-    """Whether the entry repeats an earlier one, or learns one folder as another category.
+    """Whether the entry repeats an earlier one, or learns one folder as another object.
 
-    `earlier` holds the numbers of the entries before it, `learned` the number and the category of
-    the first of them that learns a folder.
+    `earlier` holds the numbers of the entries before it, `learned` the first of them that learns a
+    folder, with its number.
     """
     if entry in earlier:
         return [f"the same as entry {earlier[entry]}; remove one of them"]
     if isinstance(entry, EmbeddingEntry) and entry.path in learned:
-        number, category = learned[entry.path]
-        if entry.category != category:
-            problem = f'path: entry {number} learns {entry.path} as "{category}"'
+        number, first = learned[entry.path]
+        if entry.category != first.category:
+            problem = f'path: entry {number} learns {entry.path} as "{first.category}"'
             return [f"{problem}; use the same category, or another folder"]
+        if entry.mask_class != first.mask_class:
+            problem = f"path: entry {number} learns {entry.path} with another mask_class"
+            return [f"{problem}; use the same one, or a copy of the folder"]
     return []
 
 
@@ -189,6 +175,8 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> str:
         )
     if kind == "string_unicode":
         return f"{key}: holds half a character, which is no text; remove it"
+    if kind == "mask_class":
+        return f"mask_class: {detail['ctx']['problem']}, not {value!r}"
     if kind == "control_character":
         character = printable(detail["ctx"]["character"])
         return f"{key}: holds {character}, a control character or line break; remove it"

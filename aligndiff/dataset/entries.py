@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 import re
 import unicodedata
@@ -21,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aligndiff.core.options import MAX_DENOISING_STEPS, MAX_GUIDANCE
+from aligndiff.dataset.mask_class import MaskClass, check_mask_class
 
 PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
 SchedulerName = Literal["default", "dpm++", "pndm"]
@@ -28,6 +30,11 @@ SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
 
 _SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit
 _ID_LENGTH = 8  # hex digits
+# Thai, Lao, Tibetan, Myanmar, Khmer, kana, Han (with its iteration mark) and Hangul.
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
 _UNFIT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control, half and line break characters
 
 
@@ -40,16 +47,34 @@ def category_spans(text: str, category: str) -> list[tuple[int, int]]:
     """(start, end) characters of every occurrence of the category in the text, in order.
 
     Whole words only ("cat" is not in "cattle"), in any case, with any white space between words.
+    Where words are written without spaces, or with endings attached (Korean), any place will do.
+    Both are spelled alike, as `Words` and `Prompt` are.
     """
-    words = r"\s+".join(re.escape(word) for word in category.split())
+    words = category.split()
     if not words:
         return []
-    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)]
+    before = "" if re.match(f"[{_UNSPACED}]", words[0]) else rf"(?<![^\W{_UNSPACED}])"
+    after = "" if re.search(f"[{_UNSPACED}]$", words[-1]) else rf"(?![^\W{_UNSPACED}])"
+    pattern = before + r"\s+".join(map(re.escape, words)) + after
+    return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
 
 
 def _one_spelling(value: object) -> object:
     """One spelling for one folder ("./fish/" is "fish"): ids and duplicates depend on it."""
-    return posixpath.normpath(value) if isinstance(value, str) and value.strip() else value
+    if not isinstance(value, str) or not value.strip():
+        return value
+    return posixpath.normpath(os.path.expanduser(value) if value.startswith("~/") else value)
+
+
+def _composed(value: object) -> object:
+    """Accents as one character each, in which macOS and others differ; so does the tokenizer."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
+def _known_mask_class(value: object) -> object:
+    if value is not None and (problem := check_mask_class(value)):
+        raise PydanticCustomError("mask_class", "", {"problem": problem})
+    return value
 
 
 def _no_control_characters(words: str) -> str:
@@ -66,9 +91,10 @@ def _no_control_but_space(words: str) -> str:
 
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
-Words = Annotated[_Text, AfterValidator(_no_control_characters)]
-Prompt = Annotated[_Text, AfterValidator(_no_control_but_space)]
-Folder = Annotated[Words, BeforeValidator(_one_spelling)]
+_Name = Annotated[_Text, AfterValidator(_no_control_characters)]
+Words = Annotated[_Name, BeforeValidator(_composed)]
+Prompt = Annotated[_Text, AfterValidator(_no_control_but_space), BeforeValidator(_composed)]
+Folder = Annotated[_Name, BeforeValidator(_one_spelling)]  # spelled as on the disk
 
 
 class _Model(BaseModel):
@@ -78,11 +104,13 @@ class _Model(BaseModel):
 class _EntryKeys(_Model):
     category: Words
     support_dir: Folder = Field(alias="D_good_dir")
+    mask_class: Annotated[MaskClass | None, BeforeValidator(_known_mask_class)] = None
 
     @property
     def id(self) -> str:
         """The category and a hash of all keys; the entry's place in the file plays no part."""
-        keys = json.dumps(self.model_dump(by_alias=True), sort_keys=True)
+        given = self.model_dump(by_alias=True, exclude_none=True)  # no part for what is not given
+        keys = json.dumps({key: _composed(value) for key, value in given.items()}, sort_keys=True)
         return f"{slug(self.category)}-{hashlib.sha256(keys.encode()).hexdigest()[:_ID_LENGTH]}"
 
 

@@ -6,15 +6,17 @@ Everywhere else a size is (h, w), an image is uint8 RGB (h, w, 3), a mask or hea
 from __future__ import annotations
 
 import io
-import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import Source, read_input, write_bytes
+from aligndiff.core.files import Source, write_bytes
+from aligndiff.dataset.colour_profile import to_srgb
+from aligndiff.dataset.raster import open_picture
 
 Uint8 = NDArray[np.uint8]
 
@@ -22,65 +24,41 @@ BACKGROUND, OBJECT, IGNORE = 0, 1, 255  # values of a support mask, as in VOC
 _JPEG_QUALITY = 95  # training data: artefacts must stay below the texture a segmenter learns
 _JPEG_NO_SUBSAMPLING = 0  # 4:4:4, colour edges stay on the mask's edge
 _PREVIEW_QUALITY = 85  # to be looked at, not trained on
-_TINT = 24  # difference between channels that JPEG alone does not make
-_COLOURED = 0.001  # part of the pixels that must have a colour
 
-_FORMATS = ("JPEG", "PNG", "WEBP")  # whatever the file's name says
-_MOST_PIXELS = 120_000_000  # more than nearly every camera makes; 360 MB as RGB
-_MOST_BYTES = 512 * 2**20  # more than so many pixels take in any of the formats
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own check warns first, on lines of its own
 
-# What Pillow raises for broken files, besides its own UnidentifiedImageError (an OSError).
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
+@dataclass(frozen=True)
+class Photo:
+    """A photo as it was read.
+
+    Attributes:
+        image: uint8 RGB (h, w, 3), upright, in sRGB.
+        orientation: EXIF orientation of the file, 1 to 8; 1 is upright as stored.
+        notes: what is odd about the file, each a few words without its name.
+    """
+
+    image: Uint8
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def read_photo(path: Source) -> Photo:
+    """Read a user's photo as `read_image` does; a JPEG that lacks a little of its end, too."""
+    picture = open_picture(path, may_be_cut=True)
+    return Photo(np.array(_to_rgb(picture.image)), picture.orientation, picture.notes)
 
 
 def read_image(path: Source) -> Uint8:
-    """Read any image as uint8 RGB (h, w, 3), upright (EXIF), transparency over white.
+    """Read any image as uint8 RGB (h, w, 3), upright (EXIF), in sRGB, transparency over white.
 
     InputError names the file when it is missing or broken.
     """
-    return np.array(_to_rgb(_upright(path)))
+    return np.array(_to_rgb(open_picture(path).image))
 
 
 def check_image(path: Source) -> tuple[int, int]:
     """Decode the file as `read_image` does and return its upright (h, w)."""
-    width, height = _upright(path).size
+    width, height = open_picture(path).image.size
     return height, width
-
-
-def read_mask(path: Source) -> Uint8:
-    """Read a mask of any usual kind as uint8 (h, w): 0 background, 1 object, 255 ignore.
-
-    Palette (VOC): index 0 is background, 255 is ignore, the rest is object. All else: one grey
-    channel, object where it is above half of the file's own maximum, which reads 0/1 and 0/255
-    alike and cuts soft edges in the middle. InputError as for `read_image`.
-    """
-    upright = _upright(path)
-    if upright.mode == "P":
-        return _from_palette(upright)
-    grey, visible = _grey_and_visible(upright)
-    if set(np.unique(grey)) == {BACKGROUND, OBJECT, IGNORE}:
-        # VOC labels saved as grey; no drawing from 0 to 255 holds just these three values.
-        return np.asarray(grey, dtype=np.uint8)
-    mask = grey > grey.max() / 2
-    return np.asarray(mask & visible, dtype=np.uint8)
-
-
-def has_colour(path: Source) -> bool:
-    """Whether the file shows colours; JPEG's slight tints in a grey picture do not count."""
-    upright = _upright(path)
-    if upright.mode in ("1", "L", "LA", "I", "F") or upright.mode.startswith("I;"):
-        return False
-    image = np.asarray(_to_rgb(upright)).astype(np.int16)
-    spread = image.max(axis=2) - image.min(axis=2)
-    return bool(np.mean(spread > _TINT) > _COLOURED)
-
-
-def count_colours(path: Source) -> int:
-    """How many different colours the file holds: few for a mask, thousands for a photo."""
-    image = read_image(path).astype(np.uint32)
-    packed = (image[..., 0] << 16) | (image[..., 1] << 8) | image[..., 2]
-    return int(np.unique(packed).size)
 
 
 def read_labels(path: Source) -> Uint8:
@@ -88,7 +66,7 @@ def read_labels(path: Source) -> Uint8:
 
     InputError as for `read_image`, and for a file of another kind: its colours name no classes.
     """
-    upright = _upright(path)
+    upright = open_picture(path).image
     if upright.mode not in ("P", "L"):
         what = f"{upright.mode} colours, not 8-bit class numbers"
         raise InputError(f"{path}: holds {what}; save it as a palette or grey PNG")
@@ -97,7 +75,7 @@ def read_labels(path: Source) -> Uint8:
 
 def read_grey(path: Source) -> Uint8:
     """Read a heatmap or written mask as uint8 (h, w)."""
-    return np.array(_upright(path).convert("L"))
+    return np.array(open_picture(path).image.convert("L"))
 
 
 def write_image(path: str | Path, image: Uint8) -> None:
@@ -176,32 +154,8 @@ def resize_mask(mask: Uint8, size: tuple[int, int]) -> Uint8:
     return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
-def _upright(path: Source) -> Image.Image:
-    """The picture of an image file, decoded whole so that a cut-off file shows here."""
-    data = io.BytesIO(read_input(path, _MOST_BYTES))
-    try:
-        image = Image.open(data, formats=_FORMATS)
-        _check_header(path, image)
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except UnidentifiedImageError:
-        problem = f"{path}: not a readable image (JPEG, PNG or WebP); replace or remove the file"
-        raise InputError(problem) from None
-    except _BROKEN:
-        raise InputError(f"{path}: not a readable image; replace or remove the file") from None
-
-
-def _check_header(path: Source, image: Image.Image) -> None:
-    """Refuse, before it is decoded, what would fill the memory or is no still picture."""
-    if image.width * image.height > _MOST_PIXELS:
-        most = f"at most {_MOST_PIXELS // 10**6} million pixels are read"
-        raise InputError(f"{path}: is {image.width} x {image.height} px, {most}; make it smaller")
-    # A phone's JPEG may hold a preview beside the photo (MPO); that is no animation.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        raise InputError(f"{path}: is an animation; save one picture of it, or remove the file")
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image = to_srgb(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         image = Image.fromarray(_to_8_bit(np.asarray(image)))
     if image.has_transparency_data:
@@ -212,46 +166,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(deep: NDArray[np.generic]) -> Uint8:
-    """16-bit values to 8 bits; values that fit in 8 bits already stay as they are."""
+    """Values of 10, 12, 14 or 16 bits to 8, by the depth that holds them; 8 bits stay as they are.
+
+    A camera of 12 bits writes its values into files of 16, where they would be all but black.
+    """
     values = np.clip(np.asarray(deep, dtype=np.float64), 0, 65535)
-    if values.max(initial=0) > 255:
-        values = values / 257
-    return np.round(values).astype(np.uint8)
-
-
-def _from_palette(image: Image.Image) -> Uint8:
-    indices = np.asarray(image)
-    if _is_inverted_black_and_white(image, indices):
-        indices = (indices == 0).astype(np.uint8)
-    mask = np.where(indices > 0, OBJECT, BACKGROUND)
-    return np.where(indices == IGNORE, IGNORE, mask).astype(np.uint8)
-
-
-def _is_inverted_black_and_white(image: Image.Image, indices: Uint8) -> bool:
-    """Whether index 0 is white and the only other one black: what PNG optimisers make of a mask."""
-    used = [int(index) for index in np.unique(indices)]
-    if len(used) != 2 or used[0] != 0:
-        return False
-    palette = image.getpalette("RGB") or []
-    colours = [palette[3 * index : 3 * index + 3] for index in used]
-    return colours == [[255, 255, 255], [0, 0, 0]]
-
-
-def _grey_and_visible(image: Image.Image) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-    """One grey channel (h, w) of any mode but palette, and where it is not transparent (bool)."""
-    if image.mode == "1":
-        image = image.convert("L")
-    if image.mode in ("L", "I", "F") or image.mode.startswith("I;"):
-        grey = np.asarray(image)
-        if not image.has_transparency_data:
-            return grey, np.ones(grey.shape, dtype=bool)
-    if not image.has_transparency_data:
-        grey = np.asarray(image.convert("RGB")).max(axis=2)
-        return grey, np.ones(grey.shape, dtype=bool)
-    channels = np.asarray(image.convert("RGBA"))
-    grey, alpha = channels[..., :3].max(axis=2), channels[..., 3]
-    visible = alpha > 127
-    # A cut-out: one colour throughout, and the shape is in the transparency alone.
-    if grey[alpha > 0].size == 0 or (alpha.min() < 128 <= alpha.max() and np.ptp(grey) == 0):
-        return alpha, np.ones(alpha.shape, dtype=bool)
-    return grey, visible
+    depth = next(bits for bits in (8, 10, 12, 14, 16) if values.max(initial=0) < 2**bits)
+    return np.round(values * (255 / (2**depth - 1))).astype(np.uint8)

@@ -205,9 +205,7 @@ def _centred(
     counts = np.bincount(codes.ravel(), minlength=len(chosen))
     numbers = (chosen[:, 0] if grey else np.full(len(chosen), -1)).astype(np.int32)
     areas = tuple(range(len(chosen)))
-    return Levels(
-        codes, numbers, chosen, counts, areas, grey, False, shades, flat, fit, mixed
-    )
+    return Levels(codes, numbers, chosen, counts, areas, grey, False, shades, flat, fit, mixed)
 
 
 def _ends_beyond(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aligndiff.core.errors import InputError
@@ -17,7 +17,9 @@ from aligndiff.dataset.entries import (
     Entry,
     TextEntry,
 )
+from aligndiff.dataset.folders import as_on_disk, check_folder
 from aligndiff.dataset.layout import DATASET_FILE
+from aligndiff.dataset.mask_class import MaskClass
 
 # How the tokens of a prompt are counted, from what the file says of the model.
 TokenCounter = Callable[[Defaults], CountTokens]
@@ -27,11 +29,26 @@ _TOP_KEYS = ("prompt_dataset", "defaults")
 
 @dataclass(frozen=True)
 class PromptBank:
-    """A checked prompt bank; the folders of its entries are relative to `root`."""
+    """A checked prompt bank; the folders of its entries are relative to `root`, or absolute.
+
+    `notes_by_name` holds what looks odd, by the folder or the category that it is about.
+    """
 
     root: Path
     entries: tuple[Entry, ...]
     defaults: Defaults
+    notes_by_name: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+
+    @property
+    def notes(self) -> list[str]:
+        """What looks odd about the folders and categories of the entries: a line each, once."""
+        names = [
+            name
+            for entry in self.entries
+            for name in (*(folder for _, folder in checks.folder_keys(entry)), entry.category)
+        ]
+        lines = [line for name in names for line in self.notes_by_name.get(name, ())]
+        return list(dict.fromkeys(lines))
 
     @property
     def categories(self) -> list[str]:
@@ -56,7 +73,7 @@ class PromptBank:
         if problems:
             raise InputError(problems)
         kept = [entry for entry in self.entries if not categories or entry.category in categories]
-        return PromptBank(self.root, tuple(kept), self.defaults)
+        return replace(self, entries=tuple(kept))
 
 
 def load_prompt_bank(
@@ -81,6 +98,7 @@ def load_prompt_bank(
     for number, raw in enumerate(raw_entries, start=1):
         entry, found = checks.parse_entry(raw)
         if entry is not None:
+            entry = _spelled_as_on_disk(root, entry)
             found = _check_entry(root, entry, seen)
             seen.add(number, entry)
             entries.append((number, entry))
@@ -93,7 +111,8 @@ def load_prompt_bank(
     problems = _check_lengths(entries, raw_entries, counter, problems + unknown)
     if problems:
         raise InputError(problems)
-    bank = PromptBank(root, tuple(entry for _, entry in entries), defaults)
+    checked = tuple(entry for _, entry in entries)
+    bank = PromptBank(root, checked, defaults, seen.notes)
     return bank.select(categories)
 
 
@@ -129,23 +148,34 @@ class _Seen:
 
     def __init__(self) -> None:
         self.numbers: dict[Entry, int] = {}
-        self.learned: dict[str, tuple[int, str]] = {}  # number and category, by `path`
-        self.folders: set[str] = set()  # checked already
+        self.learned: dict[str, tuple[int, EmbeddingEntry]] = {}  # with its number, by `path`
+        self.folders: set[tuple[str, MaskClass | None]] = set()  # checked already
+        self.notes: dict[str, list[str]] = {}  # by folder or category
 
     def add(self, number: int, entry: Entry) -> None:
         self.numbers.setdefault(entry, number)
         if isinstance(entry, EmbeddingEntry):
-            self.learned.setdefault(entry.path, (number, entry.category))
+            self.learned.setdefault(entry.path, (number, entry))
+        self.notes[entry.category] = checks.category_notes(entry.category)
 
 
 def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
     """The problems of an entry whose keys are right; a folder is checked once."""
     problems = checks.check_against(entry, seen.numbers, seen.learned)
     for key, folder in checks.folder_keys(entry):
-        if folder not in seen.folders:
-            seen.folders.add(folder)
-            problems += [f"{key}: {problem}" for problem in checks.check_folder(root, folder)]
+        if (folder, entry.mask_class) not in seen.folders:
+            seen.folders.add((folder, entry.mask_class))
+            found, notes = check_folder(root, folder, entry.mask_class)
+            problems += [f"{key}: {problem}" for problem in found]
+            seen.notes.setdefault(folder, []).extend(notes)
     return problems + [f"text: {problem}" for problem in checks.check_text(entry)]
+
+
+def _spelled_as_on_disk(root: Path, entry: Entry) -> Entry:
+    found: dict[str, object] = {"support_dir": as_on_disk(root, entry.support_dir)}
+    if isinstance(entry, EmbeddingEntry):
+        found["path"] = as_on_disk(root, entry.path)
+    return entry.model_copy(update=found)
 
 
 def _check_lengths(

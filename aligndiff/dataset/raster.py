@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from aligndiff.ground.errors import InputError
-from aligndiff.ground.files import Source, read_input
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import Source, read_input
 
 # Picture formats of photos and masks. Not among them: EPS, which a program of its own runs, and
 # formats without a signature, which any file could be.
@@ -75,15 +75,16 @@ class Raster:
     orientation: int = 1
 
 
-def open_picture(path: Source, *, may_be_cut: bool = False) -> Picture:
+def open_picture(path: Source, *, may_be_cut: bool = False, side: int | None = None) -> Picture:
     """Decode a file. InputError names it when it is missing, broken, too large or of no kind.
 
     Of several frames the first is taken. `may_be_cut`: a JPEG that lacks its last bytes is read,
-    with a note; otherwise it is refused.
+    with a note; otherwise it is refused. `side`: a JPEG may be decoded in a reduced size that has
+    at least so many pixels on each side, which is faster.
     """
     data = read_input(path, _MOST_BYTES)
     try:
-        return _decode(path, data, may_be_cut)
+        return _decode(path, data, may_be_cut, side)
     except UnidentifiedImageError:
         raise InputError(
             f"{path}: not a readable image ({KINDS}); replace or remove the file"
@@ -113,25 +114,28 @@ def read_raster(path: Source) -> Raster:
 def raster_of(picture: Picture) -> Raster:
     """The arrays of a decoded picture; nothing is converted that has a meaning of its own."""
     image = picture.image
-    common = {"lossy": picture.lossy, "orientation": picture.orientation}
+    values, kind, palette = _values(image)
     alpha = np.asarray(image.convert("RGBA"))[..., 3] if image.has_transparency_data else None
     if alpha is not None and alpha.min(initial=255) == 255:
         alpha = None
+    return Raster(values, kind, alpha, palette, picture.lossy, picture.orientation)
+
+
+def _values(image: Image.Image) -> tuple[NDArray[np.int32], str, NDArray[np.uint8] | None]:
+    """Values, kind and palette of a `Raster`."""
     if image.mode in ("P", "PA"):
-        plain = image if image.mode == "P" else Image.fromarray(np.asarray(image)[..., 0])
-        colours = image.getpalette("RGB") or []
+        indices = np.asarray(image) if image.mode == "P" else np.asarray(image)[..., 0]
         palette = np.zeros((256, 3), dtype=np.uint8)
-        given = np.array(colours[: 256 * 3], dtype=np.uint8).reshape(-1, 3)
+        given = np.array(image.getpalette("RGB") or [], dtype=np.uint8)[: 256 * 3].reshape(-1, 3)
         palette[: len(given)] = given
-        return Raster(_int32(plain), "palette", alpha, palette, **common)
+        return indices.astype(np.int32), "palette", palette
     if image.mode == "1":
-        return Raster(_int32(image.convert("L")), "grey", alpha, **common)
-    if image.mode in ("L", "I", "F") or image.mode.startswith("I;"):
-        return Raster(_grey_levels(np.asarray(image)), "grey", alpha, **common)
+        image = image.convert("L")
     if image.mode in ("LA", "La"):
-        return Raster(_int32(image.convert("LA").getchannel("L")), "grey", alpha, **common)
-    rgb = np.asarray(image.convert("RGB"))
-    return Raster(pack_colours(rgb), "colour", alpha, **common)
+        image = image.convert("LA").getchannel("L")
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;"):
+        return _grey_levels(np.asarray(image)), "grey", None
+    return pack_colours(np.asarray(image.convert("RGB"))), "colour", None
 
 
 def pack_colours(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -145,8 +149,10 @@ def unpack_colours(packed: NDArray[np.int32]) -> NDArray[np.uint8]:
     return np.stack([packed >> 16, (packed >> 8) & 255, packed & 255], axis=-1).astype(np.uint8)
 
 
-def _decode(path: Source, data: bytes, may_be_cut: bool) -> Picture:
+def _decode(path: Source, data: bytes, may_be_cut: bool, side: int | None) -> Picture:
     image = _opened(path, data)
+    if side is not None:
+        image.draft(None, (side, side))  # None: the mode stays
     notes: list[str] = []
     lossy, orientation = image.format in _LOSSY, image.getexif().get(_ORIENTATION, 1)
     frames = getattr(image, "n_frames", 1)
@@ -160,7 +166,8 @@ def _decode(path: Source, data: bytes, may_be_cut: bool) -> Picture:
         image, missing = _load_cut(path, data)
         if missing > _MOST_CUT:
             raise
-        notes.append(f"is cut off: {missing:.1%} of its rows are missing at the end, copy it again")
+        lost = f"the last {missing:.1%} of its rows are missing; " if missing else ""
+        notes.append(f"is cut off at its end; {lost}copy it again if you can")
     upright = ImageOps.exif_transpose(image)
     return Picture(upright, lossy, orientation if orientation in range(1, 9) else 1, tuple(notes))
 
@@ -211,9 +218,9 @@ def _load_cut(path: Source, data: bytes) -> tuple[Image.Image, float]:
     image = _opened(path, data + _JPEG_END)
     _load_whatever_is_there(image)
     rows = np.asarray(image.convert("RGB")).astype(np.int16)
-    filled = (np.abs(rows - _FILL) <= 2).all(axis=(1, 2))
-    missing = len(filled) if filled.all() else int(np.argmin(filled[::-1]))
-    return image, missing / len(filled)
+    there: NDArray[np.bool_] = np.asarray(np.abs(rows - _FILL).max(axis=(1, 2)) > 2)
+    missing = int(np.argmax(there[::-1])) if there.any() else len(there)
+    return image, missing / len(there)
 
 
 def _load_whatever_is_there(image: Image.Image) -> None:
@@ -223,10 +230,6 @@ def _load_whatever_is_there(image: Image.Image) -> None:
         image.load()
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _int32(image: Any) -> NDArray[np.int32]:
-    return np.asarray(image).astype(np.int32)
 
 
 def _grey_levels(stored: NDArray[Any]) -> NDArray[np.int32]:
@@ -241,5 +244,3 @@ def _grey_levels(stored: NDArray[Any]) -> NDArray[np.int32]:
     if levels.size and levels.max() > 255 and not (levels % 257).any():
         levels //= 257
     return levels
-
-

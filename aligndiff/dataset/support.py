@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
@@ -14,28 +16,37 @@ from aligndiff.dataset.images import (
     IGNORE,
     OBJECT,
     Uint8,
-    count_colours,
-    has_colour,
-    read_image,
-    read_mask,
+    read_photo,
     resize_image,
     resize_mask,
 )
+from aligndiff.dataset.mask_checks import grouped, turn_notes
+from aligndiff.dataset.mask_class import MaskClass
+from aligndiff.dataset.masks import interpret_mask
+from aligndiff.dataset.pairing import which_is_mask
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # in any case
-
-# A mask drawn in colour (a palette, a red shape with soft edges) has at most this many colours;
-# a photo has thousands.
-_MOST_MASK_COLOURS = 256
+# In any case; what is in a file is judged by its content.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".hif"),
+    *(".tif", ".tiff", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm"),
+)
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
 class PairPaths:
-    """The two files of a support pair; `name` is their common stem."""
+    """The two files of a support pair.
+
+    Attributes:
+        name: their common stem.
+        image, mask: the files.
+        mask_class: which class of the mask file is the object; None where there is but one.
+    """
 
     name: str
     image: Path
     mask: Path
+    mask_class: MaskClass | None = None
 
 
 @dataclass(frozen=True)
@@ -58,13 +69,21 @@ def is_named_as_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def find_pairs(folder: str | Path) -> list[PairPaths]:
+@dataclass(frozen=True)
+class SupportReport:
+    """What is wrong with the pairs of a folder, and what looks odd: a line each."""
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_pairs(folder: str | Path, mask_class: MaskClass | None = None) -> list[PairPaths]:
     """The support pairs of a folder, in natural order of their stems (2 before 10).
 
     Sub-folders, hidden files and files not named as images are ignored. InputError holds every
     problem: unpaired files, three files of one stem, two files of which neither is the mask.
     """
-    pairs, problems = _find_pairs(Path(folder))
+    pairs, problems = _find_pairs(Path(folder), mask_class)
     if problems:
         raise InputError(problems)
     return pairs
@@ -72,20 +91,17 @@ def find_pairs(folder: str | Path) -> list[PairPaths]:
 
 def load_pair(paths: PairPaths) -> SupportPair:
     """Read a pair. InputError when it cannot be used: sizes differ, no object, no background."""
-    problems: list[str] = []
-    image, mask = _read(read_image, paths.image, problems), _read(read_mask, paths.mask, problems)
-    if image is not None and mask is not None and image.shape[:2] != mask.shape:
-        problems.append(_sizes_differ(paths, image.shape[:2], mask.shape))
-    if mask is not None:
-        problems += _check_values(paths.mask, mask)
-    if problems or image is None or mask is None:
-        raise InputError(problems)
-    return SupportPair(paths.name, image, mask)
+    return _load(paths)[0]
 
 
-def load_support(folder: str | Path) -> list[SupportPair]:
+def read_support(folder: str | Path, mask_class: MaskClass | None = None) -> Iterator[SupportPair]:
+    """Read the pairs of a folder one by one: of large photos only one is in memory at a time."""
+    return map(load_pair, find_pairs(folder, mask_class))
+
+
+def load_support(folder: str | Path, mask_class: MaskClass | None = None) -> list[SupportPair]:
     """Read all pairs of a folder; InputError holds the problems of all of them."""
-    pairs, problems = _find_pairs(Path(folder))
+    pairs, problems = _find_pairs(Path(folder), mask_class)
     loaded = []
     for paths in pairs:
         try:
@@ -97,28 +113,49 @@ def load_support(folder: str | Path) -> list[SupportPair]:
     return loaded
 
 
-def check_support(folder: str | Path) -> list[str]:
+def check_support(folder: str | Path, mask_class: MaskClass | None = None) -> list[str]:
     """Every problem of a folder of pairs; empty when good."""
-    pairs, problems = _find_pairs(Path(folder))
+    return list(inspect_support(folder, mask_class).problems)
+
+
+def inspect_support(folder: str | Path, mask_class: MaskClass | None = None) -> SupportReport:
+    """Read every pair of a folder, one at a time, for what is wrong or looks odd about it."""
+    pairs, problems = _find_pairs(Path(folder), mask_class)
+    notes: list[tuple[Path, str]] = []
     for paths in pairs:
         try:
-            load_pair(paths)  # one at a time: photos are large, and none is kept
+            notes += _load(paths)[1]
         except InputError as error:
             problems.extend(error.problems)
-    return problems
+    return SupportReport(tuple(problems), tuple(grouped(notes)))
 
 
-def support_fingerprint(folder: str | Path) -> str:
-    """16 hex digits over the names and bytes of all pairs: changes when any of them does."""
-    return fingerprint(
-        [
-            [pair.name, file_fingerprint(pair.image), file_fingerprint(pair.mask)]
-            for pair in find_pairs(folder)
-        ]
-    )
+def support_fingerprint(folder: str | Path, mask_class: MaskClass | None = None) -> str:
+    """16 hex digits over names, bytes and class of all pairs: changes when any of them does."""
+    pairs: list[object] = [
+        [pair.name, file_fingerprint(pair.image), file_fingerprint(pair.mask)]
+        for pair in find_pairs(folder, mask_class)
+    ]
+    return fingerprint(pairs if mask_class is None else [*pairs, {"mask_class": mask_class}])
 
 
-def _read(read: Callable[[Path], Uint8], path: Path, problems: list[str]) -> Uint8 | None:
+def _load(paths: PairPaths) -> tuple[SupportPair, list[tuple[Path, str]]]:
+    """The pair, and what looks odd about its files."""
+    problems: list[str] = []
+    photo = _read(read_photo, paths.image, problems)
+    reading = _read(lambda path: interpret_mask(path, paths.mask_class), paths.mask, problems)
+    if photo is not None and reading is not None and photo.image.shape[:2] != reading.mask.shape:
+        problems.append(_sizes_differ(paths, photo.image.shape[:2], reading.mask.shape))
+    if reading is not None:
+        problems += _check_values(paths.mask, reading.mask)
+    if problems or photo is None or reading is None:
+        raise InputError(problems)
+    notes = [(paths.image, words) for words in photo.notes]
+    notes += [(paths.mask, words) for words in (*reading.notes, *turn_notes(photo, reading))]
+    return SupportPair(paths.name, photo.image, reading.mask), notes
+
+
+def _read(read: Callable[[Path], _Read], path: Path, problems: list[str]) -> _Read | None:
     try:
         return read(path)
     except InputError as error:
@@ -139,39 +176,40 @@ def _sizes_differ(paths: PairPaths, size: tuple[int, ...], mask_size: tuple[int,
 def _check_values(path: Path, mask: Uint8) -> list[str]:
     if not (mask == OBJECT).any():
         if (mask == IGNORE).any():
-            reason = "its only value besides 0 is 255, which a palette mask uses for 'ignore'"
-            return [f"{path}: has no object: {reason}; save it as a grey image"]
+            what = "only background and what is ignored (255, void, the middle of a trimap)"
+            return [f"{path}: has no object, {what}; correct mask_class, or remove the pair"]
         return [f"{path}: is empty; mark the object with 1 or 255, or remove the pair"]
     if not (mask == BACKGROUND).any():
         return [f"{path}: is all object; leave the background 0, or remove the pair"]
     return []
 
 
-def _find_pairs(folder: Path) -> tuple[list[PairPaths], list[str]]:
+def _find_pairs(folder: Path, mask_class: MaskClass | None) -> tuple[list[PairPaths], list[str]]:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "no such folder"
         return [], [f"{folder}: {what}; give a folder of support pairs (1.jpg + 1.png)"]
     groups: dict[str, list[Path]] = {}
     for path in folder.iterdir():
         if is_named_as_image(path):
-            groups.setdefault(path.stem, []).append(path)
+            # macOS spells accents in two characters, other systems in one.
+            stem = unicodedata.normalize("NFC", path.stem)
+            groups.setdefault(stem, []).append(path)
     if not groups:
-        kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
-        problem = f"{folder}: has no support pairs; put images and masks ({kinds}) of the same name"
-        return [], [f"{problem} in it (1.jpg + 1.png)"]
+        problem = f"{folder}: has no support pairs; put images and masks of the same name in it"
+        return [], [f"{problem} (1.jpg + 1.png; docs/FORMAT.md lists the formats)"]
     pairs: list[PairPaths] = []
     problems: list[str] = []
     for stem in sorted(groups, key=_natural):
         if all(path.is_dir() for path in groups[stem]):
             continue
         try:
-            pairs.append(_pair(stem, sorted(groups[stem])))
+            pairs.append(_pair(stem, sorted(groups[stem]), mask_class))
         except InputError as error:
             problems.extend(error.problems)
     return pairs, problems
 
 
-def _pair(stem: str, files: list[Path]) -> PairPaths:
+def _pair(stem: str, files: list[Path], mask_class: MaskClass | None) -> PairPaths:
     folder = files[0].parent
     for path in files:
         if not path.is_file():  # opening a pipe would wait for ever
@@ -185,34 +223,9 @@ def _pair(stem: str, files: list[Path]) -> PairPaths:
         names = ", ".join(path.name for path in files)
         problem = f"{folder / stem}: {len(files)} files of one name ({names})"
         raise InputError(f"{problem}; keep the image and its mask, remove the rest")
-    mask = _which_is_mask(files)
-    image = files[0] if mask is files[1] else files[1]
-    return PairPaths(stem, image, mask)
-
-
-def _which_is_mask(files: list[Path]) -> Path:
-    """The mask of two files: the PNG, unless it shows a colour photo; else the one without colour.
-
-    Between two without colour it is the one with few shades. InputError when nothing tells.
-    """
-    pngs = [path for path in files if path.suffix.lower() == ".png"]
-    if len(pngs) == 1 and not has_colour(pngs[0]):
-        return pngs[0]  # the usual case, told without a look at the image
-    plain = [path for path in files if not has_colour(path)]
-    if len(pngs) == 1:
-        # A mask may be drawn in colour, but has fewer of them than a grey photo has shades.
-        most = count_colours(plain[0]) if plain else _MOST_MASK_COLOURS
-        if count_colours(pngs[0]) <= most:
-            return pngs[0]
-    if len(plain) == 1:
-        return plain[0]
-    if len(pngs) != 1:
-        few, many = sorted(files, key=count_colours)
-        if count_colours(few) <= min(_MOST_MASK_COLOURS, count_colours(many) // 2):
-            return few
-    names = " and ".join(path.name for path in files)
-    problem = f"{files[0].with_suffix('')}: cannot tell which of {names} is the mask"
-    raise InputError(f"{problem}; save the mask as a black and white PNG and the image as JPG")
+    mask = which_is_mask(files[0], files[1], mask_class)
+    image = files[0] if mask == files[1] else files[1]
+    return PairPaths(stem, image, mask, mask_class)
 
 
 def _natural(stem: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from aligndiff.core.console import Advance
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
-from aligndiff.dataset.images import OBJECT, read_mask
+from aligndiff.dataset.images import OBJECT
+from aligndiff.dataset.masks import read_mask
 from aligndiff.dataset.support import SupportPair
 from aligndiff.evaluation.episodes import Episode, FewShotTest, load_item
 from aligndiff.evaluation.mask_pairs import MaskPair

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from aligndiff.core.errors import InputError
-from aligndiff.dataset.images import read_mask, write_mask
+from aligndiff.dataset.images import write_mask
 from aligndiff.dataset.layout import EntryFolder
+from aligndiff.dataset.masks import read_mask
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.dataset.samples import (
