@@ -36,7 +36,6 @@ from aligndiff.refinement.plan import RefinementPlan
 from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
 from aligndiff.segmenters.base import support_weights
 
-# The script imports this file, and `--help` must not wait for torch.
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Encoded, Segmenter, SupportItem
 

@@ -189,15 +189,26 @@ def test_a_dataset_that_vanishes_before_the_embedding_is_read_is_no_bad_input(
     assert not dataset_dir.exists()
 
 
+def add_work(step: Step, dataset_dir: Path) -> None:
+    """A second unit of work where the step has one: an object to learn, an entry with samples."""
+    bank = json.loads((dataset_dir / "dataset.json").read_text())
+    if step is image_mask_inversion:
+        bird = {"type": "NM_embedding", "category": "albatross", "D_good_dir": "albatross"}
+        bank["prompt_dataset"].append({**bird, "path": "albatross"})
+        (dataset_dir / "dataset.json").write_text(json.dumps(bank))
+    if step is mask_generation:
+        first, _, third = (
+            EntryFolder(dataset_dir, entry) for entry in load_prompt_bank(dataset_dir).entries
+        )
+        shutil.copytree(first.folder, third.folder)
+
+
 @every_step
 def test_a_dataset_that_vanishes_before_the_workers_begin_is_no_bad_input(
     run: Runner, step: Step, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_run, away = local.run_workers, dataset_dir.with_name("away")
-    bank = json.loads((dataset_dir / "dataset.json").read_text())
-    bird = {"type": "NM_embedding", "category": "albatross", "D_good_dir": "albatross"}
-    bank["prompt_dataset"].append({**bird, "path": "albatross"})
-    (dataset_dir / "dataset.json").write_text(json.dumps(bank))
+    add_work(step, dataset_dir)
     monkeypatch.setitem(QUICK, step, (*QUICK[step], "--workers", "2"))
 
     def run_workers(*args: Any) -> int:
