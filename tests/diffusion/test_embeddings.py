@@ -12,7 +12,7 @@ from aligndiff.core.weights import ModelChoice
 from aligndiff.diffusion.embeddings import check_embeddings, count_vectors
 
 
-def test_embedding_vectors_counts_rows_and_says_what_is_wrong(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_file_of_vectors_is_told(tmp_path: Path) -> None:
     path = tmp_path / "learned_embeds.safetensors"
     save_file({"<fss-token>": np.zeros((3, 8), np.float32)}, path)
     assert count_vectors(path) == 3

@@ -121,12 +121,14 @@ def test_a_16_bit_drawing_starts_from_the_noise_of_the_float32_one(
     assert torch.equal(first[0], full.to(torch.bfloat16).float())
 
 
-def test_learned_rows_change_the_images_and_move_the_columns(pipe: StableDiffusionPipeline) -> None:
+def test_learned_vectors_change_the_images_and_move_the_tokens(
+    pipe: StableDiffusionPipeline,
+) -> None:
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(n, 32, generator=generator) for n in (1, 3))
     one = encode_entry(pipe, LEARNED, first)
     three = encode_entry(pipe, LEARNED, second)
-    assert (one.token_indices, three.columns) == ((6,), (8,))
+    assert (one.token_indices, three.token_indices) == ((6,), (8,))
     again = encode_entry(pipe, LEARNED, first)
     assert torch.equal(one.conditional, again.conditional), "nothing is left of the three rows"
     assert not torch.allclose(one.conditional, encode_entry(pipe, LEARNED, second[:1]).conditional)

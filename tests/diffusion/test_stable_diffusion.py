@@ -123,7 +123,9 @@ def test_a_prompt_that_does_not_fit_is_refused(pipe: StableDiffusionPipeline) ->
         encode_prompt(pipe, "dog " * 76)
 
 
-def test_set_rows_and_trainable_rows_give_the_same_encoding(pipe: StableDiffusionPipeline) -> None:
+def test_set_vectors_and_trainable_vectors_give_the_same_encoding(
+    pipe: StableDiffusionPipeline,
+) -> None:
     rows = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     ids = add_placeholders(pipe, 2)
     prompt = " ".join(["a photo of a", *placeholder_tokens(2), "dog"])
@@ -137,7 +139,7 @@ def test_set_rows_and_trainable_rows_give_the_same_encoding(pipe: StableDiffusio
     assert torch.equal(encode_prompt(pipe, prompt), swapped)
 
 
-def test_gradients_reach_the_rows_and_nothing_else(pipe: StableDiffusionPipeline) -> None:
+def test_gradients_reach_the_vectors_and_nothing_else(pipe: StableDiffusionPipeline) -> None:
     ids = add_placeholders(pipe, 2)
     rows = torch.ones(2, 32, requires_grad=True)
     with trainable_vectors(pipe.text_encoder, ids, rows):
@@ -148,7 +150,7 @@ def test_gradients_reach_the_rows_and_nothing_else(pipe: StableDiffusionPipeline
     assert all(p.grad is None for p in pipe.text_encoder.parameters())
 
 
-def test_trainable_rows_leaves_no_hook_after_an_error(pipe: StableDiffusionPipeline) -> None:
+def test_trainable_vectors_leaves_no_hook_after_an_error(pipe: StableDiffusionPipeline) -> None:
     table = pipe.text_encoder.get_input_embeddings()
     with pytest.raises(RuntimeError, match="inside"):
         with trainable_vectors(pipe.text_encoder, [0], torch.zeros(1, 32)):
@@ -156,8 +158,8 @@ def test_trainable_rows_leaves_no_hook_after_an_error(pipe: StableDiffusionPipel
     assert not table._forward_hooks
 
 
-def test_rows_of_another_model_are_refused(pipe: StableDiffusionPipeline) -> None:
-    with pytest.raises(InputError, match="embedding of 768 numbers .* takes 32: it was learned"):
+def test_vectors_of_another_model_are_refused(pipe: StableDiffusionPipeline) -> None:
+    with pytest.raises(InputError, match="vectors of 768 numbers, .* takes 32: it was learned"):
         set_placeholder_vectors(pipe, add_placeholders(pipe, 1), torch.zeros(1, 768))
 
 
@@ -193,7 +195,7 @@ def test_embeddings_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a readable safetensors file"):
         load_embedding(path)
     save_embedding(path, torch.full((1, 4), float("nan")))
-    with pytest.raises(InputError, match="not 1 to 16 rows of finite numbers"):
+    with pytest.raises(InputError, match="not 1 to 16 vectors of finite numbers"):
         load_embedding(path)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import itertools
 import math
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def jobs_of(dataset_dir: Path, config: InversionConfig, model: str = "m") -> lis
 # Training
 
 
-def test_rows_equal_training_the_whole_table(
+def test_vectors_equal_training_the_whole_table(
     pipe: StableDiffusionPipeline, support: SupportLatents, tiny_pipeline_dir: Path
 ) -> None:
     """The same run the usual way: the whole table learns, the other rows are put back each step."""
@@ -123,7 +124,7 @@ def test_rows_equal_training_the_whole_table(
     assert torch.allclose(rows[0], table[token], atol=2e-6)
 
 
-def test_only_the_rows_learn(pipe: StableDiffusionPipeline, support: SupportLatents) -> None:
+def test_only_the_vectors_learn(pipe: StableDiffusionPipeline, support: SupportLatents) -> None:
     start = pipe.text_encoder.get_input_embeddings().weight.clone()
     rows, losses = learn(pipe, support, SHORT)
     table = pipe.text_encoder.get_input_embeddings()
@@ -216,6 +217,18 @@ def test_an_object_that_is_too_much_for_the_memory_fails_and_is_tried_again(
     assert first.is_learned and not first.failure.exists()
 
 
+def test_what_is_advised_when_the_memory_is_short_are_options() -> None:
+    """It once named --resolution, which is --side now."""
+    advised = re.findall(r"--(\w+)", NO_MEMORY)
+    assert advised and {item.name for item in fields(InversionConfig)}.issuperset(advised)
+
+
+def test_the_record_says_resolution_and_the_option_side() -> None:
+    """Embeddings from before the option was renamed stay learned."""
+    recipe = InversionConfig(side=64).recipe("m", "auto")
+    assert recipe["resolution"] == 64 and "side" not in recipe
+
+
 def test_samples_that_are_too_much_for_the_memory_are_drawn_by_the_next_run(
     pipe: StableDiffusionPipeline, dataset_dir: Path, memory_for: Any
 ) -> None:
@@ -230,7 +243,7 @@ def test_samples_that_are_too_much_for_the_memory_are_drawn_by_the_next_run(
     assert draw_missing(pipe, [job], sheet) == {} and not job.failure.exists()
 
 
-def test_bfloat16_weights_float32_rows(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
+def test_bfloat16_weights_float32_vectors(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
     pipe = load(tiny_pipeline_dir, torch.bfloat16)
     support = encode_support(pipe.vae, load_support(dataset_template / "fish"), 64)
     rows, losses = learn(pipe, support, replace(SHORT, inversion_steps=1))

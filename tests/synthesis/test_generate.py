@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from aligndiff.dataset.records import FailureRecord, SampleRecord
 from aligndiff.dataset.samples import discard_sample
 from aligndiff.diffusion.embeddings import save_embedding
 from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.runner.options import RunOptions
 from aligndiff.synthesis.config import SynthesisConfig
-from aligndiff.synthesis.generate import NO_NUMBERS, BatchSize, synthesize
+from aligndiff.synthesis.generate import NO_MEMORY, NO_NUMBERS, BatchSize, synthesize
 from aligndiff.synthesis.plan import EntryPlan, list_samples, plan_synthesis, prepare_folders
 
 QUICK = {"image_per_entry": 2, "num_inference_steps": 2}
@@ -109,6 +111,7 @@ def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: ModelC
         other, *_ = plans_for(dataset_dir, chosen, SynthesisConfig(**(QUICK | change)))
         prints.add(other.record.fingerprint)
     assert len(prints) == 1 + len(changes)
+    assert one.record.settings["size"] == [] and "side" not in one.record.settings, "as before"
     assert "scheduler" not in one.record.settings, "data sets from before it was a setting go on"
     same, relearned, _ = plans_for(
         dataset_dir, chosen, SynthesisConfig(**(QUICK | {"batch_size": 9, "image_per_entry": 5}))
@@ -330,6 +333,13 @@ def test_an_image_that_is_too_much_for_the_memory_alone_fails_alone(
     assert report.made == 2 and [sample.index for sample in report.failed] == [0]
     assert plan.place.indices() == [1, 2] and plan.place.failed_indices() == [0]
     assert "out of memory with this image alone" in plan.place.failure_path(0).read_text()
+
+
+def test_what_is_advised_when_the_memory_is_short_are_options() -> None:
+    """It once named options by their earlier names."""
+    names = {item.name for config in (SynthesisConfig, RunOptions) for item in fields(config)}
+    advised = re.findall(r"--(\w+)", NO_MEMORY + NO_NUMBERS)
+    assert advised and names.issuperset(advised)
 
 
 def test_an_error_that_is_no_lack_of_memory_ends_the_run(

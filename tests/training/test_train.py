@@ -168,12 +168,13 @@ def test_tensorboard_has_the_figures_of_the_log(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_a_note_says_where_the_figures_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     go(a_run(tmp_path, steps=1))
-    assert "note: no TensorBoard log, the package is missing" in capfd.readouterr().err
+    (note,) = caplog.messages
+    assert note.startswith("note: no TensorBoard log, the package is missing")
     assert read_log(tmp_path) and not (tmp_path / "tensorboard").exists()
 
 
