@@ -10,7 +10,7 @@ import sys
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -158,6 +158,13 @@ def _print(line: str, stream: TextIO) -> None:
     else:
         _living.write(printable(line), file=stream)
         stream.flush()
+
+
+def note(lines: Iterable[str]) -> None:
+    """Print what the user may want to look at, a line each, to stderr; once in a launch."""
+    if is_first():
+        for line in lines:
+            warn(f"note: {line}")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

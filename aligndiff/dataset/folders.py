@@ -38,9 +38,9 @@ def check_folder(
 
     Returns what is wrong, and notes on what looks odd. The dataset folder is left only by an
     absolute path, in dataset.json or of a link: it names a place on this machine, which whoever
-    made a dataset elsewhere does not know. "..", which leads somewhere on every machine, is refused.
+    made a dataset elsewhere does not know. "..", which leads somewhere anywhere, is refused.
     """
-    if PureWindowsPath(folder).drive:
+    if PureWindowsPath(folder).is_absolute():
         return [f"{folder} is a path of Windows; write it as this system does, with /"], ()
     path = root / folder  # an absolute folder stands alone
     if folder == ".." or folder.startswith("../"):

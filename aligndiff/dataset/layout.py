@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from aligndiff.core.errors import GONE, MachineFault
-from aligndiff.dataset.entries import EmbeddingEntry, Entry
+from aligndiff.core.files import fingerprint
+from aligndiff.dataset.entries import EmbeddingEntry, Entry, slug
 
 Step = Literal["1_inversion", "2_synthesis", "3_masks"]
 
@@ -27,6 +29,7 @@ Step = Literal["1_inversion", "2_synthesis", "3_masks"]
 DATASET_FILE = "dataset.json"
 
 # What an embedding's folder holds.
+LEARNED = "learned_embeddings"
 EMBEDDING = "learned_embeds.safetensors"
 INVERSION_RECORD = "inversion.json"
 LOSS_PLOT = "loss.png"
@@ -37,8 +40,16 @@ _RECORD = re.compile(r"image_(\d{6,})\.json")
 
 
 def embedding_dir(root: Path, entry: EmbeddingEntry, bg_lambda: float | None = None) -> Path:
-    """Where step 1 writes: the entry's own folder, or that of one value of a sweep."""
-    folder = root / entry.path / "learned_embeddings"
+    """Where step 1 writes: below the folder of the pairs, or a folder for each value of a sweep.
+
+    Nothing is written outside the dataset folder: what is learned from pairs that lie elsewhere
+    has a place of its own in it.
+    """
+    pairs = root / entry.path
+    if Path(os.path.realpath(pairs)).is_relative_to(os.path.realpath(root)):
+        folder = pairs / LEARNED
+    else:
+        folder = root / LEARNED / f"{slug(pairs.name)}-{fingerprint(entry.path)[:8]}"
     return folder if bg_lambda is None else folder / f"bg_lambda_{bg_lambda:g}"
 
 

@@ -24,12 +24,14 @@ from aligndiff.dataset.mask_checks import grouped, turn_notes
 from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.masks import interpret_mask
 from aligndiff.dataset.pairing import which_is_mask
+from aligndiff.dataset.raster import picture_size
 
 # In any case; what is in a file is judged by its content.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif", ".hif"),
     *(".tif", ".tiff", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm"),
 )
+SUPPORT_SIDE = 1024  # px; to show a pair on a sheet, more is of no use
 _Read = TypeVar("_Read")
 
 
@@ -99,13 +101,19 @@ def read_support(folder: str | Path, mask_class: MaskClass | None = None) -> Ite
     return map(load_pair, find_pairs(folder, mask_class))
 
 
-def load_support(folder: str | Path, mask_class: MaskClass | None = None) -> list[SupportPair]:
-    """Read all pairs of a folder; InputError holds the problems of all of them."""
+def load_support(
+    folder: str | Path, mask_class: MaskClass | None = None, side: int | None = None
+) -> list[SupportPair]:
+    """Read all pairs of a folder; InputError holds the problems of all of them.
+
+    `side`: each is reduced by `reduce_pair` as it is read, so that large photos need no memory.
+    """
     pairs, problems = _find_pairs(Path(folder), mask_class)
     loaded = []
     for paths in pairs:
         try:
-            loaded.append(load_pair(paths))
+            pair = load_pair(paths)
+            loaded.append(pair if side is None else reduce_pair(pair, side))
         except InputError as error:
             problems.extend(error.problems)
     if problems:
@@ -128,6 +136,12 @@ def inspect_support(folder: str | Path, mask_class: MaskClass | None = None) -> 
         except InputError as error:
             problems.extend(error.problems)
     return SupportReport(tuple(problems), tuple(grouped(notes)))
+
+
+def all_square(folder: str | Path, mask_class: MaskClass | None = None) -> bool:
+    """Whether the photos of all pairs are square, by their headers."""
+    sizes = [picture_size(pair.image) for pair in find_pairs(folder, mask_class)]
+    return all(height == width for height, width in sizes)
 
 
 def support_fingerprint(folder: str | Path, mask_class: MaskClass | None = None) -> str:

@@ -259,8 +259,9 @@ def _plan(
     if not samples:
         what = f"{bank.root}: no {category} has a mask of the wanted kind"
         raise InputError(f"{what}; run the three steps, or choose other classes by --categories")
-    folders = dict.fromkeys(e.support_dir for e in bank.entries if e.category == category)
-    real = [pair for folder in folders for pair in find_pairs(bank.root / folder)]
+    entries = [entry for entry in bank.entries if entry.category == category]
+    folders = dict.fromkeys((entry.support_dir, entry.mask_class) for entry in entries)
+    real = [pair for folder, which in folders for pair in find_pairs(bank.root / folder, which)]
     known = {file_fingerprint(pair.image): pair.image for pair in real}
     for pair in find_pairs(tests):
         if (twin := known.get(file_fingerprint(pair.image))) is not None:

@@ -124,7 +124,10 @@ def item_of_sample(sample: StoredSample) -> ExportItem:
 def item_of_pair(entry: Entry, pair: PairPaths) -> ExportItem:
     """A real pair of an entry's `D_good_dir`."""
     # The category too: two of them may share a folder of pairs.
-    key = json.dumps([entry.category, f"{entry.support_dir}/{pair.name}"], ensure_ascii=False)
+    parts = [entry.category, f"{entry.support_dir}/{pair.name}"]
+    if entry.mask_class is not None:
+        parts.append(str(entry.mask_class))
+    key = json.dumps(parts, ensure_ascii=False)
     return ExportItem(
         name=f"{SUPPORT}-{hashed_slug(key)}",
         category=entry.category,

@@ -90,11 +90,11 @@ def _unfit(sample: StoredSample, config: SelectionConfig) -> str:
 
 def _support_items(bank: PromptBank) -> list[ExportItem]:
     """The real pairs of every category; entries may share a folder."""
-    folders = {(entry.category, entry.support_dir): entry for entry in bank.entries}
+    folders = {(e.category, e.support_dir, e.mask_class): e for e in bank.entries}
     return [
         item_of_pair(entry, pair)
         for entry in folders.values()
-        for pair in find_pairs(bank.root / entry.support_dir)
+        for pair in find_pairs(bank.root / entry.support_dir, entry.mask_class)
     ]
 
 

@@ -83,8 +83,9 @@ def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Galle
         _entry_shelf(_evenly(samples, config.max_samples), pictures, size)
         for samples in by_entry.values()
     ]
-    folders = dict.fromkeys(section.entry.support_dir for section in entries)
-    support = [_support_shelf(bank.root, folder, pictures, size) for folder in folders]
+    first = {support_name(section.entry): section.entry for section in reversed(entries)}
+    names = dict.fromkeys(support_name(section.entry) for section in entries)
+    support = [_support_shelf(bank.root, first[name], pictures, size) for name in names]
     return Gallery(output, config, support, entries)
 
 
@@ -102,9 +103,16 @@ def _entry_shelf(samples: Sequence[StoredSample], pictures: Path, size: int) -> 
     return EntrySection(place.entry, EntryRecord.read(place.entry_json), samples, chunks)
 
 
-def _support_shelf(root: Path, name: str, pictures: Path, size: int) -> SupportSection:
+def support_name(entry: Entry) -> str:
+    """How the gallery calls the support pairs of an entry: by their folder, and class if given."""
+    which = "" if entry.mask_class is None else f" ({entry.mask_class})"
+    return f"{entry.support_dir}{which}"
+
+
+def _support_shelf(root: Path, entry: Entry, pictures: Path, size: int) -> SupportSection:
+    name = support_name(entry)
     folder = pictures / f"support_{fingerprint(name)[:8]}"
-    pairs = enumerate(find_pairs(root / name))
+    pairs = enumerate(find_pairs(root / entry.support_dir, entry.mask_class))
     items = (_pair_item(pair, number, folder, size) for number, pair in pairs)
     return SupportSection(name, folder, find_chunks(folder, size, items))
 
@@ -129,6 +137,8 @@ def _pair_item(paths: PairPaths, number: int, folder: Path, size: int) -> Galler
         return draw_pictures(files, pair.image, None, pair.mask, size)
 
     made_from = [file_fingerprint(path) for path in (paths.image, paths.mask)]
+    if paths.mask_class is not None:
+        made_from.append(str(paths.mask_class))
     return GalleryItem(
         paths.name, number, files, fingerprint([_VERSION, size, made_from]), False, draw
     )

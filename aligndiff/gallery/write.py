@@ -14,7 +14,7 @@ from aligndiff.core.files import atomic_path, write_bytes
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.gallery.cache import GalleryItem
 from aligndiff.gallery.pictures import MaskStats
-from aligndiff.gallery.plan import PICTURES, EntrySection, Gallery, SupportSection
+from aligndiff.gallery.plan import PICTURES, EntrySection, Gallery, SupportSection, support_name
 
 INDEX, DATA = "index.html", "data.js"
 _PAGE_FILES = (INDEX, "gallery.css", "gallery.js")
@@ -56,7 +56,7 @@ def write_page(gallery: Gallery, title: str) -> Path:
         for section in gallery.support:
             file.write(f"GALLERY.support.push({_script(_support(section))});\n")
         for entry in gallery.entries:
-            contents = _entry(entry, places[entry.entry.support_dir])
+            contents = _entry(entry, places[support_name(entry.entry)])
             file.write(f"GALLERY.entries.push({_script(contents)});\n")
     return output / INDEX
 

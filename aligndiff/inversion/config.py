@@ -41,6 +41,9 @@ class InversionConfig(Options):
         unit="px",
         shown_default="the model's own",
     )
+    squeeze: bool = option(
+        False, "squeeze photos that are not square, instead of a square cut around the object"
+    )
     seed: int = option(0, "random seed of flips, noise levels and noise")
     gradient_checkpointing: bool = option(
         False, "save most of the UNet's memory for a third more time"
@@ -57,9 +60,9 @@ class InversionConfig(Options):
         return problems
 
     def recipe(self, model: str, precision: str) -> dict[str, Any]:
-        """What decides the learned vectors besides the object and `bg_lambda`, ready for JSON."""
+        """What decides the learned vectors besides object, `bg_lambda` and `squeeze`."""
         settings = {**asdict(self), "diffusion_model": model, "precision": precision}
-        del settings["bg_lambda"], settings["gradient_checkpointing"]
+        del settings["bg_lambda"], settings["squeeze"], settings["gradient_checkpointing"]
         settings["resolution"] = settings.pop("side")  # the record's name for it
         return settings
 

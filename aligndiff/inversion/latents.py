@@ -6,7 +6,8 @@ then only samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # A position is object where its resized mask value, in [0, 1], is above this (the method's value).
 MASK_THRESHOLD = 0.3
-# Pairs encoded at once: the VAE needs ~1 GB an image at 512 px.
-ENCODE_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,26 @@ def latent_regions(mask: np.ndarray, grid: tuple[int, int]) -> tuple[torch.Tenso
     return foreground, background & ~foreground
 
 
-def encode_support(vae: AutoencoderKL, pairs: Sequence[SupportPair], size: int) -> SupportLatents:
+def encode_support(vae: AutoencoderKL, pairs: Iterable[SupportPair], size: int) -> SupportLatents:
     """Posterior and regions of every pair and of its flip, for images of `size` x `size` pixels.
+
+    The pairs are taken one by one: large photos need not be in memory together, and the VAE needs
+    ~1 GB an image at 512 px.
 
     A pair is flipped before it is resized: the nearest pixel of a flipped mask is not the flip of
     the nearest pixel. The VAE runs in float32 and is put back to its own dtype.
     """
-    views = [view for pair in pairs for view in (pair, flipped(pair))]
-    moments = _posteriors(vae, np.stack([resize_image(view.image, (size, size)) for view in views]))
-    height, width = moments[0].shape[-2:]
-    regions = [latent_regions(view.mask, (height, width)) for view in views]
-    stacked = (*moments, *(torch.stack(side).to(vae.device) for side in zip(*regions, strict=True)))
-    # (2n, ...) -> (n, 2, ...): the views of a pair lie side by side.
-    return SupportLatents(*(tensor.unflatten(0, (-1, 2)) for tensor in stacked))
+    encoded = []
+    with _in_float32(vae):
+        for pair in pairs:
+            views = (pair, flipped(pair))
+            images = np.stack([resize_image(view.image, (size, size)) for view in views])
+            mean, std = _posterior(vae, images)
+            grid = (mean.shape[-2], mean.shape[-1])
+            regions = [latent_regions(view.mask, grid) for view in views]
+            sides = (torch.stack(side).to(vae.device) for side in zip(*regions, strict=True))
+            encoded.append((mean, std, *sides))
+    return SupportLatents(*(torch.stack(tensors) for tensors in zip(*encoded, strict=True)))
 
 
 def flipped(pair: SupportPair) -> SupportPair:
@@ -88,23 +94,25 @@ def flipped(pair: SupportPair) -> SupportPair:
     return SupportPair(pair.name, pair.image[:, ::-1].copy(), pair.mask[:, ::-1].copy())
 
 
-@torch.no_grad()
-def _posteriors(vae: AutoencoderKL, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scaled mean and deviation, float32 (n, c, h, w), of images uint8 (n, height, width, 3)."""
+@contextmanager
+def _in_float32(vae: AutoencoderKL) -> Iterator[None]:
+    """The VAE in float32 while open, and put back to its own dtype."""
     dtype = vae.dtype
-    means, stds = [], []
     # By Module.to: the library's own would warn of something that is undone below.
     nn.Module.to(vae, torch.float32)
     try:
-        for batch in torch.from_numpy(images).split(ENCODE_BATCH):
-            pixels = batch.to(vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            posterior = vae.encode(pixels).latent_dist
-            means.append(posterior.mean)
-            stds.append(posterior.std)
+        yield
     finally:
         nn.Module.to(vae, dtype)
+
+
+@torch.no_grad()
+def _posterior(vae: AutoencoderKL, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scaled mean and deviation, float32 (n, c, h, w), of images uint8 (n, height, width, 3)."""
+    pixels = torch.from_numpy(images).to(vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    posterior = vae.encode(pixels).latent_dist
     scale = vae.config.scaling_factor
-    return torch.cat(means) * scale, torch.cat(stds) * scale
+    return posterior.mean * scale, posterior.std * scale
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from aligndiff.dataset.images import write_image
 from aligndiff.dataset.layout import LOSS_PLOT
 from aligndiff.dataset.records import InversionRecord
 from aligndiff.dataset.samples import sample_seed
-from aligndiff.dataset.support import load_support
+from aligndiff.dataset.support import read_support
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.plan import InversionJob, make_folder, note_failure, replacing
 from aligndiff.render.plot import loss_plot
@@ -177,7 +177,8 @@ def learn_object(
         try:
             if support is None:
                 size = config.side or image_size(pipe)
-                support = encode_support(pipe.vae, load_support(job.support_dir), size)
+                pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
+                support = encode_support(pipe.vae, pairs, size)
             _learn_job(pipe, job, support, config, advance)
         except AlignDiffError as error:
             failed[job.folder] = note_failure(job, "; ".join(error.problems))

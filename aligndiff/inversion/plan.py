@@ -22,14 +22,17 @@ from aligndiff.dataset.layout import (
     EMBEDDING,
     FAILURE,
     INVERSION_RECORD,
+    LEARNED,
     LOSS_PLOT,
     OUTDATED,
     embedding_dir,
 )
 from aligndiff.dataset.records import FailureRecord, describe_changes, read_record
-from aligndiff.dataset.support import support_fingerprint
+from aligndiff.dataset.square_view import square_view
+from aligndiff.dataset.support import SupportPair, all_square, support_fingerprint
 
 SAMPLES = "samples"
+_CROP = "crop"  # in the settings, where photos are cut to a square
 _NEW = ".new"  # where what replaces an embedding is put together
 _WANTED = "wanted"  # in `outdated.json`: the fingerprint of what is to be learned instead
 
@@ -63,6 +66,10 @@ class InversionJob:
         """The background weight that this embedding is learned with."""
         return float(self.settings["bg_lambda"])
 
+    def view(self, pair: SupportPair) -> SupportPair:
+        """What is learned from a pair: of one that is not square, a part or a squeezed whole."""
+        return square_view(pair) if self.settings.get(_CROP) else pair
+
     @property
     def is_learned(self) -> bool:
         """Whether the embedding is there, learned with just these settings, and not outdated."""
@@ -95,17 +102,24 @@ class InversionJob:
 
 
 def plan_jobs(
-    root: Path, entry: EmbeddingEntry, recipe: dict[str, Any], bg_lambdas: Sequence[float]
+    root: Path,
+    entry: EmbeddingEntry,
+    recipe: dict[str, Any],
+    bg_lambdas: Sequence[float],
+    squeeze: bool = False,
 ) -> list[InversionJob]:
     """The embeddings to have of one object of the dataset in `root`: one job for each `bg_lambda`.
 
     `recipe` is what decides the vectors besides `bg_lambda`, the prompt and the support pairs. A
     single value is learned into the object's own folder, where step 2 looks; several into a folder
-    each below it.
+    each below it. `squeeze` makes a difference only where a photo is not square.
     """
     own = embedding_dir(root, entry)
     support_dir = root / entry.path
-    known = {"prompt": entry.prompt([PLACEHOLDER]), "support": support_fingerprint(support_dir)}
+    support = support_fingerprint(support_dir, entry.mask_class)
+    known: dict[str, Any] = {"prompt": entry.prompt([PLACEHOLDER]), "support": support}
+    if not squeeze and not all_square(support_dir, entry.mask_class):
+        known[_CROP] = True
     jobs = []
     for value in map(float, bg_lambdas):
         folder = own if len(bg_lambdas) == 1 else embedding_dir(root, entry, value)
@@ -129,9 +143,11 @@ def mark_outdated(job: InversionJob) -> None:
 
 def make_folder(job: InversionJob) -> None:
     """Make the embedding's folder, below that of the support pairs, which must be there."""
-    for folder in (job.folder.parent, job.folder):
-        if folder != job.support_dir:  # if that is gone, so is the dataset
-            folder.mkdir(exist_ok=True)
+    folders = [job.folder]
+    while folders[0].name != LEARNED:
+        folders.insert(0, folders[0].parent)
+    for folder in folders:  # none above: if that is gone, so is the dataset
+        folder.mkdir(exist_ok=True)
 
 
 def note_failure(job: InversionJob, reason: str) -> str:

@@ -17,7 +17,7 @@ from aligndiff.core.files import file_fingerprint, read_json, write_json
 from aligndiff.dataset.images import Uint8, read_image, write_image
 from aligndiff.dataset.records import read_record
 from aligndiff.dataset.samples import sample_seed
-from aligndiff.dataset.support import load_support
+from aligndiff.dataset.support import SUPPORT_SIDE, find_pairs, load_pair, reduce_pair
 from aligndiff.inversion.config import SheetConfig
 from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
 from aligndiff.render.overlay import overlay_mask
@@ -127,7 +127,8 @@ def write_inversion_sheet(path: Path, objects: Sequence[Sequence[InversionJob]])
 
 
 def _support_tiles(job: InversionJob) -> list[Uint8 | None]:
-    pairs = load_support(job.support_dir)[:SHOWN_PAIRS]
+    paths = find_pairs(job.support_dir, job.entry.mask_class)[:SHOWN_PAIRS]
+    pairs = (reduce_pair(job.view(load_pair(pair)), SUPPORT_SIDE) for pair in paths)
     return [overlay_mask(pair.image, pair.mask) for pair in pairs]
 
 

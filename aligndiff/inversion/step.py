@@ -193,7 +193,10 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     sheet = line.config(SheetConfig, bank.defaults)
     model = choose_diffusion_model(line, bank.defaults)
     recipe = config.recipe(model_identity(model), run.precision)
-    units = [plan_jobs(bank.root, entry, recipe, config.bg_lambda) for entry in bank.objects]
+    units = [
+        plan_jobs(bank.root, entry, recipe, config.bg_lambda, config.squeeze)
+        for entry in bank.objects
+    ]
     if not run.overwrite:
         check_jobs([*itertools.chain(*units)])
     return Inversion(run, config, sheet, model, units)

@@ -24,7 +24,7 @@ from aligndiff.dataset.images import (
 from aligndiff.dataset.records import FailureRecord, MaskSource, SampleRecord
 from aligndiff.dataset.samples import read_sample
 from aligndiff.dataset.shards import pack, unpack
-from aligndiff.dataset.support import SupportPair, load_support, reduce_pair
+from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.refinement.plan import RefinementPlan, outcomes_on_disk
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ def queries_of(plan: RefinementPlan) -> list[Query]:
 def support_of(plan: RefinementPlan) -> list[SupportPair]:
     """The real pairs, none larger than the synthetic images: the network's memory goes with it."""
     side = _longest_side(plan)
-    pairs = load_support(plan.support_dir)
-    return pairs if side is None else [reduce_pair(pair, side) for pair in pairs]
+    return load_support(plan.support_dir, plan.entry.mask_class, side)
 
 
 def clear_masks(plan: RefinementPlan) -> int:

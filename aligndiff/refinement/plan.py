@@ -89,7 +89,8 @@ def _plan_entry(place: EntryFolder, settings: Mapping[str, Any]) -> RefinementPl
     indices = [] if record is None else sample_indices(place)
     samples = [read_sample(place, index).record for index in indices]
     made = [sample for sample in samples if record and sample.fingerprint == record.fingerprint]
-    support = support_fingerprint(place.root / place.entry.support_dir)
+    support_dir = place.root / place.entry.support_dir
+    support = support_fingerprint(support_dir, place.entry.mask_class)
     return RefinementPlan(
         place, tuple(made), {**settings, "support": support}, len(samples) - len(made)
     )

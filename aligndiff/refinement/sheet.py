@@ -10,7 +10,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.dataset.samples import StoredSample, read_sample
-from aligndiff.dataset.support import load_support
+from aligndiff.dataset.support import SUPPORT_SIDE, load_support
 from aligndiff.refinement.plan import RefinementPlan
 from aligndiff.render.sheet import Mark, SheetRow, SheetSample, step_sheet, write_sheet
 
@@ -23,7 +23,7 @@ def write_refinement_sheet(root: Path, plans: Sequence[RefinementPlan]) -> Path:
         SheetRow(
             title=plan.entry.category,
             subtitle=EntryRecord.read(plan.place.entry_json).prompt,
-            support=load_support(plan.support_dir),
+            support=load_support(plan.support_dir, plan.entry.mask_class, SUPPORT_SIDE),
             samples=_samples(plan),
         )
         for plan in plans

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from aligndiff.core.console import quiet_libraries, say, warn
+from aligndiff.core.console import note, quiet_libraries, say, warn
 from aligndiff.core.device import (
     describe_device,
     known_precision,
@@ -135,6 +135,7 @@ def run_step(step: Step, argv: Sequence[str], prog: str | None = None) -> int:
         check_writable(work.outputs)
         remove_leftovers(work.outputs)
         say(work.weights_line)
+        note(bank.notes)
         mine = _my_units(work)
         reported = range(len(work.units)) if group.reports_all else mine
         missing, message = work.survey(mine, reported)

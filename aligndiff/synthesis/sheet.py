@@ -9,7 +9,7 @@ from pathlib import Path
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.samples import read_sample, sample_indices
-from aligndiff.dataset.support import load_support
+from aligndiff.dataset.support import SUPPORT_SIDE, load_support
 from aligndiff.render.sheet import SheetRow, SheetSample, step_sheet, write_sheet
 from aligndiff.synthesis.plan import EntryPlan
 
@@ -29,7 +29,7 @@ def _row(root: Path, plan: EntryPlan) -> SheetRow:
     return SheetRow(
         title=plan.entry.category,
         subtitle=plan.record.prompt,
-        support=load_support(root / plan.entry.support_dir),
+        support=load_support(root / plan.entry.support_dir, plan.entry.mask_class, SUPPORT_SIDE),
         samples=list(itertools.islice(_readable(plan, made), SAMPLES_SHOWN)),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
 from aligndiff.dataset.images import Uint8
+from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.samples import StoredSample, excluded_samples, stored_samples
 from aligndiff.dataset.support import (
@@ -70,10 +71,11 @@ def collect_pairs(
     """
     excluded = excluded_samples(exclude, (bank.root for bank in banks))
     folders = {
-        (entry.category, (bank.root / entry.support_dir).resolve())
+        (entry.category, (bank.root / entry.support_dir).resolve(), entry.mask_class)
         for bank in banks
         for entry in bank.entries
     }
+    ordered = sorted(folders, key=lambda found: (*found[:2], str(found[2])))
     samples = [
         sample
         for bank in banks
@@ -87,15 +89,17 @@ def collect_pairs(
             category,
             _each_photo_once(
                 pair
-                for name, folder in sorted(folders)
+                for name, folder, which in ordered
                 if name == category
-                for pair in _real_pairs(category, folder)
+                for pair in _real_pairs(category, folder, which)
             ),
             tuple(_synthetic_pair(sample) for sample in samples if sample.category == category),
         )
         for category in categories
     ]
-    hashes = sorted(f"{name} {support_fingerprint(folder)}" for name, folder in folders)
+    hashes = sorted(
+        f"{name} {support_fingerprint(folder, which)}" for name, folder, which in folders
+    )
     made = [[sample.name, sample.record.refinement] for sample in samples]
     real = sum(len(pairs.real) for pairs in classes)
     return classes, {
@@ -165,7 +169,7 @@ def fixed_episodes(
     return episodes
 
 
-def _real_pairs(category: str, folder: Path) -> list[Pair]:
+def _real_pairs(category: str, folder: Path, mask_class: MaskClass | None = None) -> list[Pair]:
     return [
         Pair(
             category,
@@ -173,7 +177,7 @@ def _real_pairs(category: str, folder: Path) -> list[Pair]:
             partial(_read_real, paths),
             file_fingerprint(paths.image),
         )
-        for paths in find_pairs(folder)
+        for paths in find_pairs(folder, mask_class)
     ]
 
 
