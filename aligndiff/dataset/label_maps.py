@@ -26,6 +26,16 @@ class UnclearMaskError(Exception):
     """A file that is no mask, or that can be read in two ways; the words say what it holds."""
 
 
+class PhotoError(UnclearMaskError):
+    """A file that has no areas of one value, and so is no mask."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "looks like a photo, not like a mask: it has no areas of one value; save the mask as a "
+            "black and white PNG"
+        )
+
+
 def without_edges(levels: Levels) -> Levels:
     """Levels without those that are but mixtures at edges, whose pixels go to the nearest area."""
     thin = len(levels) - len(levels.areas)

@@ -16,6 +16,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import Source
 from aligndiff.dataset.images import BACKGROUND, IGNORE, OBJECT, Uint8
 from aligndiff.dataset.label_maps import (
+    PhotoError,
     UnclearMaskError,
     choices,
     ground_levels,
@@ -42,10 +43,6 @@ _SOFT_LEVELS = 8  # more inner levels than this, all of them small, are a soft e
 _SOLID_ALPHA = 32  # spread of the transparency, of 255, that has a shape
 _DRAWN_COLOURS = 8  # a drawing on transparent ground has at most as many
 _NEAR_GREY, _NEAR_COLOUR = 10, 40  # how far from a class the values of a JPEG lie
-_PHOTO = (
-    "looks like a photo, not like a mask: it has no areas of one value; save the mask as a black "
-    "and white PNG"
-)
 
 
 @dataclass(frozen=True)
@@ -162,10 +159,10 @@ def _of_levels(levels: Levels, mask_class: MaskClass | None) -> MaskReading:
         return MaskReading(_trimap_mask(levels))
     if mask_class is not None and mask_class != ANY:
         return MaskReading(_picked(levels, mask_class))
-    if len(levels) == 1:
-        is_object = levels.colours.any()
-        return MaskReading(np.full(levels.codes.shape, OBJECT * is_object, dtype=np.uint8))
     _refuse_photo(levels)
+    if len(levels) == 1:
+        is_object = levels.greys[0] > (0 if levels.exact else _NEAR_GREY)
+        return MaskReading(np.full(levels.codes.shape, OBJECT * is_object, dtype=np.uint8))
     if levels.grey:
         return _read_grey(levels, everything=mask_class == ANY)
     return _read_labels(levels, everything=mask_class == ANY)
@@ -254,7 +251,7 @@ def _trimap_mask(levels: Levels) -> Uint8:
 def _read_labels(levels: Levels, everything: bool) -> MaskReading:
     """A map of classes or instances: all that is neither background nor ignored is the object."""
     if _is_noisy_gradient(levels):
-        raise UnclearMaskError(_PHOTO)
+        raise PhotoError
     levels = without_edges(levels)
     ground = ground_levels(levels)
     if not ground:
@@ -320,7 +317,9 @@ def _find(levels: Levels, mask_class: MaskClass) -> list[int]:
 
 def _refuse_photo(levels: Levels) -> None:
     if (not levels.exact or len(levels) > _FEW) and levels.flat < _PHOTO_FLAT:
-        raise UnclearMaskError(_PHOTO)
+        raise PhotoError
+    if len(levels) == 1 and _is_noisy_gradient(levels):
+        raise PhotoError
 
 
 def _is_noisy_gradient(levels: Levels) -> bool:

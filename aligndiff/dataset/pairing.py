@@ -5,27 +5,30 @@ from __future__ import annotations
 import functools
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from aligndiff.core.errors import InputError
+from aligndiff.dataset.label_maps import PhotoError, UnclearMaskError
 from aligndiff.dataset.mask_class import MaskClass
-from aligndiff.dataset.masks import UnclearMaskError, mask_of
+from aligndiff.dataset.masks import mask_of
 from aligndiff.dataset.raster import Picture, open_picture, raster_of
 
-_SIDE = 512  # px of the longer side that is looked at, or up to twice as many
+_SIDE = 512  # px of the longer side that are looked at, or up to twice as many
 _SIMPLER = 0.5  # of the photo's content a mask has less
 _SOLID_ALPHA = 32  # spread of the transparency, of 255, that has a shape
 _NOISE_BITS = 4  # of a value of 8
 
 
 def which_is_mask(first: Path, second: Path, mask_class: MaskClass | None = None) -> Path:
-    """The mask of two files: the one that holds much less, by how far it can be compressed.
+    """The mask of two files: the one that consists of areas of one value, or of a cut-out.
 
-    Where they hold about as much it is the one with a transparent part (a cut-out of the photo),
-    else the one that can be read as a mask at all. InputError when nothing tells, or when a file
-    cannot be read.
+    Where that is true of both it is the one that holds much less, by how far it can be compressed,
+    else the one with a transparent part. InputError when nothing tells, or when neither can be
+    read.
     """
     stamps = tuple((path, *_stamp(path)) for path in (first, second))
     return _which(*stamps, mask_class)
@@ -45,20 +48,22 @@ def _which(
 ) -> Path:
     files = [first[0], second[0]]
     pictures, problems = _look_at(files)
-    if problems:  # the other one decides, so that its own problems are told, too
-        good = [at for at in (0, 1) if at in pictures]
-        if not good:
-            raise InputError(problems)
-        is_mask = _is_readable(pictures[good[0]], mask_class)
-        return files[good[0]] if is_mask else files[1 - good[0]]
-    contents = [_content(pictures[at]) for at in (0, 1)]
-    for at in (0, 1):
-        if contents[at] <= _SIMPLER * contents[1 - at]:
-            return files[at]
-    for tell in (_has_shape, functools.partial(_is_readable, mask_class=mask_class)):
-        answers = [tell(pictures[at]) for at in (0, 1)]
-        if answers.count(True) == 1:
-            return files[answers.index(True)]
+    good = [at for at in (0, 1) if at in pictures]
+    if not good:
+        raise InputError(problems)
+    masks = [at for at in good if _is_mask(pictures[at], mask_class)]
+    if problems:  # the other file is what this one is not; what is wrong with it is told later
+        return files[good[0]] if masks else files[1 - good[0]]
+    if len(masks) == 1:
+        return files[masks[0]]
+    if masks:
+        contents = [_content(pictures[at]) for at in (0, 1)]
+        shapes = [at for at in (0, 1) if _has_shape(pictures[at])]
+        for at in (0, 1):
+            if contents[at] <= _SIMPLER * contents[1 - at]:
+                return files[at]
+        if len(shapes) == 1:
+            return files[shapes[0]]
     names = " and ".join(path.name for path in files)
     problem = f"{files[0].with_suffix('')}: cannot tell which of {names} is the mask"
     raise InputError(f"{problem}; save the mask as a black and white PNG and the image as JPG")
@@ -70,7 +75,11 @@ def _look_at(files: list[Path]) -> tuple[dict[int, Picture], list[str]]:
     problems: list[str] = []
     for at, path in enumerate(files):
         try:
-            pictures[at] = open_picture(path, may_be_cut=True, side=_SIDE)
+            picture = open_picture(path, may_be_cut=True, side=_SIDE)
+            step = max(1, max(picture.image.size) // _SIDE)
+            nearest = (-(-picture.image.width // step), -(-picture.image.height // step))
+            small = picture.image.resize(nearest, Image.Resampling.NEAREST)
+            pictures[at] = replace(picture, image=small)
         except InputError as error:
             problems += error.problems
     return pictures, problems
@@ -85,8 +94,7 @@ def _content(picture: Picture) -> float:
         wide = (deep * 255 / max(deep.max(initial=0), 1)).astype(np.uint8)[..., None]
     if wide.shape[2] == 4:
         wide = wide[..., :3] * (wide[..., 3:] > 127)
-    step = max(1, max(wide.shape[:2]) // _SIDE)
-    seen = np.ascontiguousarray(wide[::step, ::step] >> _NOISE_BITS)
+    seen = np.ascontiguousarray(wide >> _NOISE_BITS)
     return len(zlib.compress(seen.tobytes(), 1)) / max(1, seen.shape[0] * seen.shape[1])
 
 
@@ -98,9 +106,12 @@ def _has_shape(picture: Picture) -> bool:
     return int(np.ptp(alpha)) >= _SOLID_ALPHA
 
 
-def _is_readable(picture: Picture, mask_class: MaskClass | None) -> bool:
+def _is_mask(picture: Picture, mask_class: MaskClass | None) -> bool:
+    """Whether the picture is a mask, be it one that can be read in two ways."""
     try:
         mask_of(raster_of(picture), mask_class)
-    except UnclearMaskError:
+    except PhotoError:
         return False
+    except UnclearMaskError:
+        return True
     return True

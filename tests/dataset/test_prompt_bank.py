@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from aligndiff.dataset.entries import (
     placeholder_tokens,
 )
 from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.raster import KINDS
 
 MakeBank = Callable[..., Path]
 Json = dict[str, Any]
@@ -118,7 +120,7 @@ def test_category_spans(text: str, category: str, found: list[str]) -> None:
     assert [text[begin:end] for begin, end in category_spans(text, category)] == found
 
 
-KEYS = "the keys are type, category, D_good_dir, text"
+KEYS = "the keys are type, category, D_good_dir, text, mask_class"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ KEYS = "the keys are type, category, D_good_dir, text"
         (text(support_dir="fish"), f" (fish): support_dir: unknown key; {KEYS}"),
         (
             learned(text="a fish"),
-            " (fish): text: unknown key; the keys are type, category, D_good_dir, path",
+            " (fish): text: unknown key; the keys are type, category, D_good_dir, path, mask_class",
         ),
         (
             text(D_good_dir="fsh"),
@@ -162,22 +164,23 @@ KEYS = "the keys are type, category, D_good_dir, text"
             "pairs",
         ),
         (
-            text(D_good_dir="/etc"),
-            " (fish): D_good_dir: /etc is an absolute path; give it relative to the folder of "
-            "dataset.json",
+            text(D_good_dir="/no/such/place"),
+            " (fish): D_good_dir: /no/such/place: no such folder; give a folder of support pairs",
         ),
         (
             text(D_good_dir="C:\\photos"),
-            " (fish): D_good_dir: C:\\photos is an absolute path; give it relative to the folder "
-            "of dataset.json",
+            " (fish): D_good_dir: C:\\photos is a path of Windows; write it as this system does, "
+            "with /",
         ),
         (
             text(D_good_dir="fish/../../other"),
-            " (fish): D_good_dir: ../other leaves the dataset folder; put the files inside it",
+            " (fish): D_good_dir: ../other leaves the dataset folder; give the absolute path of "
+            "your files",
         ),
         (
             learned(path="link"),
-            " (fish): path: link leaves the dataset folder; put the files inside it",
+            " (fish): path: {root}/link: is a relative link out of the dataset folder; make it "
+            "absolute if the file is yours",
         ),
         (
             text(text="two fishes"),
@@ -204,9 +207,10 @@ def test_what_is_wrong_with_an_entry(
     entry: object, problem: str, make_bank: MakeBank, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     root = make_bank([text(), entry])
-    (root / "link").symlink_to(tmp_path_factory.mktemp("outside"))
+    outside = tmp_path_factory.mktemp("outside")
+    (root / "link").symlink_to(os.path.relpath(outside, root))
     found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
-    assert found == [f"dataset.json: entry 2{problem}"]
+    assert found == [f"dataset.json: entry 2{problem.replace('{root}', str(root))}"]
 
 
 def test_duplicates_and_one_folder_for_two_categories(make_bank: MakeBank) -> None:
@@ -226,7 +230,7 @@ def test_support_problems_are_told_once_for_each_folder(make_bank: MakeBank) -> 
         f"dataset.json: entry 1 (fish): D_good_dir: {root}/fish/1.jpg: has no mask beside it; add "
         "1.png or remove the file",
         f"dataset.json: entry 3 (fish): D_good_dir: {root}/mushroom/2.jpg: not a readable image "
-        "(JPEG, PNG or WebP); replace or remove the file",
+        f"({KINDS}); replace or remove the file",
     ]
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.images import Uint8
+from aligndiff.dataset.raster import KINDS
 from aligndiff.dataset.support import (
     check_support,
     find_pairs,
@@ -99,8 +100,8 @@ WHICH = "save the mask as a black and white PNG and the image as JPG"
 @pytest.mark.parametrize(
     ("files", "problems"),
     [
-        ({"notes__txt": b"x"}, ["has no support pairs; put images and masks (jpg, jpeg, png, "
-                                "webp) of the same name in it (1.jpg + 1.png)"]),
+        ({"notes__txt": b"x"}, ["has no support pairs; put images and masks of the same name in it "
+                                "(1.jpg + 1.png; docs/FORMAT.md lists the formats)"]),
         ({"1__jpg": PHOTO}, ["/1.jpg: has no mask beside it; add 1.png or remove the file"]),
         (
             {"1__png": MASK},
@@ -152,17 +153,17 @@ WHICH = "save the mask as a black and white PNG and the image as JPG"
         ),
         (
             {"1__jpg": b"broken", "1__png": MASK},
-            ["/1.jpg: not a readable image (JPEG, PNG or WebP); replace or remove the file"],
+            ["/1.jpg: not a readable image (" + KINDS + "); replace or remove the file"],
         ),
         (
             {"1__jpg": PHOTO, "1__png": b""},
-            ["/1.png: not a readable image (JPEG, PNG or WebP); replace or remove the file"],
+            ["/1.png: not a readable image (" + KINDS + "); replace or remove the file"],
         ),
         (
             {"1__jpg": b"broken", "1__png": EMPTY, "2__jpg": PHOTO},
             [
                 "/2.jpg: has no mask beside it; add 2.png or remove the file",
-                "/1.jpg: not a readable image (JPEG, PNG or WebP); replace or remove the file",
+                "/1.jpg: not a readable image (" + KINDS + "); replace or remove the file",
                 "/1.png: is empty; mark the object with 1 or 255, or remove the pair",
             ],
         ),
@@ -180,13 +181,12 @@ def test_problems_are_all_told(
     assert list(error.value.problems) == expected
 
 
-def test_a_palette_mask_of_255_alone_is_explained(tmp_path: Path) -> None:
+def test_a_palette_of_black_and_white_is_read_by_its_colours(tmp_path: Path) -> None:
+    """Index 255 is white there, and not "ignore"."""
     save(tmp_path, **{"1__jpg": PHOTO})
     Image.fromarray(MASK).convert("P").save(tmp_path / "1.png")
-    assert check_support(tmp_path) == [
-        f"{tmp_path}/1.png: has no object: its only value besides 0 is 255, which a palette mask "
-        "uses for 'ignore'; save it as a grey image"
-    ]
+    (pair,) = load_support(tmp_path)
+    assert np.array_equal(pair.mask, MASK // 255)
 
 
 @pytest.mark.parametrize(
