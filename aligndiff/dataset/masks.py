@@ -28,7 +28,7 @@ from aligndiff.dataset.label_maps import (
     with_void,
     without_edges,
 )
-from aligndiff.dataset.levels import Levels, levels_of
+from aligndiff.dataset.levels import Levels, Values, levels_of
 from aligndiff.dataset.mask_checks import shape_notes
 from aligndiff.dataset.mask_class import ALPHA, ANY, TRIMAP, MaskClass, check_mask_class, colour_of
 from aligndiff.dataset.raster import Raster, read_raster
@@ -41,6 +41,7 @@ _LABELS_FLAT, _LABELS_FIT = 0.4, 0.75  # the least of a noisy map of classes: fl
 _AT_THE_ENDS = 0.75  # share of pixels near black or white, from which on grey is a soft mask
 _SOFT_LEVELS = 8  # more inner levels than this, all of them small, are a soft edge
 _SOLID_ALPHA = 32  # spread of the transparency, of 255, that has a shape
+_LOOKED_AT = 200_000  # pixels at least; enough to tell a drawing
 _DRAWN_COLOURS = 8  # a drawing on transparent ground has at most as many
 _NEAR_GREY, _NEAR_COLOUR = 10, 40  # how far from a class the values of a JPEG lie
 
@@ -105,14 +106,14 @@ def _visible(raster: Raster) -> NDArray[np.bool_] | None:
     return np.asarray(raster.alpha > middle)
 
 
-def _with_black(raster: Raster, hidden: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The values, int32 (h, w), with black in place of what is hidden."""
+def _with_black(raster: Raster, hidden: NDArray[np.bool_]) -> Values:
+    """The values, whole numbers (h, w), with black in place of what is hidden."""
     black = 0
     if raster.palette is not None:
         used = set(np.unique(raster.values[~hidden]).tolist())
         indices = [index for index in range(256) if not raster.palette[index].any()]
         black = next((index for index in indices if index not in used), [*indices, 0][0])
-    return np.where(hidden, np.int32(black), raster.values)
+    return np.where(hidden, raster.values.dtype.type(black), raster.values)
 
 
 def _shape_is_in_alpha(raster: Raster, visible: NDArray[np.bool_]) -> bool:
@@ -120,7 +121,8 @@ def _shape_is_in_alpha(raster: Raster, visible: NDArray[np.bool_]) -> bool:
 
     It is not where the opaque part is itself drawn in black and one other colour.
     """
-    colours = raster.values[visible]
+    seen = raster.values[visible]
+    colours = seen[:: max(1, len(seen) // _LOOKED_AT)].astype(np.int32)
     if raster.kind == "palette" and raster.palette is not None:
         wide = raster.palette.astype(np.int32)
         colours = ((wide[:, 0] << 16) | (wide[:, 1] << 8) | wide[:, 2])[colours]
@@ -141,7 +143,7 @@ def _shape_is_in_alpha(raster: Raster, visible: NDArray[np.bool_]) -> bool:
 def _alpha_mask(raster: Raster, visible: NDArray[np.bool_]) -> Uint8:
     """What is opaque, with the middle of a trimap ignored."""
     assert raster.alpha is not None
-    levels = levels_of(Raster(raster.alpha.astype(np.int32), "grey", lossy=raster.lossy))
+    levels = levels_of(Raster(raster.alpha, "grey", lossy=raster.lossy))
     if _looks_like_trimap(levels) and _surrounds(levels):
         return _trimap_mask(levels)
     return visible.astype(np.uint8)
@@ -213,9 +215,7 @@ def _halved(levels: Levels) -> Uint8:
     """Object where the file is nearer to its brightest area than to its darkest."""
     ends = [0, len(levels) - 1] if len(levels.areas) < 2 else [levels.areas[0], levels.areas[-1]]
     low, high = levels.greys[ends]
-    if high < 2:  # 0 and 1
-        return np.asarray(levels.shades > 0, dtype=np.uint8)
-    return np.asarray(levels.shades > (int(low) + int(high)) / 2, dtype=np.uint8)
+    return levels.brighter((int(low) + int(high)) / 2).astype(np.uint8)
 
 
 def _looks_like_trimap(levels: Levels) -> bool:
@@ -232,8 +232,7 @@ def _looks_like_trimap(levels: Levels) -> bool:
 def _surrounds(levels: Levels) -> bool:
     """Whether the mid grey of a trimap lies around the white, which touches no black."""
     dark, middle_from, middle_to, bright = _TRIMAP
-    shades = levels.shades
-    white, black = shades >= bright, shades < middle_from
+    white, black = levels.brighter(bright - 1), ~levels.brighter(middle_from - 1)
     beside = cv2.dilate(white.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     rim = beside & ~white
     return bool(rim.any() and (rim & black).sum() <= 0.25 * rim.sum())
@@ -243,8 +242,8 @@ def _trimap_mask(levels: Levels) -> Uint8:
     """Black, grey and white of a trimap as background, ignore and object."""
     scale = max(255, int(levels.greys[-1]))
     mask = np.full(levels.codes.shape, IGNORE, dtype=np.uint8)
-    mask[levels.shades < scale // 4] = BACKGROUND
-    mask[levels.shades > scale - scale // 4] = OBJECT
+    mask[~levels.brighter(scale / 4)] = BACKGROUND
+    mask[levels.brighter(scale * 3 / 4)] = OBJECT
     return mask
 
 
@@ -328,6 +327,6 @@ def _is_noisy_gradient(levels: Levels) -> bool:
 
 
 def _is_at_the_ends(levels: Levels) -> bool:
-    scale = max(1, int(levels.shades.max()))
-    at_ends = (levels.shades < 0.2 * scale) | (levels.shades > 0.8 * scale)
+    scale = int(levels.own_greys.max())
+    at_ends = ~levels.brighter(0.2 * scale) | levels.brighter(0.8 * scale)
     return levels.grey and float(at_ends.mean()) >= _AT_THE_ENDS

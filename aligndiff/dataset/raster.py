@@ -58,8 +58,8 @@ class Raster:
     """The values of a file as arrays.
 
     Attributes:
-        values: (h, w), int32: grey levels (of 8 or 16 bits), palette indices, or RGB packed into
-            24 bits, as `kind` says.
+        values: (h, w), uint8 or int32: grey levels (of 8 or 16 bits), palette indices, or RGB
+            packed into 24 bits, as `kind` says.
         kind: "grey", "palette" or "colour".
         alpha: uint8 (h, w), 255 opaque; None where the file is opaque throughout.
         palette: uint8 (n, 3), RGB of each index; None unless `kind` is "palette".
@@ -67,7 +67,7 @@ class Raster:
         orientation: EXIF orientation of the file, 1 to 8.
     """
 
-    values: NDArray[np.int32]
+    values: NDArray[np.integer[Any]]
     kind: str
     alpha: NDArray[np.uint8] | None = None
     palette: NDArray[np.uint8] | None = None
@@ -121,14 +121,14 @@ def raster_of(picture: Picture) -> Raster:
     return Raster(values, kind, alpha, palette, picture.lossy, picture.orientation)
 
 
-def _values(image: Image.Image) -> tuple[NDArray[np.int32], str, NDArray[np.uint8] | None]:
+def _values(image: Image.Image) -> tuple[NDArray[np.integer[Any]], str, NDArray[np.uint8] | None]:
     """Values, kind and palette of a `Raster`."""
     if image.mode in ("P", "PA"):
         indices = np.asarray(image) if image.mode == "P" else np.asarray(image)[..., 0]
         palette = np.zeros((256, 3), dtype=np.uint8)
         given = np.array(image.getpalette("RGB") or [], dtype=np.uint8)[: 256 * 3].reshape(-1, 3)
         palette[: len(given)] = given
-        return indices.astype(np.int32), "palette", palette
+        return indices, "palette", palette
     if image.mode == "1":
         image = image.convert("L")
     if image.mode in ("LA", "La"):
@@ -168,7 +168,8 @@ def _decode(path: Source, data: bytes, may_be_cut: bool, side: int | None) -> Pi
             raise
         lost = f"the last {missing:.1%} of its rows are missing; " if missing else ""
         notes.append(f"is cut off at its end; {lost}copy it again if you can")
-    upright = ImageOps.exif_transpose(image)
+    # Pillow would copy the image even where there is nothing to turn.
+    upright = ImageOps.exif_transpose(image) if orientation != 1 else image
     return Picture(upright, lossy, orientation if orientation in range(1, 9) else 1, tuple(notes))
 
 
@@ -232,8 +233,10 @@ def _load_whatever_is_there(image: Image.Image) -> None:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _grey_levels(stored: NDArray[Any]) -> NDArray[np.int32]:
+def _grey_levels(stored: NDArray[Any]) -> NDArray[np.integer[Any]]:
     """Grey of any depth as whole numbers of 8 or 16 bits; fractions from 0 to 1 become 0 to 255."""
+    if stored.dtype == np.uint8:
+        return stored
     if stored.dtype.kind == "f":
         stored = np.nan_to_num(stored)
         if stored.size and stored.max() <= 1 and (stored != np.round(stored)).any():
