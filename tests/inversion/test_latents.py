@@ -104,3 +104,14 @@ def test_batches_keep_image_mask_and_target_together(kind: str) -> None:
     assert len(batches) == 30 and len(seen) == 120
     assert [sum(v // 2 == pair for v in seen) for pair in range(3)] == [40, 40, 40]
     assert 40 < sum(v % 2 for v in seen) < 80
+
+
+def test_pairs_are_encoded_one_by_one(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
+    """An iterator of pairs will do, which frees each before it reads the next."""
+    vae = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.float32).vae
+    pairs = load_support(dataset_template / "fish")
+    support = encode_support(vae, iter(pairs), 64)
+    alone = [encode_support(vae, [pair], 64) for pair in pairs]
+    for name in ("mean", "std", "foreground", "background"):
+        each = torch.cat([getattr(one, name) for one in alone])
+        assert torch.equal(getattr(support, name), each), name
