@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -156,7 +156,12 @@ class _Seen:
         self.numbers.setdefault(entry, number)
         if isinstance(entry, EmbeddingEntry):
             self.learned.setdefault(entry.path, (number, entry))
-        self.notes[entry.category] = checks.category_notes(entry.category)
+        self.note(entry.category, checks.category_notes(entry.category))
+
+    def note(self, name: str, lines: Iterable[str]) -> None:
+        """Keep notes on a folder or category, which may have the same name."""
+        known = self.notes.setdefault(name, [])
+        known += [line for line in lines if line not in known]
 
 
 def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
@@ -167,7 +172,7 @@ def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
             seen.folders.add((folder, entry.mask_class))
             found, notes = check_folder(root, folder, entry.mask_class)
             problems += [f"{key}: {problem}" for problem in found]
-            seen.notes.setdefault(folder, []).extend(notes)
+            seen.note(folder, notes)
     return problems + [f"text: {problem}" for problem in checks.check_text(entry)]
 
 

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.entries import EmbeddingEntry, TextEntry, category_spans
@@ -134,6 +136,17 @@ def test_words_that_are_not_english_are_noted(make_bank: MakeBank) -> None:
     (note,) = load_prompt_bank(root).notes
     assert note.startswith('category "犬": is not English: ')
     assert load_prompt_bank(root, ["fish"]).notes == []
+
+
+def test_what_looks_odd_about_pairs_is_noted(make_bank: MakeBank) -> None:
+    """Also where the folder has the name of the category; once, however many entries use it."""
+    root = make_bank([TEXT, LEARNED, {**TEXT, "category": "mushroom", "text": "a mushroom"}])
+    Image.fromarray(np.pad(np.zeros((4, 4), np.uint8), ((4, 4), (6, 6)), constant_values=255)).save(
+        root / "fish" / "2.png"
+    )
+    (note,) = load_prompt_bank(root).notes
+    assert note.startswith(f"{root}/fish/2.png: the object covers 92% of the picture and touches")
+    assert load_prompt_bank(root, ["mushroom"]).notes == [note]  # its pairs are those of fish/
 
 
 def test_a_mask_class_is_part_of_an_entry() -> None:

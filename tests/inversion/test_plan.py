@@ -22,7 +22,8 @@ def job(root: Path, squeeze: bool = False) -> InversionJob:
 def change_entries(root: Path, **keys: Any) -> None:
     bank = json.loads((root / "dataset.json").read_text())
     for entry in bank["prompt_dataset"]:
-        entry.update(keys)
+        known = {*entry, "mask_class"}  # a text has no path
+        entry.update({key: value for key, value in keys.items() if key in known})
     (root / "dataset.json").write_text(json.dumps(bank))
 
 
