@@ -113,14 +113,19 @@ def levels_of(raster: Raster) -> Levels:
 
 
 def _distinct(values: Values) -> tuple[NDArray[np.int32], Values]:
-    """The distinct values, ascending, and for each pixel which one it is: without sorting."""
+    """The distinct values, ascending, and for each pixel which one it is."""
+    largest = int(values.max(initial=0))
+    if values.size < largest:  # a table of all colours would take longer than sorting
+        sorted_values, codes = np.unique(values, return_inverse=True)
+        return sorted_values.astype(np.int32), _small(codes).reshape(values.shape)
     if values.dtype == np.uint8:
         seen = _counted(values, 256) > 0
     else:
-        seen = np.zeros(int(values.max(initial=0)) + 1, dtype=bool)
+        seen = np.zeros(largest + 1, dtype=bool)
         seen[values.ravel()] = True
     found = np.flatnonzero(seen).astype(np.int32)
-    places = _small(np.cumsum(seen) - 1)
+    places = np.zeros(len(seen), dtype="uint8" if len(found) <= 256 else "int32")
+    places[found] = np.arange(len(found))
     return found, _mapped(places, values)
 
 
