@@ -15,7 +15,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.dataset.label_maps import PhotoError, UnclearMaskError
 from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.masks import mask_of
-from aligndiff.dataset.raster import Picture, open_picture, raster_of
+from aligndiff.dataset.raster import DecodedFile, open_picture, raster_of
 
 _SIDE = 512  # px of the longer side that are looked at, or up to twice as many
 _SIMPLER = 0.5  # of the photo's content a mask has less
@@ -69,9 +69,9 @@ def _which(
     raise InputError(f"{problem}; save the mask as a black and white PNG and the image as JPG")
 
 
-def _look_at(files: list[Path]) -> tuple[dict[int, Picture], list[str]]:
+def _look_at(files: list[Path]) -> tuple[dict[int, DecodedFile], list[str]]:
     """The files that can be read, by their place, and what is wrong with the others."""
-    pictures: dict[int, Picture] = {}
+    pictures: dict[int, DecodedFile] = {}
     problems: list[str] = []
     for at, path in enumerate(files):
         try:
@@ -85,7 +85,7 @@ def _look_at(files: list[Path]) -> tuple[dict[int, Picture], list[str]]:
     return pictures, problems
 
 
-def _content(picture: Picture) -> float:
+def _content(picture: DecodedFile) -> float:
     """Bytes for a pixel that the picture takes when compressed without its noise."""
     image = picture.image
     wide = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
@@ -98,7 +98,7 @@ def _content(picture: Picture) -> float:
     return len(zlib.compress(seen.tobytes(), 1)) / max(1, seen.shape[0] * seen.shape[1])
 
 
-def _has_shape(picture: Picture) -> bool:
+def _has_shape(picture: DecodedFile) -> bool:
     """Whether the picture is transparent in parts."""
     if not picture.image.has_transparency_data:
         return False
@@ -106,7 +106,7 @@ def _has_shape(picture: Picture) -> bool:
     return int(np.ptp(alpha)) >= _SOLID_ALPHA
 
 
-def _is_mask(picture: Picture, mask_class: MaskClass | None) -> bool:
+def _is_mask(picture: DecodedFile, mask_class: MaskClass | None) -> bool:
     """Whether the picture is a mask, be it one that can be read in two ways."""
     try:
         mask_of(raster_of(picture), mask_class)

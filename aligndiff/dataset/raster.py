@@ -1,4 +1,4 @@
-"""Picture files as they are stored, decoded but not yet interpreted as a photo or a mask.
+"""DecodedFile files as they are stored, decoded but not yet interpreted as a photo or a mask.
 
 Whatever Pillow reads of pictures, of any file name: HEIC too, with the extra `heic`.
 """
@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import Source, read_input
 
-# Picture formats of photos and masks. Not among them: EPS, which a program of its own runs, and
+# DecodedFile formats of photos and masks. Not among them: EPS, which a program of its own runs, and
 # formats without a signature, which any file could be.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 KINDS = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP, GIF, JPEG 2000 or PNM"
@@ -37,7 +37,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error,
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedFile:
     """A decoded file, upright.
 
     Attributes:
@@ -75,7 +75,7 @@ class Raster:
     orientation: int = 1
 
 
-def open_picture(path: Source, *, may_be_cut: bool = False, side: int | None = None) -> Picture:
+def open_picture(path: Source, *, may_be_cut: bool = False, side: int | None = None) -> DecodedFile:
     """Decode a file. InputError names it when it is missing, broken, too large or of no kind.
 
     Of several frames the first is taken. `may_be_cut`: a JPEG that lacks its last bytes is read,
@@ -111,7 +111,7 @@ def read_raster(path: Source) -> Raster:
     return raster_of(open_picture(path))
 
 
-def raster_of(picture: Picture) -> Raster:
+def raster_of(picture: DecodedFile) -> Raster:
     """The arrays of a decoded picture; nothing is converted that has a meaning of its own."""
     image = picture.image
     values, kind, palette = _values(image)
@@ -149,7 +149,7 @@ def unpack_colours(packed: NDArray[np.int32]) -> NDArray[np.uint8]:
     return np.stack([packed >> 16, (packed >> 8) & 255, packed & 255], axis=-1).astype(np.uint8)
 
 
-def _decode(path: Source, data: bytes, may_be_cut: bool, side: int | None) -> Picture:
+def _decode(path: Source, data: bytes, may_be_cut: bool, side: int | None) -> DecodedFile:
     image = _opened(path, data)
     if side is not None:
         image.draft(None, (side, side))  # None: the mode stays
@@ -170,7 +170,8 @@ def _decode(path: Source, data: bytes, may_be_cut: bool, side: int | None) -> Pi
         notes.append(f"is cut off at its end; {lost}copy it again if you can")
     # Pillow would copy the image even where there is nothing to turn.
     upright = ImageOps.exif_transpose(image) if orientation != 1 else image
-    return Picture(upright, lossy, orientation if orientation in range(1, 9) else 1, tuple(notes))
+    known = orientation if orientation in range(1, 9) else 1
+    return DecodedFile(upright, lossy, known, tuple(notes))
 
 
 def _opened(path: Source, data: bytes) -> Image.Image:
