@@ -267,8 +267,8 @@ def test_a_failed_worker_reaches_the_exit_code(synthesized, checkpoint, monkeypa
     assert mask_generation.main(argv) == 1
     totals = {"fish": 2 * 2 * COUNT, "albatross": 2 * COUNT}
     assert started == [("aligndiff", "mask_generation", 2, [[0, 2], [1]], 1, totals, True)]
-    everything = capsys.readouterr().out.splitlines()[5]
-    assert everything.split()[:5] == ["all", "0", "0", "0", str(3 * COUNT)]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["all", "0", "0", "0", str(3 * COUNT)] in [row[:5] for row in rows]
 
 
 def test_wrong_usage_is_one_line_and_exit_code_2(synthesized):
