@@ -143,13 +143,13 @@ def read_input(path: Source, most_bytes: int) -> bytes:
         raise InputError(f"{path}: cannot be read: {reason}; replace the file") from None
 
 
-def read_json(path: Source) -> Any:
+def read_json(path: Source, most_bytes: int = _MOST_JSON_BYTES) -> Any:
     """Read a JSON file; InputError names the file, and the line and column of a syntax error.
 
     A byte order mark is skipped. A key that is there twice, NaN and infinity are errors too.
     """
     try:
-        text = read_input(path, _MOST_JSON_BYTES).decode("utf-8-sig")  # Windows editors add a BOM
+        text = read_input(path, most_bytes).decode("utf-8-sig")  # Windows editors add a BOM
         return json.loads(
             text, parse_constant=_reject_constant, object_pairs_hook=_with_every_key_once
         )

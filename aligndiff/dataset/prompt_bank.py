@@ -18,6 +18,7 @@ from aligndiff.dataset.entries import (
     TextEntry,
 )
 from aligndiff.dataset.folders import as_on_disk, check_folder
+from aligndiff.dataset.hints import hint_for_missing_bank
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.dataset.mask_class import MaskClass
 
@@ -122,7 +123,7 @@ def _read(root: Path) -> tuple[list[object], object, list[str]]:
         what = "is a file" if os.path.exists(root) else "no such folder"
         raise InputError(f"{root}: {what}; --dataset_dir is the folder that holds {DATASET_FILE}")
     if not (root / DATASET_FILE).exists():
-        raise InputError(f"{root / DATASET_FILE}: no such file; docs/FORMAT.md says what it holds")
+        raise InputError(f"{root / DATASET_FILE}: no such file; {hint_for_missing_bank(root)}")
     raw = read_json(root / DATASET_FILE)
     if not isinstance(raw, dict):
         wanted = 'an object {"prompt_dataset": [...]}'

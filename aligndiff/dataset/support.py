@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
+from aligndiff.dataset.hints import hint_for_lone_file, hint_for_no_pairs
 from aligndiff.dataset.images import (
     BACKGROUND,
     IGNORE,
@@ -32,6 +33,7 @@ SUFFIXES = (
     *(".tif", ".tiff", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".pbm", ".pnm"),
 )
 SUPPORT_SIDE = 1024  # px; to show a pair on a sheet, more is of no use
+MASK_MARK = "_mask"  # ends the stem of a mask that may not have its photo's name
 _Read = TypeVar("_Read")
 
 
@@ -208,12 +210,14 @@ def _find_pairs(folder: Path, mask_class: MaskClass | None) -> tuple[list[PairPa
             # macOS spells accents in two characters, other systems in one.
             stem = unicodedata.normalize("NFC", path.stem)
             groups.setdefault(stem, []).append(path)
+    _join_named_masks(groups)
     if not groups:
         problem = f"{folder}: has no support pairs; put images and masks of the same name in it"
-        return [], [f"{problem} (1.jpg + 1.png; docs/FORMAT.md lists the formats)"]
+        remedy = hint_for_no_pairs(folder) or "docs/FORMAT.md lists the formats"
+        return [], [f"{problem} (1.jpg + 1.png; {remedy})"]
     pairs: list[PairPaths] = []
     problems: list[str] = []
-    for stem in sorted(groups, key=_natural):
+    for stem in sorted(groups, key=natural_order):
         if all(path.is_dir() for path in groups[stem]):
             continue
         try:
@@ -221,6 +225,14 @@ def _find_pairs(folder: Path, mask_class: MaskClass | None) -> tuple[list[PairPa
         except InputError as error:
             problems.extend(error.problems)
     return pairs, problems
+
+
+def _join_named_masks(groups: dict[str, list[Path]]) -> None:
+    """Put 1_mask.png to 1.png, which leaves no room for a 1.png of its own; in place."""
+    for stem in [name for name in groups if name.endswith(MASK_MARK)]:
+        photo = groups.get(stem.removesuffix(MASK_MARK), [])
+        if len(photo) == len(groups[stem]) == 1 and groups[stem][0].suffix.lower() == ".png":
+            photo += groups.pop(stem)
 
 
 def _pair(stem: str, files: list[Path], mask_class: MaskClass | None) -> PairPaths:
@@ -232,17 +244,19 @@ def _pair(stem: str, files: list[Path], mask_class: MaskClass | None) -> PairPat
     if len(files) == 1:
         partner = f"{stem}.jpg" if files[0].suffix.lower() == ".png" else f"{stem}.png"
         what = "image or mask" if files[0].suffix.lower() == ".png" else "mask"
-        raise InputError(f"{files[0]}: has no {what} beside it; add {partner} or remove the file")
+        remedy = hint_for_lone_file(files[0]) or f"add {partner} or remove the file"
+        raise InputError(f"{files[0]}: has no {what} beside it; {remedy}")
     if len(files) > 2:
         names = ", ".join(path.name for path in files)
         problem = f"{folder / stem}: {len(files)} files of one name ({names})"
         raise InputError(f"{problem}; keep the image and its mask, remove the rest")
-    mask = which_is_mask(files[0], files[1], mask_class)
+    marked = [path for path in files if len(path.stem) >= len(stem) + len(MASK_MARK)]
+    mask = marked[0] if marked else which_is_mask(files[0], files[1], mask_class)
     image = files[0] if mask == files[1] else files[1]
     return PairPaths(stem, image, mask, mask_class)
 
 
-def _natural(stem: str) -> tuple[list[tuple[int, int, str]], str]:
+def natural_order(stem: str) -> tuple[list[tuple[int, int, str]], str]:
     """A sort key by which 2 comes before 10."""
     parts = re.findall(r"\d+|\D+", stem)
     key = [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts]

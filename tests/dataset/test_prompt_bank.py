@@ -276,7 +276,11 @@ def test_all_problems_are_told_at_once(make_bank: MakeBank) -> None:
             '{"prompt_dataset": []}',
             "dataset.json: prompt_dataset: has no entries; add at least one",
         ),
-        (None, "{file}: no such file; docs/FORMAT.md says what it holds"),
+        (
+            None,
+            "{file}: no such file; to make one: python -m scripts.prepare_dataset YOUR_PHOTOS "
+            "--category NAME --dataset_dir {file.parent} (docs/YOUR_PHOTOS.md)",
+        ),
     ],
 )
 def test_a_file_that_is_no_prompt_bank(content: str | None, problem: str, tmp_path: Path) -> None:

@@ -147,12 +147,12 @@ def huge(path: Path) -> None:
 
 
 PLACES: dict[str, tuple[Spoil, str, str]] = {
-    "missing": (in_place, "dataset.json: no such file", "docs/FORMAT.md"),
+    "missing": (in_place, "dataset.json: no such file", "scripts.prepare_dataset"),
     "a folder": (lambda root: in_place(root).mkdir(), "is a folder", "put the file in its place"),
     "a pipe": (lambda root: os.mkfifo(in_place(root)), "is a pipe or", "put a file in its place"),
-    "a broken link": (lambda root: in_place(root).symlink_to("x"), "no such file", "docs/FORMAT"),
+    "a broken link": (lambda root: in_place(root).symlink_to("x"), "no such file", "prepare_"),
     "a device": (lambda root: in_place(root).symlink_to("/dev/zero"), "a device", "put a file in"),
-    "a circle": (lambda root: in_place(root).symlink_to("dataset.json"), "no such", "docs/FORMAT"),
+    "a circle": (lambda root: in_place(root).symlink_to("dataset.json"), "no such", "prepare_"),
     "4 GiB": (lambda root: huge(root / "dataset.json"), "is 4096 MiB large", "make it smaller"),
     "fish links out": (
         lambda root: (os.rename(root / "fish", root.parent / "out"),
