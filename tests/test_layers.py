@@ -24,7 +24,8 @@ LAYERS = (
     ("dataset",),
     ("runner",),
     ("render", "diffusion", "segmenters"),
-    ("inversion", "synthesis", "refinement", "training", "evaluation", "export", "gallery"),
+    ("inversion", "synthesis", "refinement", "training", "evaluation", "export", "gallery")
+    + ("preparation",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SLOW = {"torch", "diffusers", "transformers", "matplotlib", "tqdm"}

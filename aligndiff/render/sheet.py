@@ -173,7 +173,7 @@ def _block(row: SheetRow, parts: Sequence[str], per_line: int, tile: int) -> Uin
     for number, pair in enumerate(row.support[: 2 * support_rows]):
         down, across = divmod(number, 2)
         place = top + down * (tile + _TIGHT), across * (tile + _TIGHT)
-        paste(block, _mask_tile(pair.image, pair.mask, tile), *place)
+        paste(block, mask_tile(pair.image, pair.mask, tile), *place)
     for number, sample in enumerate(row.samples):
         down, across = divmod(number, per_line)
         picture = _sample(sample, parts, tile, noted)
@@ -213,13 +213,13 @@ def _tile(sample: SheetSample, part: str, tile: int) -> Uint8:
         heat = resize_image(np.repeat(sample.heatmap[..., None], 3, axis=2), size)[..., 0]
         return letterbox(overlay_heatmap(resize_image(sample.image, size), heat), tile)
     if part == "mask" and sample.mask is not None:
-        return _mask_tile(sample.image, sample.mask, tile)
+        return mask_tile(sample.image, sample.mask, tile)
     if part == "image":
         return fit(sample.image, tile)
     return blank(tile, tile, PALE)
 
 
-def _mask_tile(image: Uint8, mask: NDArray[np.bool_] | Uint8, tile: int) -> Uint8:
+def mask_tile(image: Uint8, mask: NDArray[np.bool_] | Uint8, tile: int) -> Uint8:
     """A mask over its image; drawn at the tile's size, so that outlines are the same everywhere."""
     size = fitting(image.shape[:2], tile)
     small = resize_mask(mask.astype(np.uint8), size)

@@ -1,0 +1,1 @@
+"""From what people have (photos, annotation files) to a dataset folder."""

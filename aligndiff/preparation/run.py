@@ -1,0 +1,147 @@
+"""Prepare a dataset folder from a source, or only say what the source holds."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from aligndiff.core.console import progress, quiet_libraries, say, table, warn
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import check_writable
+from aligndiff.dataset.hints import prepare_command
+from aligndiff.dataset.images import Uint8
+from aligndiff.dataset.layout import DATASET_FILE
+from aligndiff.preparation.bank import Bank, add_entries, folders_for, read_bank
+from aligndiff.preparation.categories import Names, choose
+from aligndiff.preparation.config import PrepareConfig
+from aligndiff.preparation.sheet import write_pair_sheet
+from aligndiff.preparation.source import SourcePair, SourceReading, SourceTree, shortlist
+from aligndiff.preparation.sources import FORMATS, SourceFormat, recognise
+from aligndiff.preparation.write import Outcome, Sizes, Writer, draw_all, staged
+
+_PLENTY = 30  # pairs; the steps read each of them, and 3 to 10 are enough
+
+
+def run(config: PrepareConfig) -> int:
+    """Prepare, or list; returns the exit code."""
+    quiet_libraries()
+    tree = SourceTree.scan(config.source)
+    known, told = _format(tree, config.source_format)
+    say(f"{config.source}: {known.name} ({known.layout}), recognised by {told}")
+    reading = known.read(tree)
+    if config.list_only:
+        return _list(tree, reading, config)
+    _refuse_nothing(tree, reading)
+    names = choose(reading.pairs, config.category, tree.root.resolve().name)
+    return _prepare(tree, reading, names, config)
+
+
+def _format(tree: SourceTree, name: str | None) -> tuple[SourceFormat, str]:
+    if name is None:
+        return recognise(tree)
+    known = FORMATS[name]
+    told = known.recognise(tree)
+    if told is None:
+        raise InputError(f"{tree.root}: holds no {name} ({known.layout}); leave --from out")
+    return known, told
+
+
+def _refuse_nothing(tree: SourceTree, reading: SourceReading) -> None:
+    """Raise InputError when there is no pair at all."""
+    if reading.pairs:
+        return
+    what = "photos without a mask" if reading.unmarked else "no photo with a mask"
+    shown = f" ({shortlist(reading.unmarked)})" if reading.unmarked else ""
+    left_out = f"; {'; '.join(reading.notes)}" if reading.notes else ""
+    line = f"{tree.root}: holds {what}{shown}{left_out}; docs/YOUR_PHOTOS.md says how to make masks"
+    raise InputError([*reading.problems, line])
+
+
+def _prepare(tree: SourceTree, reading: SourceReading, names: Names, config: PrepareConfig) -> int:
+    assert config.dataset_dir is not None  # checked by the config
+    dataset_dir = config.dataset_dir
+    check_writable([dataset_dir / DATASET_FILE])
+    bank = read_bank(dataset_dir)
+    folders = folders_for(dict.fromkeys(names.values()), bank, dataset_dir)
+    pairs = [pair for pair in reading.pairs if pair.category in names]
+    outcome = Outcome(problems=[*reading.problems], notes=[*reading.notes])
+    with staged(dataset_dir) as staging:
+        writer = Writer(tree, dataset_dir, staging)
+
+        def use(pair: SourcePair, mask: Uint8, name: str) -> None:
+            writer.add(pair, folders[name], mask, outcome, name)
+
+        with progress("preparing", len(pairs)) as advance:
+            draw_all(pairs, names, Sizes(tree), outcome, config.pairs, use, advance)
+        _refuse_problems(outcome, config.skip_bad)
+    filled = {
+        category: folder
+        for category, folder in folders.items()
+        if (tally := outcome.tally(category)).new + tally.kept
+    }
+    new = add_entries(dataset_dir, bank, filled)
+    _report(config, outcome, reading, new, bank)
+    sheet = write_pair_sheet(dataset_dir, filled)
+    say(f"look at it before you go on: {sheet}")
+    folder = shlex.quote(str(dataset_dir))
+    say(f"next: python -m scripts.image_mask_inversion --dataset_dir {folder}")
+    return 0
+
+
+def _refuse_problems(outcome: Outcome, skip_bad: bool) -> None:
+    """Raise InputError with all problems, unless they are to be left out and something is left."""
+    good = sum(tally.new + tally.kept for tally in outcome.tallies.values())
+    if outcome.problems and not (skip_bad and good):
+        hint = ["nothing was written; mend these, or leave them out with --skip_bad"]
+        raise InputError([*outcome.problems, *hint * bool(good)])
+    if not good:
+        raise InputError("every mask of these categories is empty; nothing was written")
+
+
+def _report(
+    config: PrepareConfig, outcome: Outcome, reading: SourceReading, new: Sequence[str], bank: Bank
+) -> None:
+    for problem in outcome.problems:
+        warn(f"left out: {problem}")
+    rows = [(name, t.new, t.kept, t.empty, t.bad) for name, t in outcome.tallies.items()]
+    table("pairs", ("category", "new", "there", "empty mask", "bad"), rows)
+    _notes(outcome.notes, reading)
+    for name, tally in outcome.tallies.items():
+        if tally.new + tally.kept > _PLENTY and config.pairs is None:
+            warn(f"note: {name}: {tally.new + tally.kept} pairs; 3 to 10 do, see --pairs")
+    file = f"{config.dataset_dir}/{DATASET_FILE}"
+    if new:
+        say(f"{file}: starter prompts for {', '.join(new)}; write your own beside them")
+    elif bank.content:
+        say(f"{file}: left as it is")
+
+
+def _notes(notes: Sequence[str], reading: SourceReading) -> None:
+    for note in notes:
+        warn(f"note: {note}")
+    if reading.unmarked:
+        photos = f"{len(reading.unmarked)} photos" if len(reading.unmarked) > 1 else "1 photo"
+        warn(f"note: {photos} without a mask left out ({shortlist(reading.unmarked)})")
+
+
+def _list(tree: SourceTree, reading: SourceReading, config: PrepareConfig) -> int:
+    """Say what is in the source; every mask is drawn, so that what cannot be read is told."""
+    outcome = Outcome(problems=[*reading.problems], notes=[*reading.notes])
+    names = {pair.category: pair.category or "(no name)" for pair in reading.pairs}
+
+    def use(pair: SourcePair, mask: Uint8, name: str) -> None:
+        outcome.tally(name).new += 1
+
+    with progress("reading", len(reading.pairs)) as advance:
+        draw_all(reading.pairs, names, Sizes(tree), outcome, None, use, advance)
+    rows = [(name, t.new, t.empty, t.bad) for name, t in outcome.tallies.items()]
+    table("in SOURCE", ("category", "pairs", "empty mask", "unreadable"), rows)
+    photos = {pair.photo for pair in reading.pairs} | set(reading.unmarked)
+    say(f"{len(photos)} photos, {len(reading.unmarked)} of them without a mask")
+    _notes(outcome.notes, reading)
+    for problem in outcome.problems:
+        warn(f"unreadable: {problem}")
+    if reading.pairs:
+        category = reading.pairs[0].category or "NAME"
+        say(f"next: {prepare_command(config.source, config.source_format, category)}")
+    return 0
