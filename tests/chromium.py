@@ -9,6 +9,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ FLAGS = (
     *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe"),
 )
 _TIMEOUT = 60.0  # seconds; of a browser that hangs
-_KEYS = {"Escape": 27, "Enter": 13, "End": 35, "Home": 36} | {
+_KEYS = {"Backspace": 8, "Escape": 27, "Enter": 13, "End": 35, "Home": 36} | {
     f"Arrow{way}": 37 + number for number, way in enumerate(("Left", "Up", "Right", "Down"))
 }
 
@@ -52,14 +53,15 @@ class Chromium:
         self._answers: dict[int, dict[str, Any]] = {}
         self._events: list[dict[str, Any]] = []
 
-    def open(self, path: Path, width: int = 1280, height: int = 800) -> Page:
+    def open(self, place: Path | str, width: int = 1280, height: int = 800) -> Page:
+        """A new tab with a file or the page at an address."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         page = Page(self, attached["sessionId"], target)
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
         page.resize(width, height)
-        page.go(path.resolve().as_uri())
+        page.go(place.resolve().as_uri() if isinstance(place, Path) else place)
         return page
 
     def close(self) -> None:
@@ -185,10 +187,28 @@ class Page:
         return place
 
     def click(self, selector: str) -> None:
-        x, y = self.hover(selector)
-        for kind in ("mousePressed", "mouseReleased"):
-            button = {"button": "left", "clickCount": 1}
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+        self.drag([self.hover(selector)])
+
+    def drag(self, places: Sequence[tuple[float, float]], button: str = "left") -> None:
+        """Press a mouse button at the first place, move over the others, and let it go."""
+        moves = [("mouseMoved", place) for place in places]
+        strokes = [*moves[:1], ("mousePressed", places[0]), *moves[1:]]
+        for kind, (x, y) in [*strokes, ("mouseReleased", places[-1])]:
+            held = {"button": button, "clickCount": 1 if kind != "mouseMoved" else 0}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
+        self.settle()
+
+    def wheel(self, x: float, y: float, down: float) -> None:
+        roll = {"type": "mouseWheel", "deltaX": 0, "deltaY": down}
+        self.call("Input.dispatchMouseEvent", x=x, y=y, **roll)
+        self.settle()
+
+    def touch(self, *steps: Sequence[tuple[float, float]]) -> None:
+        """Put fingers down at the first places, move them over the others, lift them."""
+        for number, places in enumerate([*steps, ()]):
+            kind = "touchEnd" if not places else "touchMove" if number else "touchStart"
+            fingers = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=fingers)
         self.settle()
 
     def screenshot(self, path: Path) -> None:

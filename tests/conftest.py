@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.chromium import NAMES, Chromium, find_chromium
 from tests.torchrun import torchrun_variables
 
 # Words that are tokens of the tiny vocabulary, as lists of pieces: "albatross" is two tokens.
@@ -128,6 +129,17 @@ def few_threads() -> Iterator[None]:
     """Single-threaded cv2 as well."""
     cv2.setNumThreads(1)
     yield
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A real browser; without one its tests are skipped."""
+    binary = find_chromium()
+    if binary is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} on PATH, and CHROMIUM is not set")
+    browser = Chromium(binary, tmp_path_factory.mktemp("chromium") / "profile")
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ LAYERS = (
     ("dataset",),
     ("runner",),
     ("render", "diffusion", "segmenters"),
-    ("inversion", "synthesis", "refinement", "training", "evaluation", "export", "gallery")
-    + ("preparation",),
+    ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
+    + ("export", "gallery"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SLOW = {"torch", "diffusers", "transformers", "matplotlib", "tqdm"}

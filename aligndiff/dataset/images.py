@@ -101,9 +101,14 @@ def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:
 
 def write_preview(path: str | Path, image: Uint8) -> None:
     """Write uint8 RGB (h, w, 3) whole as a jpg that is only looked at, a third of the size."""
+    write_bytes(path, encode_preview(image))
+
+
+def encode_preview(image: Uint8) -> bytes:
+    """The jpg of uint8 RGB (h, w, 3) that is only looked at."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=_PREVIEW_QUALITY)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_layer(path: str | Path, indices: Uint8, palette: Uint8) -> None:

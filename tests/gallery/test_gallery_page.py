@@ -18,21 +18,11 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import StoredSample, stored_samples
 from aligndiff.gallery.pictures import measured
 from scripts import view_dataset
-from tests.chromium import NAMES, Chromium, Page, find_chromium
+from tests.chromium import Chromium, Page
 from tests.made_samples import make_samples
 
 COUNT = 12  # samples of each of the three entries
 HOSTILE = "</script><img src=x onerror=hacked()>"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    binary = find_chromium()
-    if binary is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} on PATH, and CHROMIUM is not set")
-    browser = Chromium(binary, tmp_path_factory.mktemp("chromium") / "profile")
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")
