@@ -13,6 +13,7 @@ PROG = "aligndiff"
 DESCRIPTION = "From a handful of annotated photos of an object, a large image + mask dataset of it."
 # Each is the name of a script, too. The module's `main(argv, prog)` does it.
 COMMANDS = {
+    "prepare_dataset": ("aligndiff.preparation.run", "a dataset folder from annotated photos"),
     "image_mask_inversion": ("aligndiff.inversion.step", "step 1: learn each object"),
     "diffuse_img_attention": ("aligndiff.synthesis.step", "step 2: generate images and heatmaps"),
     "mask_generation": ("aligndiff.refinement.step", "step 3: refine the masks"),

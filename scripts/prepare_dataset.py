@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import sys
+from pathlib import Path
+
+if not __package__:  # python scripts/prepare_dataset.py, from any folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from aligndiff.core.exits import exit_with
-from aligndiff.core.options import OneLineParser
-from aligndiff.preparation.config import PrepareConfig, add_prepare_options
-from aligndiff.preparation.run import run
-from aligndiff.preparation.sources import FORMATS
-
-MODULE = "scripts.prepare_dataset"
-EPILOG = "SOURCE is never written to. Running it again adds what is new. docs/YOUR_PHOTOS.md"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, check, prepare; returns the exit code."""
-    layouts = "; ".join(f"{known.name}: {known.layout}" for known in FORMATS.values())
-    parser = OneLineParser(
-        prog=f"python -m {MODULE}",
-        description=__doc__,
-        epilog=f"What is read: {layouts}. {EPILOG}",
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    add_prepare_options(parser, tuple(FORMATS))
-    typed = vars(parser.parse_args(argv))
-    return run(PrepareConfig(**typed | {"category": tuple(typed.get("category", ()))}))
-
+from aligndiff.preparation.run import main
 
 if __name__ == "__main__":
-    exit_with(main)
+    exit_with(lambda: main(sys.argv[1:]))

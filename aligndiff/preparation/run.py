@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Sequence
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import check_writable
+from aligndiff.core.options import OneLineParser
 from aligndiff.dataset.hints import prepare_command
 from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.preparation.bank import Bank, add_entries, folders_for, read_bank
 from aligndiff.preparation.categories import Names, choose
-from aligndiff.preparation.config import PrepareConfig
+from aligndiff.preparation.config import PrepareConfig, add_prepare_options
 from aligndiff.preparation.sheet import write_pair_sheet
 from aligndiff.preparation.source import SourcePair, SourceReading, SourceTree, shortlist
 from aligndiff.preparation.sources import FORMATS, SourceFormat, recognise
 from aligndiff.preparation.write import Outcome, Sizes, Writer, draw_all, staged
 
 _PLENTY = 30  # pairs; the steps read each of them, and 3 to 10 are enough
+
+
+DESCRIPTION = (
+    "Make a dataset folder from annotated photos: pairs, COCO, labelme, VOC, YOLO, CVAT and others."
+)
+EPILOG = "SOURCE is never written to. Running it again adds what is new. docs/YOUR_PHOTOS.md"
+
+
+def main(argv: Sequence[str], prog: str = "python -m scripts.prepare_dataset") -> int:
+    """Parse, check, prepare; returns the exit code."""
+    layouts = "; ".join(f"{source.name}: {source.layout}" for source in FORMATS.values())
+    parser = OneLineParser(
+        prog=prog,
+        description=DESCRIPTION,
+        epilog=f"What is read: {layouts}. {EPILOG}",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    add_prepare_options(parser, tuple(FORMATS))
+    typed = vars(parser.parse_args(list(argv)))
+    return run(PrepareConfig(**typed | {"category": tuple(typed.get("category", ()))}))
 
 
 def run(config: PrepareConfig) -> int:
