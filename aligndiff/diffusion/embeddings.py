@@ -14,6 +14,7 @@ from aligndiff.core.files import read_json, write_bytes
 from aligndiff.core.options import MAX_VECTORS
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import PLACEHOLDER
+from aligndiff.diffusion.model_files import cached_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,13 +77,7 @@ def _embedding(path: Path) -> NDArray[np.floating]:
 def _text_width(chosen: ModelChoice) -> int | None:
     """The width of the model's text encoder by its config; None when nothing here tells."""
     if isinstance(chosen.location, str):
-        from huggingface_hub import try_to_load_from_cache
-
-        try:
-            cached = try_to_load_from_cache(chosen.location, TEXT_CONFIG)
-        except ValueError:  # no name that the hub allows, which loading tells
-            return None
-        path = Path(cached) if isinstance(cached, str) else None
+        path = cached_file(chosen.location, TEXT_CONFIG)
     else:
         path = chosen.location / TEXT_CONFIG
     config = read_json(path) if path is not None and path.is_file() else None

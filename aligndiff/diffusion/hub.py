@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from aligndiff.core.errors import MissingWeightsError
+from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.weights import ModelChoice
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def from_disk_or_hub(chosen: ModelChoice, load: Callable[[bool], Loaded]) -> Loa
     """
     try:
         return load(True)
+    except InputError:  # it is there, and not what is needed
+        raise
     except Exception as error:  # files, configs and the hub client fail in many families
         reason = error
     if isinstance(chosen.location, str):
@@ -69,6 +71,8 @@ def from_disk_or_hub(chosen: ModelChoice, load: Callable[[bool], Loaded]) -> Loa
         logger.warning("%s is not on this machine: asking the hub for it", chosen.name)
         try:
             return load(False)
+        except InputError:
+            raise
         except Exception as error:
             reason = error
     raise missing_model(chosen, str(reason)) from reason

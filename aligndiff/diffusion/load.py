@@ -6,23 +6,29 @@ import functools
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.core.files import file_fingerprint, fingerprint, read_json
+from aligndiff.core.files import file_fingerprint, fingerprint
 from aligndiff.core.options import CommandLine, Options, option
 from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named, weights_path
 from aligndiff.dataset.bank_checks import CountTokens
 from aligndiff.dataset.entries import Defaults
 from aligndiff.dataset.prompt_bank import TokenCounter
 from aligndiff.diffusion.hub import OFFER_TINY_MODEL, load_tokenizer
+from aligndiff.diffusion.model_files import (
+    MODEL_INDEX,
+    WEIGHT_SUFFIXES,
+    cached_file,
+    check_family,
+    check_pipeline_folder,
+    explain_file,
+)
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 DEFAULT_DIFFUSION_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-PIPELINE_CLASS = "StableDiffusionPipeline"
 READ_AT_MOST = 64 * 2**20  # bytes of a weight file that its fingerprint reads
 # Hub names are "owner/name", each of letters, digits, dots, dashes and underscores.
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -82,24 +88,30 @@ def resolve_diffusion_model(flag: str | None, default: str | None) -> ModelChoic
     """The diffusion model: the flag, else `default` (of dataset.json), else Stable Diffusion 1.5.
 
     Raises InputError when the name is neither "tiny", nor a diffusers folder of a Stable Diffusion
-    pipeline, nor a hub name; MissingWeightsError when it is a folder that is not there.
+    pipeline, nor a hub name, or when the cache knows that name as another family's;
+    MissingWeightsError when it is a folder that is not there.
     """
     name, source = first_named(flag, default)
     if name is None:
         return ModelChoice(DEFAULT_DIFFUSION_MODEL, DEFAULT_DIFFUSION_MODEL, "built-in default")
     folder = WEIGHTS_DIR / TINY if name == TINY else weights_path(name)
     if os.path.isdir(folder):
-        _check_pipeline_folder(folder, name)
+        check_pipeline_folder(folder, name)
         return ModelChoice(name, folder, source)
     if name == TINY:
         raise MissingWeightsError(
             f"diffusion model tiny ({source}): {folder} is not there; restore it from the "
             "repository"
         )
-    if HUB_NAME.fullmatch(name):
+    if os.path.isfile(folder):
+        raise InputError(f"diffusion model {name} ({source}): {explain_file(folder)}")
+    if HUB_NAME.fullmatch(name) and not name.endswith(WEIGHT_SUFFIXES):
+        if index := cached_file(name, MODEL_INDEX):
+            check_family(index, name)
         return ModelChoice(name, name, source)
+    missing = "file" if name.endswith(WEIGHT_SUFFIXES) else "folder"
     raise MissingWeightsError(
-        f"diffusion model {name} ({source}): no such folder, and a hub name has the form "
+        f"diffusion model {name} ({source}): no such {missing}, and a hub name has the form "
         f"owner/name; {OFFER_TINY_MODEL}"
     )
 
@@ -122,20 +134,3 @@ def model_identity(chosen: ModelChoice) -> str:
         if path.suffix in (".json", ".txt", ".safetensors", ".bin")
     }
     return f"{folder.resolve().name} {fingerprint(contents)}"
-
-
-def _check_pipeline_folder(folder: Path, name: str) -> None:
-    """Refuse a folder that does not hold a Stable Diffusion 1.x or 2.x pipeline."""
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise InputError(
-            f"diffusion model {name}: {folder} has no model_index.json, so it is not a diffusers "
-            f"folder; {OFFER_TINY_MODEL}"
-        )
-    contents = read_json(index)
-    kind = contents.get("_class_name") if isinstance(contents, dict) else "JSON file without keys"
-    if kind != PIPELINE_CLASS:
-        raise InputError(
-            f"diffusion model {name}: {index} is a {kind}; only {PIPELINE_CLASS} (Stable Diffusion "
-            f"1.x and 2.x) works here; {OFFER_TINY_MODEL}"
-        )

@@ -23,6 +23,13 @@ from aligndiff.diffusion.hub import (
     from_disk_or_hub,
     quiet_loading,
 )
+from aligndiff.diffusion.model_files import (
+    MODEL_INDEX,
+    check_family,
+    find_variant,
+    list_files,
+    model_file,
+)
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -142,6 +149,8 @@ def _from_pretrained(chosen: ModelChoice, dtype: torch.dtype) -> StableDiffusion
     from diffusers import StableDiffusionPipeline
 
     def load(local_only: bool) -> StableDiffusionPipeline:
+        # A small file, which tells before gigabytes are fetched or read.
+        check_family(model_file(chosen.location, MODEL_INDEX, local_only), chosen.name)
         usual = torch.get_default_dtype()
         try:
             pipe = StableDiffusionPipeline.from_pretrained(
@@ -150,6 +159,7 @@ def _from_pretrained(chosen: ModelChoice, dtype: torch.dtype) -> StableDiffusion
                 safety_checker=None,
                 feature_extractor=None,  # only the safety checker reads it
                 requires_safety_checker=False,
+                variant=find_variant(list_files(chosen.location, local_only)),
                 local_files_only=local_only,
             )
         finally:  # where it fails, diffusers leaves `dtype` as that of all new tensors

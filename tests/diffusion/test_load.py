@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from aligndiff.diffusion.load import (
     model_identity,
     resolve_diffusion_model,
 )
+from aligndiff.diffusion.model_files import find_variant
 from aligndiff.segmenters.ssp.load import resolve_checkpoint
 
 
@@ -58,6 +60,76 @@ def test_a_folder_of_another_kind_is_refused_before_anything_loads(tmp_path: Pat
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match="is a StableDiffusionXLPipeline; only StableDiffusionPip"):
         resolve_diffusion_model(str(tmp_path), None)
+
+
+@pytest.mark.parametrize("name", ["dreamshaper_8.safetensors", "sub/model.ckpt", "it's mine.pt"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_single_file_is_told_as_what_it_is_with_the_command_that_converts_it(
+    name: str, absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named relative to here, "sub/model.ckpt" looks like a name of the hub."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    typed = str(path) if absolute else name
+    with pytest.raises(InputError) as caught:
+        resolve_diffusion_model(typed, None)
+    (line,) = caught.value.problems
+    assert line.startswith(f"diffusion model {typed} (command line): is a single file, and a diff")
+    assert line.count("\n") == 0 and "no such folder" not in line
+    assert f"then --diffusion_model {Path(typed).with_suffix('')} (docs/PREPARE.md" in line
+    # The command can be pasted into a shell, and is Python.
+    command = shlex.split(line[line.index("python -c") : line.index("; then --diff")])
+    assert f".from_single_file({json.dumps(typed)}).save_pretrained(" in command[2]
+    compile(command[2], "command", "exec")
+
+
+def test_other_files_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=f"is a file of the .*; name the folder, {tmp_path}$"):
+        resolve_diffusion_model(str(tmp_path / "model_index.json"), None)
+    with pytest.raises(InputError, match="photo.jpg .*: is a file, not a diffusers folder; "):
+        resolve_diffusion_model(str(tmp_path / "photo.jpg"), None)
+    with pytest.raises(MissingWeightsError, match="gone.safetensors .*: no such file, and a hub"):
+        resolve_diffusion_model("models/gone.safetensors", None)
+
+
+@pytest.mark.parametrize(
+    ("files", "variant"),
+    [
+        (["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"], None),
+        (
+            [
+                "unet/diffusion_pytorch_model.fp16.safetensors",
+                "unet/diffusion_pytorch_model.safetensors",
+            ],
+            None,
+        ),
+        (
+            ["unet/diffusion_pytorch_model.fp16.safetensors", "text_encoder/model.safetensors"],
+            "fp16",
+        ),
+        (["unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors"], "fp16"),
+        (["unet/diffusion_pytorch_model-00001-of-00002.fp16.bin"], "fp16"),
+        (["unet/diffusion_pytorch_model-00001-of-00002.bin"], None),
+        (
+            [
+                "unet/diffusion_pytorch_model.non_ema.safetensors",
+                "unet/diffusion_pytorch_model.fp16.safetensors",
+                "vae/diffusion_pytorch_model.fp16.safetensors",
+            ],
+            "fp16",
+        ),
+        (["safety_checker/model.fp16.safetensors", "model.fp16.safetensors"], None),
+        ([], None),
+    ],
+)
+def test_a_variant_is_taken_where_the_usual_weights_are_missing(
+    files: list[str], variant: str | None
+) -> None:
+    assert find_variant(files) == variant
 
 
 def test_missing_tiny_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -197,24 +196,6 @@ def test_embeddings_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     save_embedding(path, torch.full((1, 4), float("nan")))
     with pytest.raises(InputError, match="not 1 to 16 vectors of finite numbers"):
         load_embedding(path)
-
-
-def test_the_hub_is_asked_only_when_the_machine_has_nothing(
-    tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[bool] = []
-    real = StableDiffusionPipeline.from_pretrained
-
-    def only_from_hub(name: str, **options: Any) -> StableDiffusionPipeline:
-        asked.append(options["local_files_only"])
-        if options["local_files_only"]:
-            raise OSError("not in the cache")
-        return real(tiny_pipeline_dir, **options)
-
-    monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", only_from_hub)
-    monkeypatch.setattr("aligndiff.diffusion.hub.unreachable_hub", lambda: None)
-    load_pipeline(ModelChoice("a/b", "a/b", "command line"), CPU, torch.float32)
-    assert asked == [True, False]
 
 
 # Another scheduler keeps what the model was trained with, and is gone afterwards

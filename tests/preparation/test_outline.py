@@ -221,7 +221,7 @@ def test_ctrl_c_waits_for_a_mask_that_is_being_saved(photos, tmp_path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\n"
         "from aligndiff.dataset.images import write_mask\n"
-        "from aligndiff.core.errors import exit_with\n"
+        "from aligndiff.core.exits import exit_with\n"
         "from aligndiff.preparation.outline import outline_photos\n"
         "def save(photo, mask):\n"
         "    print('saving', flush=True); time.sleep(1); write_mask(sys.argv[2], mask)\n"
