@@ -23,7 +23,10 @@ from aligndiff.core.files import write_bytes
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 
 INPUT_SIDE = "input_side"  # safetensors metadata: the longer side, in pixels, it was trained at
-PARALLEL_PREFIX = "module."  # what torch.nn.DataParallel puts before every name
+# What may stand before every name: torch.nn.DataParallel's, or of the network's place in a trainer.
+PREFIXES = ("module.", "model.", "network.", "net.")
+# Under what name a training script keeps the weights, beside its epoch, optimizer and scores.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net")
 GET_ANOTHER = "docs/PREPARE.md says where to get a good one"
 MOST_SIDE = 8192  # pixels; more than any segmenter is trained at
 NAMES_SHOWN = 3  # of a longer list of names in an error
@@ -52,13 +55,14 @@ def load_ssp(path: Path) -> SSPCheckpoint:
 def read_tensors(path: Path) -> tuple[Mapping[str, Tensor], int | None]:
     """The tensors of a `.safetensors` or PyTorch file by their names, and the input side if told.
 
+    What a training script wraps around them (epoch, optimizer, a common prefix) is taken off.
     Raises InputError, in one line, for a file that cannot be read or holds anything but tensors.
     """
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
     else:
         state, metadata = _read_pickle(path), {}
-    return _without_parallel_prefix(state), _input_side(metadata, path)
+    return _without_prefixes(state), _input_side(metadata, path)
 
 
 def save_ssp(
@@ -146,10 +150,11 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join([*names[:NAMES_SHOWN], *more])
 
 
-def _without_parallel_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Drop "module." where every name has it; a mixture stays as it is and is refused later."""
-    if all(name.startswith(PARALLEL_PREFIX) for name in state):
-        return {name.removeprefix(PARALLEL_PREFIX): value for name, value in state.items()}
+def _without_prefixes(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Drop prefixes that every name has; a mixture stays as it is and is refused later."""
+    for prefix in PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            return _without_prefixes({name[len(prefix) :]: state[name] for name in state})
     return state
 
 
@@ -171,14 +176,32 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL (\S+)", str(error))
         what = f"{forbidden[1]}, which could run code" if forbidden else "no PyTorch checkpoint"
-        raise _refused(path, f"refused: it holds {what}; only tensors are loaded") from error
+        advice = " (if you trust the file, save its state_dict alone)" if forbidden else ""
+        raise _refused(
+            path, f"refused: it holds {what}; only tensors are loaded{advice}"
+        ) from error
     except Exception as error:  # a damaged archive fails in many ways, all of them the file's fault
         raise _refused(path, f"not a readable checkpoint ({_one_line(error)})") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise _refused(path, "not an SSP checkpoint: it holds no plain table of tensors")
-    return state
+    return _unwrapped(state, path)
+
+
+def _unwrapped(contents: object, path: Path) -> dict[str, Tensor]:
+    """The table of tensors in what a file holds: itself, or the one entry that holds weights."""
+    if isinstance(contents, dict):
+        if _is_table(contents):
+            return contents
+        inside = [name for name in WRAPPERS if isinstance(contents.get(name), dict)]
+        full = [name for name in inside if contents[name]]
+        if len(full) > 1:
+            several = " and ".join(full)
+            raise _refused(path, f"holds tensors as {several}: save the right ones alone")
+        if full:
+            return _unwrapped(contents[full[0]], path)
+    raise _refused(path, "not an SSP checkpoint: it holds no plain table of tensors")
+
+
+def _is_table(contents: dict[object, object]) -> bool:
+    return all(isinstance(key, str) and isinstance(x, Tensor) for key, x in contents.items())
 
 
 def _input_side(metadata: Mapping[str, str], path: Path) -> int | None:

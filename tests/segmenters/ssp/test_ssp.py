@@ -378,6 +378,49 @@ def test_a_pickle_of_other_things_is_refused(tmp_path):
         load_ssp(tmp_path / "run.pth")
 
 
+def wrapped_by_a_training_script(state: dict) -> dict:
+    """Epoch and optimizer around the weights, which come from a DataParallel network."""
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.ones(2)
+    optimizer = torch.optim.AdamW([parameter])
+    optimizer.step()
+    about = {"epoch": 12, "best_miou": 0.61, "optimizer": optimizer.state_dict()}
+    return {**about, "model": {f"module.{name}": value for name, value in state.items()}}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state},
+        lambda state: {"epoch": 3, "arch": "ssp", "model_state_dict": state},
+        wrapped_by_a_training_script,
+        lambda state: {"model": {"state_dict": state}, "args": {"lr": 0.1}},
+        lambda state: {"state_dict": {f"model.module.{name}": x for name, x in state.items()}},
+        lambda state: {f"network.{name}": x for name, x in state.items()},
+    ],
+)
+def test_what_a_training_script_wraps_around_the_weights_is_taken_off(tmp_path, wrap):
+    state = random_state(SMALL)
+    torch.save(wrap(state), tmp_path / "run.pth")
+    network = load_ssp(tmp_path / "run.pth").network
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[name].to(value.dtype)), name
+
+
+def test_wrapped_weights_load_as_strictly_as_bare_ones(tmp_path):
+    path = tmp_path / "run.pth"
+    state = random_state(SMALL)
+    torch.save({"state_dict": {**state, "extra": torch.zeros(1)}, "epoch": 1}, path)
+    with pytest.raises(InputError, match=r"1 unexpected \(extra\)"):
+        load_ssp(path)
+    torch.save({"state_dict": {**state, "note": "text"}}, path)
+    with pytest.raises(InputError, match="no plain table of tensors"):
+        load_ssp(path)
+    torch.save({"model": state, "state_dict": state}, path)
+    with pytest.raises(InputError, match="holds tensors as state_dict and model: save the right"):
+        load_ssp(path)
+
+
 def test_a_wrong_input_side_is_refused(tmp_path):
     path = tmp_path / "x.safetensors"
     safetensors.torch.save_file(random_state(SMALL), path, {"input_side": "large"})
