@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,20 +180,38 @@ def batch_that_fits(pipe: StableDiffusionPipeline, size: tuple[int, int]) -> int
 def compiled(pipe: StableDiffusionPipeline) -> Iterator[None]:
     """From now on the UNet is compiled, by its first call, for the shapes of that call.
 
-    It stays so afterwards: a process that draws in several goes compiles once. Raises InputError
-    where there is nothing to compile with, AlignDiffError where compiling fails.
+    It stays so afterwards: a process that draws in several goes compiles once. What torch has to
+    say about the model's code on the way stays off the screen. Raises InputError where there is
+    nothing to compile with, AlignDiffError where compiling fails.
     """
     _check_compiler(pipe.device)
     if pipe.unet._compiled_call_impl is None:
         pipe.unet.compile()
     try:
-        yield
+        with _quiet_compiler():
+            yield
     except torch._dynamo.exc.TorchDynamoException as error:
         pipe.unet._compiled_call_impl = None
         reason = str(error).strip().splitlines()[0]
         raise AlignDiffError(
             f"the UNet could not be compiled ({reason}): leave out --compile"
         ) from error
+
+
+@contextmanager
+def _quiet_compiler() -> Iterator[None]:
+    """Keep the compiler's warnings, about code that is not the user's, off the screen."""
+    loggers = [logging.getLogger(f"torch.{part}") for part in ("_dynamo", "_inductor", "fx")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(torch|diffusers)\b")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _check_compiler(device: torch.device) -> None:

@@ -5,6 +5,7 @@ A compiled UNet records in one graph; the batch follows the free memory.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,29 @@ def test_recording_does_not_break_the_compiled_graph(
             assert one is not None and other is not None and np.ptp(one.heatmap) > 5
             assert np.abs(one.image.astype(int) - other.image).max() <= 1
             assert np.abs(one.heatmap.astype(int) - other.heatmap).max() <= 1
+
+
+def test_the_compilers_warnings_stay_off_the_screen(
+    tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Torch warns of functions of diffusers that it looks through, as bfloat16 makes it do."""
+    pipe = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "x"), "cpu", torch.bfloat16)
+    prompt = encode_entry(pipe, TEXT)
+
+    def draw_compiled() -> list[str]:
+        pipe.unet = two_level_unet().to(torch.bfloat16)
+        real = pipe.unet.compile
+        monkeypatch.setattr(pipe.unet, "compile", lambda: real(backend="eager"))
+        torch._dynamo.reset()
+        torch._dynamo.utils.warn_once_cache.clear()
+        recwarn.clear()
+        with compiled(pipe):
+            generate(pipe, prompt, [1], SETTINGS)
+        return [str(warning.message) for warning in recwarn]
+
+    assert draw_compiled() == []
+    monkeypatch.setattr(sampling, "_quiet_compiler", nullcontext)
+    assert any("lru_cache" in message for message in draw_compiled())
 
 
 def test_the_unet_is_as_before_when_compiling_fails(pipe: StableDiffusionPipeline) -> None:
