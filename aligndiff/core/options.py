@@ -84,6 +84,7 @@ def option(
     unit: str = "",
     shown_default: str = "",
     choices: Collection[str] = (),
+    metavar: str = "",
     group: str | None = None,
     exclusive: str | None = None,
 ) -> Any:
@@ -92,8 +93,9 @@ def option(
     `low` and `high` belong to the range, `above` and `below` do not; `unit` is theirs. Each number
     of a tuple must lie in it; None is always allowed. `shown_default` says in help what a default
     of None stands for. `choices` are the words that it takes, where no Literal names them; of a
-    table its names, those that join it later too. `group` is the heading in help; options that
-    share `exclusive` exclude each other.
+    table its names, those that join it later too. `metavar` is what help calls a value, where its
+    type is no good name. `group` is the heading in help; options that share `exclusive` exclude
+    each other.
     """
     limits = None
     if not (low is None and high is None and above is None and below is None):
@@ -110,6 +112,7 @@ def option(
         "range": limits,
         "shown_default": shown_default,
         "choices": choices,
+        "metavar": metavar,
         "group": group,
         "exclusive": exclusive,
     }
@@ -269,7 +272,8 @@ def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     if choices := _choices(item, hint):
         return argument | {"choices": choices}
     read = {int: _whole_number, float: _number}.get(kind, kind)
-    return argument | {"type": read, "metavar": METAVARS.get(kind, "NAME")}
+    metavar = item.metadata.get("metavar") or METAVARS.get(kind, "NAME")
+    return argument | {"type": read, "metavar": metavar}
 
 
 def _whole_number(word: str) -> int:

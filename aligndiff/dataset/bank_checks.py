@@ -38,6 +38,7 @@ _MEANING = {
     "text": "the prompt",
     "path": "the folder of support pairs to learn from",
     "mask_class": "which class of the masks is the object",
+    "negative_prompt": "what the images are not to show",
 }
 
 
@@ -79,12 +80,23 @@ def category_notes(category: str) -> list[str]:
 
 
 def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
-    """Whether the prompt fits the text encoder; calls `count_tokens` only if it may not."""
-    prompt = entry.prompt()
+    """Whether the entry's prompts fit the text encoder: problems that begin with their key."""
+    # The learned word comes on top of the words that are known here.
+    learned = int(isinstance(entry, EmbeddingEntry))
+    prompts = [("category" if learned else "text", entry.prompt(), learned)]
+    prompts.append(("negative_prompt", entry.negative_prompt or "", 0))
+    return [
+        f"{key}: {problem}"
+        for key, prompt, more in prompts
+        for problem in check_prompt_length(prompt, count_tokens, more)
+    ]
+
+
+def check_prompt_length(prompt: str, count_tokens: CountTokens, more: int = 0) -> list[str]:
+    """Whether a prompt and `more` tokens fit the text encoder; counts only if they may not."""
     if len(prompt.encode()) <= _SURELY_FITS:
         return []
-    # The learned word comes on top of the words that are known here.
-    count = count_tokens(prompt) + isinstance(entry, EmbeddingEntry)
+    count = count_tokens(prompt) + more
     if count <= MOST_TOKENS:
         return []
     return [f"the prompt has {count} tokens, the text encoder reads {MOST_TOKENS}; shorten it"]

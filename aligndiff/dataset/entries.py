@@ -91,9 +91,11 @@ def _no_control_but_space(words: str) -> str:
 
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+_MaybeEmpty = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 _Name = Annotated[_Text, AfterValidator(_no_control_characters)]
 Words = Annotated[_Name, BeforeValidator(_composed)]
 Prompt = Annotated[_Text, AfterValidator(_no_control_but_space), BeforeValidator(_composed)]
+Negative = Annotated[_MaybeEmpty, AfterValidator(_no_control_but_space), BeforeValidator(_composed)]
 Folder = Annotated[_Name, BeforeValidator(_one_spelling)]  # spelled as on the disk
 
 
@@ -105,6 +107,7 @@ class _EntryKeys(_Model):
     category: Words
     support_dir: Folder = Field(alias="D_good_dir")
     mask_class: Annotated[MaskClass | None, BeforeValidator(_known_mask_class)] = None
+    negative_prompt: Negative | None = None  # None: that of the run; "": none
 
     @property
     def id(self) -> str:
@@ -147,6 +150,7 @@ class Defaults(_Model):
     guidance_scale: float | None = Field(default=None, ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)
     num_inference_steps: int | None = Field(default=None, ge=1, le=MAX_DENOISING_STEPS)
     scheduler: SchedulerName | None = None
+    negative_prompt: Negative | None = None
     heatmap_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 

@@ -15,7 +15,6 @@ from aligndiff.dataset.entries import (
     Defaults,
     EmbeddingEntry,
     Entry,
-    TextEntry,
 )
 from aligndiff.dataset.folders import as_on_disk, check_folder
 from aligndiff.dataset.hints import hint_for_missing_bank
@@ -198,7 +197,6 @@ def _check_lengths(
         return problems
     found: list[str] = []
     for number, entry in entries:
-        key = "text" if isinstance(entry, TextEntry) else "category"
         try:
             too_long = checks.check_length(entry, count_tokens)
         except InputError as error:
@@ -206,7 +204,7 @@ def _check_lengths(
                 raise InputError([*problems, *found, *error.problems]) from None
             raise
         where = _where(number, raw_entries[number - 1])
-        found += [f"{where}: {key}: {problem}" for problem in too_long]
+        found += [f"{where}: {problem}" for problem in too_long]
     return problems + found
 
 

@@ -69,18 +69,25 @@ class SamplerSettings:
 
 
 def encode_entry(
-    pipe: StableDiffusionPipeline, entry: Entry, vectors: Tensor | None = None
+    pipe: StableDiffusionPipeline,
+    entry: Entry,
+    vectors: Tensor | None = None,
+    negative_prompt: str = "",
 ) -> EncodedPrompt:
-    """Encode an entry's prompt once for all of its samples; `vectors` as in `encode_prompts`."""
+    """Encode an entry's prompt once for all of its samples; the rest as in `encode_prompts`."""
     tokens = [] if vectors is None else placeholder_tokens(len(vectors))
-    return encode_prompts(pipe, entry.prompt(tokens), entry.category, vectors)
+    return encode_prompts(pipe, entry.prompt(tokens), entry.category, vectors, negative_prompt)
 
 
 @torch.no_grad()
 def encode_prompts(
-    pipe: StableDiffusionPipeline, prompt: str, category: str, vectors: Tensor | None = None
+    pipe: StableDiffusionPipeline,
+    prompt: str,
+    category: str,
+    vectors: Tensor | None = None,
+    negative_prompt: str = "",
 ) -> EncodedPrompt:
-    """Encode a prompt that contains `category`, and the empty one that guidance needs.
+    """Encode a prompt that contains `category`, and the one that guidance leads away from.
 
     `vectors`, float (n, d), are those of a learned embedding, whose tokens the prompt spells out;
     None without one. Raises InputError when the category is not in the prompt.
@@ -90,7 +97,7 @@ def encode_prompts(
         set_placeholder_vectors(pipe, add_placeholders(pipe, len(vectors)), vectors)
     return EncodedPrompt(
         conditional=encode_prompt(pipe, prompt),
-        unconditional=encode_prompt(pipe, ""),
+        unconditional=encode_prompt(pipe, negative_prompt),
         token_indices=tuple(category_token_indices(pipe.tokenizer, prompt, category)),
     )
 

@@ -43,6 +43,12 @@ class SynthesisConfig(Options):
     guidance_scale: float = option(
         7.5, "classifier-free guidance scale; <= 1 disables it", 0, MAX_GUIDANCE
     )
+    negative_prompt: str = option(
+        "",
+        "what the images are not to show, for entries without their own; needs guidance",
+        metavar="TEXT",
+        shown_default="nothing",
+    )
     side: tuple[int, ...] = option(
         (),
         "side of the images, or height and width",

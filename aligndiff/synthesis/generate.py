@@ -141,7 +141,7 @@ def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
     from aligndiff.diffusion.sampling import encode_entry
 
     vectors = None if plan.embedding is None else load_embedding(plan.embedding)
-    return encode_entry(pipe, plan.entry, vectors)
+    return encode_entry(pipe, plan.entry, vectors, plan.negative_prompt)
 
 
 def _write(outcome: tuple[Sample, GeneratedSample | str], image_format: str) -> None:

@@ -44,6 +44,11 @@ class EntryPlan:
     def entry(self) -> Entry:
         return self.place.entry
 
+    @property
+    def negative_prompt(self) -> str:
+        """What the images are not to show; empty: nothing."""
+        return str(self.record.settings.get("negative_prompt", ""))
+
     def sample(self, index: int) -> Sample:
         """The sample of this number, with its seed."""
         return Sample(self, index, sample_seed(self.record.settings["seed"], self.entry.id, index))
@@ -209,6 +214,9 @@ def _plan_entry(
     }
     if config.scheduler != "default":  # absent in data sets from before there was a choice
         settings["scheduler"] = config.scheduler
+    own = entry.negative_prompt
+    if negative_prompt := config.negative_prompt if own is None else own:
+        settings["negative_prompt"] = negative_prompt
     embedding, tokens = None, []
     if isinstance(entry, EmbeddingEntry):
         embedding = embedding_file(bank.root, entry)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.core.console import progress, say, table
+from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import is_first
 from aligndiff.core.weights import ModelChoice
+from aligndiff.dataset.bank_checks import check_prompt_length
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.diffusion.embeddings import check_embeddings
@@ -139,6 +141,9 @@ class Synthesis:
 
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Synthesis:
     config = line.config(SynthesisConfig, bank.defaults)
+    count_tokens = token_counter(line)(bank.defaults)
+    if problems := check_prompt_length(config.negative_prompt, count_tokens):
+        raise InputError([f"--negative_prompt: {problem}" for problem in problems])
     model = choose_diffusion_model(line, bank.defaults)
     plans = plan_synthesis(bank, model, config, run.precision)
     check_embeddings([plan.embedding for plan in plans if plan.embedding is not None], model)

@@ -120,7 +120,7 @@ def test_category_spans(text: str, category: str, found: list[str]) -> None:
     assert [text[begin:end] for begin, end in category_spans(text, category)] == found
 
 
-KEYS = "the keys are type, category, D_good_dir, text, mask_class"
+KEYS = "the keys are type, category, D_good_dir, text, mask_class, negative_prompt"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,8 @@ KEYS = "the keys are type, category, D_good_dir, text, mask_class"
         (text(support_dir="fish"), f" (fish): support_dir: unknown key; {KEYS}"),
         (
             learned(text="a fish"),
-            " (fish): text: unknown key; the keys are type, category, D_good_dir, path, mask_class",
+            " (fish): text: unknown key; the keys are type, category, D_good_dir, path, "
+            "mask_class, negative_prompt",
         ),
         (
             text(D_good_dir="fsh"),
@@ -211,6 +212,33 @@ def test_what_is_wrong_with_an_entry(
     (root / "link").symlink_to(os.path.relpath(outside, root))
     found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
     assert found == [f"dataset.json: entry 2{problem.replace('{root}', str(root))}"]
+
+
+def test_a_negative_prompt_makes_another_entry_and_its_absence_none() -> None:
+    plain = TextEntry(**text())
+    assert plain.id == "fish-a6375220", "as before there were negative prompts"
+    others = [TextEntry(**text(negative_prompt=words)) for words in ("blurry", "cartoon", "")]
+    assert len({plain.id, *(entry.id for entry in others)}) == 4
+    assert TextEntry(**text(negative_prompt=" blurry ")) == others[0]
+
+
+def test_what_is_wrong_with_a_negative_prompt(make_bank: MakeBank) -> None:
+    entries = [
+        text(negative_prompt=LONG),
+        text(negative_prompt=["a"]),
+        text(negative_promt="blurry"),
+        text(negative_prompt="a\0"),
+    ]
+    root = make_bank(entries, defaults={"negative_prompt": 1})
+    found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
+    assert [problem.partition("(fish): ")[2] for problem in found[1:]] == [
+        "negative_prompt: must be a text in quotes, not a list",
+        'negative_promt: unknown key (did you mean "negative_prompt"?); the keys are type, '
+        "category, D_good_dir, text, negative_prompt",
+        r"negative_prompt: holds \x00, a control character or line break; remove it",
+        "negative_prompt: the prompt has 78 tokens, the text encoder reads 77; shorten it",
+    ]
+    assert found[0].endswith("defaults: negative_prompt: must be a text in quotes, not a number")
 
 
 def test_duplicates_and_one_folder_for_two_categories(make_bank: MakeBank) -> None:
@@ -307,7 +335,7 @@ def test_no_dataset_folder(tmp_path: Path) -> None:
             {"diffusion_modle": "tiny"},
             'diffusion_modle: unknown key (did you mean "diffusion_model"?); the keys are '
             "diffusion_model, fss_ckpt_path, guidance_scale, num_inference_steps, "
-            "scheduler, heatmap_threshold, consensus_iou_threshold",
+            "scheduler, negative_prompt, heatmap_threshold, consensus_iou_threshold",
         ),
         ({"diffusion_model": 15}, "diffusion_model: must be a text in quotes, not a number"),
         ({"fss_ckpt_path": ""}, "fss_ckpt_path: is empty; give a name or a path"),

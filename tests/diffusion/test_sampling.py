@@ -63,6 +63,16 @@ def test_a_drawing_is_what_the_plain_pipeline_draws(pipe: StableDiffusionPipelin
     assert ours.image.shape == (64, 64, 3) and ours.heatmap.shape == (64, 64)
 
 
+def test_a_negative_prompt_is_what_guidance_leads_away_from(pipe: StableDiffusionPipeline) -> None:
+    encoded = encode_entry(pipe, TEXT, negative_prompt="water")
+    (ours,) = drawn(generate(pipe, encoded, [7], SETTINGS))
+    noise = torch.Generator().manual_seed(7)
+    theirs = pipe(TEXT.text, negative_prompt="water", num_inference_steps=3, generator=noise)
+    assert np.array_equal(ours.image, np.asarray(theirs.images[0]))
+    (plain,) = drawn(generate(pipe, encode_entry(pipe, TEXT), [7], SETTINGS))
+    assert not np.array_equal(ours.image, plain.image)
+
+
 @pytest.mark.parametrize("scheduler", [None, DDIMScheduler, EulerAncestralDiscreteScheduler])
 @pytest.mark.parametrize("guidance", [7.5, 1.0])
 def test_one_at_a_time_equals_four_at_once(

@@ -186,6 +186,40 @@ def test_other_settings_ask_for_overwrite_which_replaces_all(
     assert outputs(text_dataset) == before
 
 
+def test_negative_prompts_of_the_run_and_of_an_entry(
+    text_dataset: Path, tiny_pipeline_dir: Path
+) -> None:
+    path = text_dataset / "dataset.json"
+    bank = json.loads(path.read_text())
+    first, second = bank["prompt_dataset"]
+    entries = [first, first | {"negative_prompt": "water"}, second | {"negative_prompt": ""}]
+    path.write_text(json.dumps(bank | {"prompt_dataset": entries}))
+    argv = arguments(text_dataset, tiny_pipeline_dir, "--image_per_entry", "1", "--no_sheet")
+    typed = [*argv, "--negative_prompt", "good dog"]
+    assert diffuse_img_attention.main(typed) == 0
+    files = text_dataset.glob("synthesized/*/entry.json")
+    settings = [json.loads(file.read_text())["settings"] for file in files]
+    used = sorted(kept.get("negative_prompt", "none") for kept in settings)
+    assert used == ["good dog", "none", "water"]
+    # What is asked for differently is noticed, and that of the entries is not.
+    with pytest.raises(InputError) as caught:
+        diffuse_img_attention.main(argv)
+    (line,) = caught.value.problems
+    assert "(negative_prompt was good dog, now None)" in line
+    bank["defaults"] = {"negative_prompt": "good dog"}
+    path.write_text(json.dumps(bank | {"prompt_dataset": entries}))
+    assert diffuse_img_attention.main(argv) == 0  # the same, by dataset.json
+
+
+def test_a_negative_prompt_too_long_is_refused_before_the_model_loads(
+    text_dataset: Path, tiny_pipeline_dir: Path
+) -> None:
+    argv = arguments(text_dataset, tiny_pipeline_dir, "--negative_prompt", "dog " * 80)
+    with pytest.raises(InputError, match="--negative_prompt: the prompt has 82 tokens, the text e"):
+        diffuse_img_attention.main(argv)
+    assert not (text_dataset / "synthesized").exists()
+
+
 def test_overwrite_with_a_model_that_does_not_load_loses_nothing(
     text_dataset: Path, tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

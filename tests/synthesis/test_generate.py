@@ -105,6 +105,7 @@ def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: ModelC
         {"num_inference_steps": 3},
         {"image_format": "png"},
         {"scheduler": "dpm++"},
+        {"negative_prompt": "blurry"},
     ]
     prints = {one.record.fingerprint}
     for change in changes:
@@ -112,7 +113,8 @@ def test_the_plan_says_what_decides_the_pixels(dataset_dir: Path, chosen: ModelC
         prints.add(other.record.fingerprint)
     assert len(prints) == 1 + len(changes)
     assert one.record.settings["size"] == [] and "side" not in one.record.settings, "as before"
-    assert "scheduler" not in one.record.settings, "data sets from before it was a setting go on"
+    since = {"scheduler", "negative_prompt"}
+    assert not since & one.record.settings.keys(), "data sets from before these settings go on"
     same, relearned, _ = plans_for(
         dataset_dir, chosen, SynthesisConfig(**(QUICK | {"batch_size": 9, "image_per_entry": 5}))
     )
