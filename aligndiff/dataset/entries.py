@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 from aligndiff.core.options import MAX_DENOISING_STEPS, MAX_GUIDANCE
 from aligndiff.dataset.mask_class import MaskClass, check_mask_class
 
-PLACEHOLDER = "<fss-token>"  # the learned word; diffusers finds its row by this name
+PLACEHOLDER = "<fss-token>"  # the learned word in our prompts, whichever object it stands for
 SchedulerName = Literal["default", "dpm++", "pndm"]
 SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
 
@@ -133,6 +133,13 @@ class EmbeddingEntry(_EntryKeys):
 
     type: Literal["NM_embedding"]
     path: Folder
+
+    @property
+    def token(self) -> str:
+        """The object's own word: diffusers loads the embeddings of several objects side by side."""
+        plain = slug(self.path)
+        digest = hashlib.sha256(self.path.encode()).hexdigest()[:_ID_LENGTH]
+        return f"<fss-{plain}>" if plain == self.path else f"<fss-{plain}-{digest}>"
 
     def prompt(self, tokens: Sequence[str] = ()) -> str:
         """The class noun, with the learned words as its adjective."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from aligndiff.diffusion.model_files import cached_file
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Every object has a token of its own; files from before that have `PLACEHOLDER`.
+TOKEN = re.compile(r"<[^<>\s]+>")
 TEXT_CONFIG = "text_encoder/config.json"
 LEARN_AGAIN = "learn it again with python -m scripts.image_mask_inversion --overwrite"
 
@@ -26,7 +29,7 @@ LEARN_AGAIN = "learn it again with python -m scripts.image_mask_inversion --over
 def count_vectors(path: Path) -> int:
     """How many vectors a learned embedding has.
 
-    Raises InputError when it is no safetensors file of one placeholder with finite vectors.
+    Raises InputError when it is no safetensors file of one token with finite vectors.
     """
     return int(_embedding(path).shape[0])
 
@@ -54,12 +57,12 @@ def _embedding(path: Path) -> NDArray[np.floating]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            if PLACEHOLDER not in file.keys():  # noqa: SIM118 - not a dict
-                names = ", ".join(sorted(file.keys())) or "nothing"
-                raise InputError(
-                    f"{path}: no tensor {PLACEHOLDER!r} in it, but {names}; {LEARN_AGAIN}"
-                )
-            vectors = np.atleast_2d(file.get_tensor(PLACEHOLDER))
+            names = sorted(file.keys())
+            if len(names) != 1 or not TOKEN.fullmatch(names[0]):
+                listed = ", ".join(names) or "nothing"
+                problem = f"holds {listed}, not the vectors of one token such as {PLACEHOLDER}"
+                raise InputError(f"{path}: {problem}; {LEARN_AGAIN}")
+            vectors = np.atleast_2d(file.get_tensor(names[0]))
     except (OSError, SafetensorError, TypeError) as error:  # TypeError: a format unknown to numpy
         raise InputError(
             f"{path}: not a readable safetensors file ({error}); {LEARN_AGAIN}"
@@ -68,7 +71,7 @@ def _embedding(path: Path) -> NDArray[np.floating]:
     if not good_shape or vectors.dtype.kind != "f" or not np.isfinite(vectors).all():
         is_now = f"is {vectors.dtype} {vectors.shape}"
         raise InputError(
-            f"{path}: {PLACEHOLDER!r} {is_now}, not 1 to {MAX_VECTORS} vectors of finite numbers; "
+            f"{path}: {names[0]!r} {is_now}, not 1 to {MAX_VECTORS} vectors of finite numbers; "
             f"{LEARN_AGAIN}"
         )
     return vectors
@@ -86,7 +89,7 @@ def _text_width(chosen: ModelChoice) -> int | None:
 
 
 def load_embedding(path: Path) -> Tensor:
-    """Learned vectors, float32 (n, d), from a safetensors file of one placeholder.
+    """Learned vectors, float32 (n, d), from a safetensors file of one token.
 
     Raises InputError when the file is missing, broken, or holds something else.
     """
@@ -96,11 +99,12 @@ def load_embedding(path: Path) -> Tensor:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run python -m scripts.image_mask_inversion first")
     count_vectors(path)  # says what is wrong with a file that holds something else
-    return torch.atleast_2d(load_file(path)[PLACEHOLDER]).float()
+    (vectors,) = load_file(path).values()
+    return torch.atleast_2d(vectors).float()
 
 
-def save_embedding(path: Path, vectors: Tensor) -> None:
-    """Write `vectors`, float (n, d), as {"<fss-token>": float32 (n, d)}; the file appears whole."""
+def save_embedding(path: Path, vectors: Tensor, token: str = PLACEHOLDER) -> None:
+    """Write `vectors`, float (n, d), as {token: float32 (n, d)}; the file appears whole."""
     from safetensors.torch import save
 
-    write_bytes(path, save({PLACEHOLDER: vectors.detach().float().cpu().contiguous()}))
+    write_bytes(path, save({token: vectors.detach().float().cpu().contiguous()}))

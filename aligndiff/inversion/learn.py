@@ -213,7 +213,7 @@ def _learn_job(
     with replacing(job.folder) as new:
         InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
         write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
-        save_embedding(new / job.embedding.name, vectors)
+        save_embedding(new / job.embedding.name, vectors, job.entry.token)
 
 
 def _checked_loss(losses: torch.Tensor, step: int) -> str:

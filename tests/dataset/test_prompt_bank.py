@@ -214,6 +214,14 @@ def test_what_is_wrong_with_an_entry(
     assert found == [f"dataset.json: entry 2{problem.replace('{root}', str(root))}"]
 
 
+def test_every_object_has_a_token_of_its_own() -> None:
+    paths = ["fish", "Fish", "my fish", "my-fish", "my/fish", "金魚", "魚", "x" * 60, "x" * 61]
+    tokens = [EmbeddingEntry(**learned(path=path)).token for path in paths]
+    assert tokens[0] == "<fss-fish>" and tokens[3] == "<fss-my-fish>"
+    assert len(set(tokens)) == len(paths)
+    assert all(re.fullmatch(r"<fss-[a-z0-9-]+>", token) for token in tokens)
+
+
 def test_a_negative_prompt_makes_another_entry_and_its_absence_none() -> None:
     plain = TextEntry(**text())
     assert plain.id == "fish-a6375220", "as before there were negative prompts"

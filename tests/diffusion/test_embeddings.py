@@ -18,9 +18,14 @@ def test_what_is_wrong_with_a_file_of_vectors_is_told(tmp_path: Path) -> None:
     assert count_vectors(path) == 3
     save_file({"<fss-token>": np.zeros(8, np.float32)}, path)
     assert count_vectors(path) == 1
-    save_file({"<other>": np.zeros((1, 8), np.float32)}, path)
-    with pytest.raises(InputError, match="no tensor '<fss-token>' in it, but <other>"):
-        count_vectors(path)
+    save_file({"<fss-my-fish>": np.zeros((2, 8), np.float32)}, path)
+    assert count_vectors(path) == 2
+    two = {name: np.zeros((1, 8), np.float32) for name in ("<fss-a>", "<fss-b>")}
+    for tensors in ({"unet.weight": np.zeros((1, 8), np.float32)}, two):
+        save_file(tensors, path)
+        names = ", ".join(tensors)
+        with pytest.raises(InputError, match=f"holds {names}, not the vectors of one token such"):
+            count_vectors(path)
     path.write_bytes(b"not a safetensors file")
     with pytest.raises(InputError, match="not a readable safetensors file"):
         count_vectors(path)

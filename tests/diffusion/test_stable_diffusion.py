@@ -14,7 +14,7 @@ from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, StableDiffusio
 
 from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.weights import ModelChoice
-from aligndiff.dataset.entries import TextEntry, placeholder_tokens
+from aligndiff.dataset.entries import PLACEHOLDER, TextEntry, placeholder_tokens
 from aligndiff.diffusion.embeddings import load_embedding, save_embedding
 from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate
 from aligndiff.diffusion.stable_diffusion import (
@@ -182,6 +182,25 @@ def test_a_saved_embedding_comes_back_and_diffusers_reads_it_alike(
     other.load_textual_inversion(path)
     theirs, _ = other.encode_prompt("a photo of a <fss-token> dog", CPU, 1, False)
     assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_two_objects_of_a_dataset_load_into_one_pipeline(
+    pipe: StableDiffusionPipeline, tiny_pipeline_dir: Path, tmp_path: Path
+) -> None:
+    """Each has its own token, and so has a file from when all had the same one."""
+    other = load(tiny_pipeline_dir)
+    tokens = ["<fss-fish>", "<fss-my-fish-a1>", PLACEHOLDER]
+    rows = torch.randn(3, 2, 32, generator=torch.Generator().manual_seed(2))
+    for number, token in enumerate(tokens):
+        path = tmp_path / f"{number}.safetensors"
+        save_embedding(path, rows[number], token)
+        assert torch.equal(load_embedding(path), rows[number])
+        other.load_textual_inversion(path)
+    for token, vectors in zip(tokens, rows, strict=True):
+        set_placeholder_vectors(pipe, add_placeholders(pipe, 2), vectors)
+        ours = encode_prompt(pipe, " ".join(["a photo of a", *placeholder_tokens(2), "dog"]))
+        theirs, _ = other.encode_prompt(f"a photo of a {token} dog", CPU, 1, False)
+        assert torch.allclose(ours, theirs, atol=1e-6)
 
 
 def test_embeddings_that_cannot_be_used_say_why(tmp_path: Path) -> None:

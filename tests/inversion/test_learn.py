@@ -293,10 +293,10 @@ def test_diffusers_loads_the_embedding(
 
     plain = load(tiny_pipeline_dir)
     plain.load_textual_inversion(str(job.embedding))
-    tokens = ["<fss-token>", "<fss-token>_1"][:vectors]
+    tokens = ["<fss-fish>", "<fss-fish>_1"][:vectors]
     ids = plain.tokenizer.convert_tokens_to_ids(tokens)
     assert torch.equal(plain.text_encoder.get_input_embeddings().weight[ids], rows)
-    prompt = plain.maybe_convert_prompt(PROMPT, plain.tokenizer)
+    prompt = plain.maybe_convert_prompt("a photo of a <fss-fish> fish", plain.tokenizer)
     assert prompt == f"a photo of a {' '.join(tokens)} fish"
 
 

@@ -64,7 +64,7 @@ EMBEDDINGS: dict[str, tuple[bytes, str]] = {
         header(dtype="F32", shape=[1, 32], data_offsets=[0, 2**40]), SAFETENSORS),
     "data of another size": (
         header(dtype="F32", shape=[2**40, 32], data_offsets=[0, 0]), SAFETENSORS),
-    "another name": (save({"a\nb": GOOD[PLACEHOLDER]}), "no tensor '<fss-token>' in it, but a b"),
+    "another name": (save({"a\nb": GOOD[PLACEHOLDER]}), "holds a b, not the vectors of one token"),
     "no rows": (rows(np.zeros((0, 32), np.float32)), FINITE),
     "no width": (rows(np.zeros((1, 0), np.float32)), FINITE),
     "three axes": (rows(np.zeros((1, 1, 32), np.float32)), FINITE),
