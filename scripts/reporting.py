@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 # How the scripts tell an error, a sample that failed, and a bug.
 _ERROR = re.compile(r"error: |failed: |[\w.]*(Error|Exception)\b")
+# What a progress bar leaves in a log: "generating: 40% in 01:00, 4/10, ...".
+_BAR = re.compile(r"[\w ()]+: \d+% in [\d:]+, \d+/\d+, ")
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,11 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join(
         "| " + " | ".join(row) + " |" for row in (columns, ("---",) * len(columns), *rows)
     )
+
+
+def without_bars(stderr: str) -> list[str]:
+    """The lines of a command's stderr but those of its progress bars."""
+    return [line for line in stderr.splitlines() if not _BAR.match(line)]
 
 
 def last_words(log: Path) -> str:

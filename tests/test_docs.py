@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.printed import without_bar
+from scripts.reporting import without_bars
 
 ROOT = Path(__file__).resolve().parents[1]
 CLI_DOC = ROOT / "docs" / "CLI.md"
@@ -95,7 +95,7 @@ def test_readme_commands_run_in_their_order(example: Path) -> None:
         done = run([*typed, *options])
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
         # With so few images none may fall to the validation split, which the export tells.
-        told = [line for line in without_bar(done.stderr) if "the validation split" not in line]
+        told = [line for line in without_bars(done.stderr) if "the validation split" not in line]
         assert told == []
     records = [json.loads(path.read_text()) for path in example.glob("synthesized/*/samples/*")]
     assert len(records) == 12  # 6 of each of two classes

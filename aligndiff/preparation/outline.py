@@ -33,7 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError, as_problem
-from aligndiff.dataset.images import OBJECT, encode_preview, read_image, read_mask, resize_image
+from aligndiff.dataset.images import OBJECT, encode_preview, read_image, resize_image
+from aligndiff.dataset.masks import read_mask
 from aligndiff.preparation.local_server import HOST, LocalServer, Response
 
 Mask = NDArray[np.bool_]  # (h, w) of the upright photo (EXIF applied), True on the object

@@ -18,6 +18,7 @@ from scripts.drill.config import DrillConfig
 from scripts.drill.processes import POLL, Command, Ended
 from scripts.drill.snapshots import Watch, differences, tree
 from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
+from scripts.reporting import without_bars
 
 # Each small enough for seconds, large enough for a middle that one can hit.
 STEPS: dict[int, tuple[str, str]] = {
@@ -139,9 +140,12 @@ def await_that(command: Command, happens: Callable[[], object]) -> bool:
 
 
 def one_error(ended: Ended, code: int, *words: str) -> list[str]:
-    """What is wrong about a refusal: it must be one line on stderr that holds `words`."""
+    """What is wrong about an end: it must be told by one line on stderr that holds `words`.
+
+    Beside it there may be notes, and lines of the progress bar.
+    """
     found = ended.problems(code)
-    lines = [line for line in ended.said.splitlines() if not line.startswith("note: ")]
+    lines = [line for line in without_bars(ended.said) if not line.startswith("note: ")]
     if len(lines) != 1 or not lines[0].startswith("error: "):
         found.append(f"{len(lines)} lines instead of one error: {' / '.join(lines[:3])[:300]}")
     return found + [f'"{word}" is not said' for word in words if word not in ended.said]

@@ -118,7 +118,10 @@ MISTAKES = [
     ("support --synthetic a --test_dir b --batch_size 0", "--batch_size: must be 1 to 1024, is 0"),
     ("masks --predicted a --truth b --seed 3", "unknown argument --seed"),
     ("masks --predicted a --truth b", "a: no such folder; --predicted is a folder of PNG masks"),
-    ("masks --predicted a --trut b", "unknown argument --trut, did you mean --truth?"),
+    (
+        "masks --predicted a --truth b --output_di c",
+        "unknown argument --output_di, did you mean --output_dir?",
+    ),
     ("support --synthetic a --test_dir b --draws 0", "--draws: must be 1 to 100000, is 0"),
     ("support --synthetic a --test_dir b --resamples 9", "--resamples: must be 100 to 100000, is"),
     (

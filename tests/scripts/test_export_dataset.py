@@ -56,7 +56,9 @@ def broken(root: Path) -> Path:
 
 
 def test_an_export_is_told_and_found_again(refined: Path, capsys) -> None:
-    assert run(refined, "coco", "--sources", "consensus,pseudo_label", "--val_fraction", "0.3") == 0
+    assert (
+        run(refined, "coco", "--sources", "consensus", "pseudo_label", "--val_fraction", "0.3") == 0
+    )
     said = capsys.readouterr().out
     assert "class      train  val  consensus  pseudo_label  support" in said
     assert f"export: {refined}/exports/coco" in said
@@ -137,7 +139,7 @@ def test_pycocotools_missing_is_one_line(refined: Path, monkeypatch) -> None:
         (["coco", "--side", "224"], "--side: --format coco has no use for it"),
         (["voc", "--polygons"], "--polygons: --format voc has no use for it; leave it out"),
         (["webdataset", "--min_object_area", "5"], "--format webdataset has no use for it"),
-        (["yolo", "--min_object_area", "-5"], "--min_object_area must be at least 0 pixels"),
+        (["yolo", "--min_object_area", "-5"], "--min_object_area: must be 0 or more, is -5"),
         (["coc"], "invalid choice: 'coc'"),
         (["voc", "--min_iuo", "1"], "unknown argument --min_iuo, did you mean --min_iou"),
         (["voc", "--categories", "fihs"], "fihs"),

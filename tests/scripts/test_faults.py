@@ -25,6 +25,7 @@ from aligndiff.runner import local
 from aligndiff.runner.group import LaunchGroup
 from aligndiff.segmenters.ssp import network as ssp
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
+from scripts.reporting import without_bars
 
 QUICK = {
     image_mask_inversion: ("--inversion_steps", "2", "--inversion_train_bs", "1", "--no_sheet"),
@@ -41,7 +42,7 @@ Runner = Callable[[Step, Path], tuple[int, list[str]]]
 
 @pytest.fixture
 def run(tiny_pipeline_dir: Path, capfd: pytest.CaptureFixture[str]) -> Runner:
-    """Run a step as the command line does; returns the exit code and its stderr, notes left out."""
+    """Run a step as the command line does; returns the code and stderr without notes and bars."""
 
     def run_step(step: Step, root: Path) -> tuple[int, list[str]]:
         argv = ["--dataset_dir", str(root), "--device", "cpu", *QUICK[step]]
@@ -52,7 +53,7 @@ def run(tiny_pipeline_dir: Path, capfd: pytest.CaptureFixture[str]) -> Runner:
             exit_with(lambda: step.main(argv))
         code = end.value.code
         assert isinstance(code, int)
-        lines = capfd.readouterr().err.splitlines()
+        lines = without_bars(capfd.readouterr().err)
         return code, [line for line in lines if not line.startswith("note: ")]
 
     return run_step

@@ -21,7 +21,7 @@ from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig
 from scripts import mask_generation
-from tests.printed import without_bar
+from scripts.reporting import without_bars
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COUNT = 4  # images of each entry
@@ -179,7 +179,7 @@ def test_an_unreadable_image_ends_with_exit_code_1(synthesized, checkpoint, caps
     argv = arguments(synthesized, checkpoint)
     assert mask_generation.main(argv) == 1
     captured = capsys.readouterr()
-    assert [line.split(":")[0] for line in without_bar(captured.err)] == ["failed", "failed"]
+    assert [line.split(":")[0] for line in without_bars(captured.err)] == ["failed", "failed"]
     assert "image_000002.jpg: not a readable image" in captured.err
     assert "image_000003.png: no such file" in captured.err
     fish = next(line for line in captured.out.splitlines() if line.split()[0] == "fish")
@@ -291,7 +291,7 @@ def test_help_needs_no_torch_and_names_the_thresholds():
     assert result.returncode == 0, result.stderr
     for flag in ("consensus_iou", "foreground", "heatmap", "pseudo_label"):
         assert f"--{flag}_threshold" in result.stdout
-    assert "(default: 0.8)" in result.stdout and "--fss_ckpt_path" in result.stdout
+    assert "(0 to 1; default: 0.8)" in result.stdout and "--fss_ckpt_path" in result.stdout
 
 
 def test_thresholds_of_the_prompt_bank_give_way_to_the_command_line(synthesized, checkpoint):

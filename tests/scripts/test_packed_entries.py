@@ -14,7 +14,7 @@ from aligndiff.dataset import shards
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from scripts import diffuse_img_attention, mask_generation
-from tests.printed import without_bar
+from scripts.reporting import without_bars
 
 COUNT = 3  # images of each of the two entries
 
@@ -188,7 +188,7 @@ def test_a_finished_sample_that_lost_its_image_is_told_and_stays_loose(
     place.image_path(1, "jpg").unlink()
     capsys.readouterr()
     assert refine(loose, "--shard_size", "2") == 1
-    (line,) = without_bar(capsys.readouterr().err)
+    (line,) = without_bars(capsys.readouterr().err)
     assert line.startswith(
         f"failed: {place.entry.id}: not packed: {place.image_path(1, 'jpg')}: no"
     )

@@ -10,8 +10,8 @@ import pytest
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from scripts import view_dataset
+from scripts.reporting import without_bars
 from tests.made_samples import make_samples
-from tests.printed import without_bar
 from tests.scripts.conftest import Refused, command
 
 COUNT = 6  # samples of each of the three entries
@@ -66,7 +66,7 @@ def test_a_broken_sample_is_told_and_the_rest_is_shown(samples_dir, capsys):
     assert view_dataset.main(["--dataset_dir", str(samples_dir)]) == 1
     told = capsys.readouterr()
     assert told.out.splitlines()[2].split() == ["fish", "11", "11", "0", "1"]
-    (line,) = without_bar(told.err)
+    (line,) = without_bars(told.err)
     assert line.startswith("failed: fish-") and "_000001 is left out: " in line
 
 
@@ -80,7 +80,7 @@ def test_no_samples_yet_says_which_step_to_run(dataset_dir, refused: Refused):
     ("options", "said"),
     [
         (["--thumbnail_side", "8"], "--thumbnail_side: must be 32 to 512 px, is 8"),
-        (["--max_samples", "-1"], "--max_samples must be 0 or more, not -1"),
+        (["--max_samples", "-1"], "--max_samples: must be 0 or more, is -1"),
         (["--categories", "fihs"], "did you mean"),
         (["--thumbnails", "8"], "unknown argument --thumbnails, did you mean --thumbnail_side?"),
     ],

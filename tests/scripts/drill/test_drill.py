@@ -122,6 +122,9 @@ def test_chains_hold_each_kill_once() -> None:
 def test_a_refusal_is_one_line_with_its_code() -> None:
     good = Ended(2, 1.0, "note: something\nerror: fish: no images\n")
     assert one_error(good, 2, "no images") == []
+    bar = "segmenting (two passes): 40% in 01:00:09, 4/10,  1.28it/s, 00:08 left, fish 4/10\n"
+    assert one_error(Ended(2, 1.0, bar + good.said), 2, "no images") == []
+    assert len(one_error(Ended(2, 1.0, "something else: 4\n" + good.said), 2)) == 1
     assert one_error(good, 1) == ["exit code 2 instead of 1: error: fish: no images"]
     assert one_error(good, 2, "pairs") == ['"pairs" is not said']
     bug = Ended(70, 1.0, "Traceback (most recent call last):\nKeyError: 1\n")
