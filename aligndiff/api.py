@@ -134,8 +134,8 @@ def generate(
     """
     config = SynthesisConfig(**options)
     tokens = [] if embedding is None else placeholder_tokens(len(embedding))
-    words = _prompt(prompt, tokens, category)
-    encoded = encode_prompts(model, words, category, embedding, config.negative_prompt)
+    text = _prompt(prompt, tokens, category)
+    encoded = encode_prompts(model, text, category, embedding, config.negative_prompt)
     size = generation_size(model, config.side)
     settings = SamplerSettings(config.num_inference_steps, config.guidance_scale, size)
     seeds = [sample_seed(config.seed, category, index) for index in range(count)]

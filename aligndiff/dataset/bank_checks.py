@@ -65,8 +65,8 @@ def check_text(entry: Entry) -> list[str]:
     """Whether the category stands in the text, where step 2 looks for its attention."""
     if isinstance(entry, EmbeddingEntry) or category_spans(entry.text, entry.category):
         return []
-    words = entry.text.split()
-    near = did_you_mean(entry.category, words) if " " not in entry.category else ""
+    tokens = entry.text.split()
+    near = did_you_mean(entry.category, tokens) if " " not in entry.category else ""
     problem = f'the category "{entry.category}" is not in the text "{entry.text}"{near}'
     return [f"{problem}; write it there as a whole word"]
 
@@ -75,8 +75,8 @@ def category_notes(category: str) -> list[str]:
     """A note on a category in other than Latin letters."""
     if all(ord(c) < _LATIN_ENDS or not c.isalpha() for c in category):
         return []
-    words = "is not English: the text encoder of Stable Diffusion hardly knows such words"
-    return [f'category "{category}": {words}; the English noun draws it better']
+    problem = "is not English: the text encoder of Stable Diffusion hardly knows such words"
+    return [f'category "{category}": {problem}; the English noun draws it better']
 
 
 def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
@@ -165,9 +165,9 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> str:
     if kind == "union_tag_not_found":
         return f"type: missing; add {_MEANING['type']}"
     if kind == "union_tag_invalid":
-        said = str(value.get("type"))
-        near = did_you_mean(said, list(_KINDS))
-        return f'type: "{said}" is unknown{near}; use {_MEANING["type"]}'
+        name = str(value.get("type"))
+        near = did_you_mean(name, list(_KINDS))
+        return f'type: "{name}" is unknown{near}; use {_MEANING["type"]}'
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"must be an object {{...}}, not {kind_of(value)}"
     key = str(detail["loc"][-1]) if detail["loc"] else "a key"  # one that is no text has no place

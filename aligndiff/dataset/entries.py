@@ -50,12 +50,12 @@ def category_spans(text: str, category: str) -> list[tuple[int, int]]:
     Where words are written without spaces, or with endings attached (Korean), any place will do.
     Both are spelled alike, as `Words` and `Prompt` are.
     """
-    words = category.split()
-    if not words:
+    parts = category.split()
+    if not parts:
         return []
-    before = "" if re.match(f"[{_UNSPACED}]", words[0]) else rf"(?<![^\W{_UNSPACED}])"
-    after = "" if re.search(f"[{_UNSPACED}]$", words[-1]) else rf"(?![^\W{_UNSPACED}])"
-    pattern = before + r"\s+".join(map(re.escape, words)) + after
+    before = "" if re.match(f"[{_UNSPACED}]", parts[0]) else rf"(?<![^\W{_UNSPACED}])"
+    after = "" if re.search(f"[{_UNSPACED}]$", parts[-1]) else rf"(?![^\W{_UNSPACED}])"
+    pattern = before + r"\s+".join(map(re.escape, parts)) + after
     return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
 
 
@@ -77,17 +77,17 @@ def _known_mask_class(value: object) -> object:
     return value
 
 
-def _no_control_characters(words: str) -> str:
+def _no_control_characters(text: str) -> str:
     """Refuse what would break a line of output, end a file name, or be no character at all."""
-    if found := next((c for c in words if unicodedata.category(c) in _UNFIT), None):
-        raise PydanticCustomError("control_character", "", {"character": found})
-    return words
+    if character := next((c for c in text if unicodedata.category(c) in _UNFIT), None):
+        raise PydanticCustomError("control_character", "", {"character": character})
+    return text
 
 
-def _no_control_but_space(words: str) -> str:
+def _no_control_but_space(text: str) -> str:
     """A prompt may have tabs and line breaks: to the tokenizer they are spaces."""
-    _no_control_characters(re.sub(r"[\t\r\n]", " ", words))
-    return words
+    _no_control_characters(re.sub(r"[\t\r\n]", " ", text))
+    return text
 
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
@@ -162,7 +162,7 @@ class Defaults(_Model):
     consensus_iou_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
 
 
-def slug(words: str) -> str:
+def slug(text: str) -> str:
     """Lower-case ASCII letters and digits joined by dashes, safe in any file system."""
-    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_LENGTH].strip("-") or "entry"

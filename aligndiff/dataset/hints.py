@@ -35,10 +35,10 @@ _FOLDERS = (
 
 def prepare_command(source: Path, known: str | None = None, category: str = "NAME") -> str:
     """The command that makes a dataset folder of `source`, with places to fill in."""
-    told = f" --from {known}" if known else ""
+    layout = f" --from {known}" if known else ""
     folder = shlex.quote(str(source))
     options = f"--category {shlex.quote(category)} --dataset_dir NEW_FOLDER"
-    return f"python -m scripts.prepare_dataset {folder}{told} {options}"
+    return f"python -m scripts.prepare_dataset {folder}{layout} {options}"
 
 
 def hint_for_missing_bank(root: Path) -> str:
@@ -68,8 +68,8 @@ def hint_for_lone_file(path: Path) -> str | None:
         known = annotation_format(path.parent)
         if known:
             return f"{name} is there, of {known}: {prepare_command(path.parent, known)}"
-    if told := hint_for_pictures(same):
-        return told
+    if hint := hint_for_pictures(same):
+        return hint
     alike = [
         name
         for name in beside

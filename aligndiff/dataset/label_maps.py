@@ -68,17 +68,17 @@ def ground_levels(levels: Levels) -> list[int]:
 def void_levels(levels: Levels, ground: list[int]) -> list[int]:
     """The levels that mean "ignore": VOC's colour, index 255, and 255 or white as a rim."""
     others = [at for at in range(len(levels)) if at not in ground]
-    found = [at for at in others if _is_near(levels, at, _VOC_VOID)]
+    void = [at for at in others if _is_near(levels, at, _VOC_VOID)]
     if not levels.grey and len(others) > 1:
-        found += [at for at in others if levels.numbers[at] == IGNORE and at not in found]
-    tops = [at for at in others if _is_top(levels, at) and at not in found]
-    classes = [at for at in others if at not in found and at not in tops]
+        void += [at for at in others if levels.numbers[at] == IGNORE and at not in void]
+    tops = [at for at in others if _is_top(levels, at) and at not in void]
+    classes = [at for at in others if at not in void and at not in tops]
     if not tops or not classes:
-        return found
+        return void
     if _is_rim(levels, tops, classes) or _are_class_numbers(levels, classes):
-        return found + tops
+        return void + tops
     if levels.grey and set(range(256 - _RUN, 256)) <= set(levels.greys.tolist()):
-        return found
+        return void
     raise UnclearMaskError(
         f'{held(levels)}: is {level_name(levels, tops[0])} a class, or "ignore"? Add '
         f'"mask_class": "any" (all of them are the object) or one of {choices(levels)}'

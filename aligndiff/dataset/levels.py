@@ -123,10 +123,10 @@ def _distinct(values: Values) -> tuple[NDArray[np.int32], Values]:
     else:
         seen = np.zeros(largest + 1, dtype=bool)
         seen[values.ravel()] = True
-    found = np.flatnonzero(seen).astype(np.int32)
-    places = np.zeros(len(seen), dtype="uint8" if len(found) <= 256 else "int32")
-    places[found] = np.arange(len(found))
-    return found, _mapped(places, values)
+    distinct = np.flatnonzero(seen).astype(np.int32)
+    places = np.zeros(len(seen), dtype="uint8" if len(distinct) <= 256 else "int32")
+    places[distinct] = np.arange(len(distinct))
+    return distinct, _mapped(places, values)
 
 
 def _small(table: NDArray[Any]) -> Values:
@@ -158,9 +158,9 @@ def _merged(
     values: NDArray[np.int32], codes: Values
 ) -> tuple[NDArray[np.int32], Values, NDArray[np.int64]]:
     """Levels of one value made one: the values, the codes and their counts."""
-    found, places = np.unique(values, return_inverse=True)
+    distinct, places = np.unique(values, return_inverse=True)
     codes = _mapped(_small(places), codes)
-    return found.astype(np.int32), codes, _counted(codes, len(found))
+    return distinct.astype(np.int32), codes, _counted(codes, len(distinct))
 
 
 def _colours(raster: Raster, values: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -78,10 +78,8 @@ def turn_notes(photo: Photo, reading: Reading) -> tuple[str, ...]:
     turned = _contrast(grey, _turned(reading.mask, photo.orientation))
     if as_is >= _FITS * turned:
         return ()
-    words = (
-        f"its photo is turned upright by EXIF (orientation {photo.orientation}), the mask is not"
-    )
-    return (f"{words}: if it was drawn on the photo as stored, save it turned",)
+    note = f"its photo is turned upright by EXIF (orientation {photo.orientation}), the mask is not"
+    return (f"{note}: if it was drawn on the photo as stored, save it turned",)
 
 
 def _turned(mask: Uint8, orientation: int) -> Uint8:
@@ -111,11 +109,11 @@ def _contrast(grey: Uint8, mask: Uint8) -> float:
 def grouped(notes: Sequence[tuple[Path, str]]) -> list[str]:
     """Notes as lines, one for each kind: the first in full, the other files by name."""
     kinds: dict[str, list[tuple[Path, str]]] = {}
-    for path, words in notes:
-        kinds.setdefault(re.split(r"\d|\(", words)[0], []).append((path, words))
+    for path, note in notes:
+        kinds.setdefault(re.split(r"\d|\(", note)[0], []).append((path, note))
     lines = []
     for alike in kinds.values():
-        (path, words), others = alike[0], [path.name for path, _ in alike[1:]]
+        (path, note), others = alike[0], [path.name for path, _ in alike[1:]]
         named = ", ".join(others[:_LISTED]) + (", ..." if len(others) > _LISTED else "")
-        lines.append(f"{path}: {words}" + (f"; likewise {named}" if others else ""))
+        lines.append(f"{path}: {note}" + (f"; likewise {named}" if others else ""))
     return lines

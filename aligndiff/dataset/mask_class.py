@@ -28,9 +28,9 @@ def check_mask_class(mask_class: object) -> str | None:
     return 'must be a class number, a colour as "#c08080", "any", "trimap" or "alpha"'
 
 
-def colour_of(words: str) -> tuple[int, int, int] | None:
+def colour_of(name: str) -> tuple[int, int, int] | None:
     """The colour that "#c08080" or "192,128,128" names; None for other words."""
-    match = _COLOUR.fullmatch(words.strip())
+    match = _COLOUR.fullmatch(name.strip())
     if match is None:
         return None
     if match[1]:

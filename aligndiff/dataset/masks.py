@@ -126,18 +126,18 @@ def _shape_is_in_alpha(raster: Raster, visible: NDArray[np.bool_]) -> bool:
     if raster.kind == "palette" and raster.palette is not None:
         wide = raster.palette.astype(np.int32)
         colours = ((wide[:, 0] << 16) | (wide[:, 1] << 8) | wide[:, 2])[colours]
-    found, counts = np.unique(colours, return_counts=True)
-    has_black = found[0] == 0 and counts[0] >= 0.05 * counts.sum()
-    if len(found) == 1 or not has_black:
+    distinct, counts = np.unique(colours, return_counts=True)
+    has_black = distinct[0] == 0 and counts[0] >= 0.05 * counts.sum()
+    if len(distinct) == 1 or not has_black:
         return True
-    if len(found) > 2 and counts[[0, int(counts[1:].argmax()) + 1]].sum() >= 0.9 * counts.sum():
+    if len(distinct) > 2 and counts[[0, int(counts[1:].argmax()) + 1]].sum() >= 0.9 * counts.sum():
         return False  # black and one other colour, with soft edges
-    if 2 < len(found) <= _DRAWN_COLOURS:
+    if 2 < len(distinct) <= _DRAWN_COLOURS:
         raise UnclearMaskError(
             "is transparent in parts and black in others: which is the background? Add "
             '"mask_class": "alpha" if it is what is transparent, "any" if black is, too'
         )
-    return len(found) > 2
+    return len(distinct) > 2
 
 
 def _alpha_mask(raster: Raster, visible: NDArray[np.bool_]) -> Uint8:

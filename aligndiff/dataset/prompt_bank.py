@@ -58,11 +58,11 @@ class PromptBank:
     @property
     def objects(self) -> list[EmbeddingEntry]:
         """What step 1 learns: one entry for each `path`."""
-        found: dict[str, EmbeddingEntry] = {}
+        entries: dict[str, EmbeddingEntry] = {}
         for entry in self.entries:
             if isinstance(entry, EmbeddingEntry):
-                found.setdefault(entry.path, entry)
-        return list(found.values())
+                entries.setdefault(entry.path, entry)
+        return list(entries.values())
 
     def select(self, categories: Sequence[str]) -> PromptBank:
         """The entries of these categories (of all when none is named), in the order of the file.
@@ -90,19 +90,19 @@ def load_prompt_bank(
     """
     root = Path(dataset_dir)
     raw_entries, raw_defaults, problems = _read(root)
-    defaults, found = checks.parse_defaults(raw_defaults)
-    problems += [f"{DATASET_FILE}: defaults: {problem}" for problem in found]
+    defaults, faults = checks.parse_defaults(raw_defaults)
+    problems += [f"{DATASET_FILE}: defaults: {problem}" for problem in faults]
 
     entries: list[tuple[int, Entry]] = []
     seen = _Seen()
     for number, raw in enumerate(raw_entries, start=1):
-        entry, found = checks.parse_entry(raw)
+        entry, faults = checks.parse_entry(raw)
         if entry is not None:
             entry = _spelled_as_on_disk(root, entry)
-            found = _check_entry(root, entry, seen)
+            faults = _check_entry(root, entry, seen)
             seen.add(number, entry)
             entries.append((number, entry))
-        problems += [f"{_where(number, raw)}: {problem}" for problem in found]
+        problems += [f"{_where(number, raw)}: {problem}" for problem in faults]
     known = list(dict.fromkeys(_categories(raw_entries)))
     unknown = checks.unknown_categories(categories, known) if known else []
     # A tokenizer takes seconds to load: a slip of the pen on the command line is told at once.
@@ -125,8 +125,8 @@ def _read(root: Path) -> tuple[list[object], object, list[str]]:
         raise InputError(f"{root / DATASET_FILE}: no such file; {hint_for_missing_bank(root)}")
     raw = read_json(root / DATASET_FILE)
     if not isinstance(raw, dict):
-        wanted = 'an object {"prompt_dataset": [...]}'
-        raise InputError(f"{DATASET_FILE}: must be {wanted}, not {checks.kind_of(raw)}")
+        form = 'an object {"prompt_dataset": [...]}'
+        raise InputError(f"{DATASET_FILE}: must be {form}, not {checks.kind_of(raw)}")
     problems = [
         f"{DATASET_FILE}: {checks.unknown_key(key, _TOP_KEYS)}"
         for key in raw
@@ -170,17 +170,17 @@ def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
     for key, folder in checks.folder_keys(entry):
         if (folder, entry.mask_class) not in seen.folders:
             seen.folders.add((folder, entry.mask_class))
-            found, notes = check_folder(root, folder, entry.mask_class)
-            problems += [f"{key}: {problem}" for problem in found]
+            faults, notes = check_folder(root, folder, entry.mask_class)
+            problems += [f"{key}: {problem}" for problem in faults]
             seen.note(folder, notes)
     return problems + [f"text: {problem}" for problem in checks.check_text(entry)]
 
 
 def _spelled_as_on_disk(root: Path, entry: Entry) -> Entry:
-    found: dict[str, object] = {"support_dir": as_on_disk(root, entry.support_dir)}
+    keys: dict[str, object] = {"support_dir": as_on_disk(root, entry.support_dir)}
     if isinstance(entry, EmbeddingEntry):
-        found["path"] = as_on_disk(root, entry.path)
-    return entry.model_copy(update=found)
+        keys["path"] = as_on_disk(root, entry.path)
+    return entry.model_copy(update=keys)
 
 
 def _check_lengths(
@@ -195,17 +195,17 @@ def _check_lengths(
     """
     if count_tokens is None:
         return problems
-    found: list[str] = []
+    lengths: list[str] = []
     for number, entry in entries:
         try:
             too_long = checks.check_length(entry, count_tokens)
         except InputError as error:
-            if problems or found:
-                raise InputError([*problems, *found, *error.problems]) from None
+            if problems or lengths:
+                raise InputError([*problems, *lengths, *error.problems]) from None
             raise
         where = _where(number, raw_entries[number - 1])
-        found += [f"{where}: {problem}" for problem in too_long]
-    return problems + found
+        lengths += [f"{where}: {problem}" for problem in too_long]
+    return problems + lengths
 
 
 def _where(number: int, raw: object) -> str:
@@ -222,13 +222,13 @@ def _categories(raw_entries: Sequence[object]) -> list[str]:
 
 def rooted_defaults(root: Path, defaults: Defaults) -> Defaults:
     """Weights that lie in the dataset folder by their full path; other names as they are."""
-    found = {
-        key: str(root / said)
-        for key, said in (
+    paths = {
+        key: str(root / name)
+        for key, name in (
             ("diffusion_model", defaults.diffusion_model),
             ("fss_ckpt_path", defaults.fss_ckpt_path),
         )
         # "tiny" is a name of ours, whatever else lies there.
-        if said is not None and said != "tiny" and os.path.exists(root / said)
+        if name is not None and name != "tiny" and os.path.exists(root / name)
     }
-    return defaults.model_copy(update=found)
+    return defaults.model_copy(update=paths)

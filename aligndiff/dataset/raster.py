@@ -208,8 +208,8 @@ def _can_read_heif(path: Source) -> bool:
 
 
 def _is_cut(error: BaseException) -> bool:
-    words = str(error).lower()
-    return "truncated" in words or "broken data stream" in words
+    text = str(error).lower()
+    return "truncated" in text or "broken data stream" in text
 
 
 def _load_cut(path: Source, data: bytes) -> tuple[Image.Image, float]:

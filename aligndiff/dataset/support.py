@@ -166,8 +166,8 @@ def _load(paths: PairPaths) -> tuple[SupportPair, list[tuple[Path, str]]]:
         problems += _check_values(paths.mask, reading.mask)
     if problems or photo is None or reading is None:
         raise InputError(problems)
-    notes = [(paths.image, words) for words in photo.notes]
-    notes += [(paths.mask, words) for words in (*reading.notes, *turn_notes(photo, reading))]
+    notes = [(paths.image, note) for note in photo.notes]
+    notes += [(paths.mask, note) for note in (*reading.notes, *turn_notes(photo, reading))]
     return SupportPair(paths.name, photo.image, reading.mask), notes
 
 
@@ -180,10 +180,10 @@ def _read(read: Callable[[Path], _Read], path: Path, problems: list[str]) -> _Re
 
 
 def _sizes_differ(paths: PairPaths, size: tuple[int, ...], mask_size: tuple[int, ...]) -> str:
-    said = (
+    sizes = (
         f"is {mask_size[1]} x {mask_size[0]} px, its image {paths.image.name} {size[1]} x {size[0]}"
     )
-    problem = f"{paths.mask}: {said}; a mask must have its image's width and height"
+    problem = f"{paths.mask}: {sizes}; a mask must have its image's width and height"
     if mask_size == size[::-1]:
         problem += " (is one of them rotated by its EXIF orientation?)"
     return problem

@@ -75,7 +75,7 @@ def collect_pairs(
         for bank in banks
         for entry in bank.entries
     }
-    ordered = sorted(folders, key=lambda found: (*found[:2], str(found[2])))
+    ordered = sorted(folders, key=lambda place: (*place[:2], str(place[2])))
     samples = [
         sample
         for bank in banks
