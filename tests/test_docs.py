@@ -1,10 +1,11 @@
-"""The docs are true: README's commands run, saved help is the real one, links lead somewhere.
+"""The docs are true: README's commands and Python run, saved help is real, links lead somewhere.
 
 To write docs/CLI.md anew after a change of options: UPDATE_DOCS=1 pytest tests/test_docs.py
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -41,6 +42,12 @@ QUICKLY = {
     "view_dataset": "",
     "export_dataset": "",
     "train_segmenter": "--steps 2 --batch_size 1 --side 64 --val_episodes 2",
+}
+# The same for the numbers of README's Python.
+QUICK_PYTHON = {
+    "inversion_steps=500": "inversion_steps=2",
+    "count=8": "count=2",
+    "num_inference_steps=20": "num_inference_steps=2",
 }
 
 
@@ -111,6 +118,29 @@ def test_readme_commands_run_in_their_order(example: Path) -> None:
     assert swept == ["bg_lambda_0.2", "bg_lambda_0.6", "bg_lambda_1"]
 
 
+def test_readme_python_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    for number, small in QUICK_PYTHON.items():
+        assert number in block
+        block = block.replace(number, small)
+    done = run(["-c", block])
+    assert done.returncode == 0, done.stderr
+    outcomes = ast.literal_eval(done.stdout)
+    assert len(outcomes) == 2
+    assert set(outcomes) <= {"consensus", "pseudo_label", "rejected"}
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE", "METHOD"])
+def test_files_and_functions_named_in_a_page_exist(page: str) -> None:
+    """`package/file.py` is below aligndiff/; `names` after it in a row of a table are in it."""
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    for path, names in re.findall(r"`(\w+/[\w/]+\.py)`((?:[:,] `\w+`)*)", text):
+        file = ROOT / ("" if path.startswith("tests/") else "aligndiff") / path
+        assert file.exists(), path
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(class|def) {name}\b", file.read_text(), re.M), f"{path}: {name}"
+
+
 @pytest.mark.parametrize("command", readme_commands("text"), ids=lambda words: words[2])
 def test_commands_that_need_other_weights_say_so_in_one_line(command: list[str]) -> None:
     done = run(command[1:])
@@ -125,6 +155,7 @@ def test_links_lead_somewhere() -> None:
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("pretrained_weights/*.md"),
+        *ROOT.glob("example_dataset/photos/*.md"),
     ]:
         assert "@@" not in page.read_text(), f"{page.name} has a gap"
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
