@@ -21,7 +21,7 @@ from aligndiff.core.exits import exit_with
 from aligndiff.runner.group import only_run_in
 
 def main():
-    with only_run_in(Path(sys.argv[1])):
+    with only_run_in(Path(sys.argv[1]), "mask_generation"):
         print("has it", flush=True)
         {meanwhile}
         sys.stdin.read()
@@ -44,7 +44,9 @@ def test_the_second_run_is_told_who_works_there(tmp_path: Path) -> None:
     second = hold(tmp_path)
     said = second.communicate()[1]
     assert second.returncode == 2
-    assert said.startswith(f"error: {tmp_path}: another run works in this dataset folder (-c, ")
+    assert said.startswith(
+        f"error: {tmp_path}: another run works in this dataset folder (mask_generation, "
+    )
     assert f"process {first.pid} on " in said and "wait until it ends, or stop it\n" in said
     assert end(first) == [0]
     assert list(tmp_path.iterdir()) == [], "the lock's file went with its last holder"
