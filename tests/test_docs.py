@@ -153,7 +153,7 @@ def test_commands_that_need_other_weights_say_so_in_one_line(command: list[str])
 def test_links_lead_somewhere() -> None:
     for page in [
         *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("pretrained_weights/*.md"),
         *ROOT.glob("example_dataset/photos/*.md"),
     ]:
