@@ -22,6 +22,7 @@ class PrepareConfig:
     dataset_dir: Path | None = None
     source_format: str | None = None
     pairs: int | None = None
+    outline: bool = False
     list_only: bool = False
     skip_bad: bool = False
 
@@ -29,6 +30,8 @@ class PrepareConfig:
         problems = _check_source(self.source)
         if self.dataset_dir is None and not self.list_only:
             problems.append("--dataset_dir: missing; name the folder to make, or --list to look")
+        if self.outline and self.list_only:
+            problems.append("--outline and --list: one draws, the other only looks; type one")
         if self.dataset_dir is not None:
             problems += _check_target(self.source, self.dataset_dir)
         if self.pairs is not None and not 1 <= self.pairs <= _MOST_PAIRS:
@@ -69,6 +72,11 @@ def add_prepare_options(parser: ArgumentParser, formats: Sequence[str]) -> None:
         type=int,
         metavar="N",
         help="at most this many pairs of each category, the first by name (default: all)",
+    )
+    add(
+        "--outline",
+        action="store_true",
+        help="open a page of this machine's own, to draw the object in the photos without a mask",
     )
     add(
         "--list",

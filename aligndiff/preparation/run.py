@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.errors import InputError
@@ -14,6 +15,7 @@ from aligndiff.dataset.hints import prepare_command
 from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.preparation.bank import Bank, add_entries, folders_for, read_bank
+from aligndiff.preparation.by_hand import category_to_draw, draw_by_hand, photos_to_draw
 from aligndiff.preparation.categories import Names, choose
 from aligndiff.preparation.config import PrepareConfig, add_prepare_options
 from aligndiff.preparation.sheet import write_pair_sheet
@@ -54,7 +56,8 @@ def run(config: PrepareConfig) -> int:
     reading = known.read(tree)
     if config.list_only:
         return _list(tree, reading, config)
-    _refuse_nothing(tree, reading)
+    if not (config.outline and reading.unmarked):
+        _refuse_nothing(tree, reading)
     names = choose(reading.pairs, config.category, tree.root.resolve().name)
     return _prepare(tree, reading, names, config)
 
@@ -76,7 +79,7 @@ def _refuse_nothing(tree: SourceTree, reading: SourceReading) -> None:
     what = "photos without a mask" if reading.unmarked else "no photo with a mask"
     shown = f" ({shortlist(reading.unmarked)})" if reading.unmarked else ""
     left_out = f"; {'; '.join(reading.notes)}" if reading.notes else ""
-    line = f"{tree.root}: holds {what}{shown}{left_out}; docs/YOUR_PHOTOS.md says how to make masks"
+    line = f"{tree.root}: holds {what}{shown}{left_out}; add --outline to draw them in a browser"
     raise InputError([*reading.problems, line])
 
 
@@ -86,6 +89,7 @@ def _prepare(tree: SourceTree, reading: SourceReading, names: Names, config: Pre
     check_writable([dataset_dir / DATASET_FILE])
     bank = read_bank(dataset_dir)
     folders = folders_for(dict.fromkeys(names.values()), bank, dataset_dir)
+    drawn_category = category_to_draw(names) if config.outline else None
     pairs = [pair for pair in reading.pairs if pair.category in names]
     outcome = Outcome(problems=[*reading.problems], notes=[*reading.notes])
     with staged(dataset_dir) as staging:
@@ -96,13 +100,19 @@ def _prepare(tree: SourceTree, reading: SourceReading, names: Names, config: Pre
 
         with progress("preparing", len(pairs)) as advance:
             draw_all(pairs, names, Sizes(tree), outcome, config.pairs, use, advance)
-        _refuse_problems(outcome, config.skip_bad)
-    filled = {
-        category: folder
-        for category, folder in folders.items()
-        if (tally := outcome.tally(category)).new + tally.kept
-    }
-    new = add_entries(dataset_dir, bank, filled)
+        _refuse_problems(outcome, config)
+    try:
+        if drawn_category is not None:
+            reading = _draw(tree, reading, drawn_category, folders, config, outcome)
+    finally:  # also when a person stops in the middle of it
+        filled = {
+            category: folder
+            for category, folder in folders.items()
+            if (tally := outcome.tally(category)).new + tally.kept
+        }
+        new = add_entries(dataset_dir, bank, filled)
+    if not filled:
+        raise InputError("no mask was drawn; nothing was written")
     _report(config, outcome, reading, new, bank)
     sheet = write_pair_sheet(dataset_dir, filled)
     say(f"look at it before you go on: {sheet}")
@@ -111,13 +121,35 @@ def _prepare(tree: SourceTree, reading: SourceReading, names: Names, config: Pre
     return 0
 
 
-def _refuse_problems(outcome: Outcome, skip_bad: bool) -> None:
+def _draw(
+    tree: SourceTree,
+    reading: SourceReading,
+    category: str,
+    folders: dict[str, str],
+    config: PrepareConfig,
+    outcome: Outcome,
+) -> SourceReading:
+    """Have the photos without a mask drawn; returns the reading without those."""
+    assert config.dataset_dir is not None  # checked by the config
+    tally, photos = outcome.tally(category), photos_to_draw(reading.unmarked, category)
+    if config.pairs is not None:
+        photos = photos[: max(0, config.pairs - tally.new - tally.kept)]
+    if not photos:
+        outcome.notes.append("--outline: no photo is without a mask")
+        return reading
+    writer = Writer(tree, config.dataset_dir, config.dataset_dir)
+    drawn = draw_by_hand(writer, photos, folders[category], category, tally, say)
+    left = tuple(photo for photo in reading.unmarked if photo not in drawn)
+    return replace(reading, unmarked=left)
+
+
+def _refuse_problems(outcome: Outcome, config: PrepareConfig) -> None:
     """Raise InputError with all problems, unless they are to be left out and something is left."""
     good = sum(tally.new + tally.kept for tally in outcome.tallies.values())
-    if outcome.problems and not (skip_bad and good):
+    if outcome.problems and not (config.skip_bad and (good or config.outline)):
         hint = ["nothing was written; mend these, or leave them out with --skip_bad"]
         raise InputError([*outcome.problems, *hint * bool(good)])
-    if not good:
+    if not good and not config.outline:
         raise InputError("every mask of these categories is empty; nothing was written")
 
 
@@ -144,7 +176,8 @@ def _notes(notes: Sequence[str], reading: SourceReading) -> None:
         warn(f"note: {note}")
     if reading.unmarked:
         photos = f"{len(reading.unmarked)} photos" if len(reading.unmarked) > 1 else "1 photo"
-        warn(f"note: {photos} without a mask left out ({shortlist(reading.unmarked)})")
+        names = shortlist(reading.unmarked)
+        warn(f"note: {photos} without a mask left out ({names}); --outline draws them")
 
 
 def _list(tree: SourceTree, reading: SourceReading, config: PrepareConfig) -> int:
@@ -167,4 +200,6 @@ def _list(tree: SourceTree, reading: SourceReading, config: PrepareConfig) -> in
     if reading.pairs:
         category = reading.pairs[0].category or "NAME"
         say(f"next: {prepare_command(config.source, config.source_format, category)}")
+    elif reading.unmarked:
+        say(f"next: {prepare_command(config.source, config.source_format)} --outline")
     return 0

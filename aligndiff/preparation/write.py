@@ -111,13 +111,30 @@ class Writer:
             if self._mask_differs(same, mask):
                 outcome.notes.append(f"{pair.photo}: {self._kept(same)}")
             return
+        self._put(source, folder, mask)
+        outcome.tally(name).new += 1
+
+    def _put(self, source: Path, folder: str, mask: Uint8) -> None:
+        target = self.dataset_dir / folder
         stem = self._free_stem(source, target)
         photo = self.staging / folder / f"{stem}{source.suffix}"
         photo.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(photo, read_input(source, _MOST_BYTES))
         write_clean_mask(photo.with_name(mask_name(photo.name)), mask)
         self._there[target].setdefault(source.stat().st_size, []).append(photo)
-        outcome.tally(name).new += 1
+
+    def find(self, photo: str, folder: str) -> Path | None:
+        """Where the photo, a file of the tree, lies in the folder by now; None if nowhere."""
+        target = self.dataset_dir / folder
+        self._look_into(target)
+        return self._same_photo(self.tree.path(photo), target)
+
+    def put(self, photo: str, folder: str, mask: Uint8) -> None:
+        """Put a pair into the folder; if the photo is there, its mask is replaced."""
+        if (there := self.find(photo, folder)) is None:
+            self._put(self.tree.path(photo), folder, mask)
+        else:
+            write_clean_mask(there.with_name(mask_name(there.name)), mask)
 
     def _kept(self, photo: Path) -> str:
         if self.staging in photo.parents:

@@ -28,8 +28,8 @@ def test_the_commands_of_the_page(
         content = {"shapes": [shape], "imagePath": f"IMG_0{number}.jpg"}
         write_json(tmp_path / "mushroom" / f"IMG_0{number}.json", content)
     save_photo(tmp_path / "mushroom" / "IMG_0196.jpg")
-    commands = COMMAND.findall(PAGE)
-    assert len(commands) == 2
+    outline, *commands = COMMAND.findall(PAGE)
+    assert outline == f"{commands[1]} --outline" and len(commands) == 2  # test_by_hand.py runs it
     assert [main(shlex.split(command)) for command in commands] == [0, 0]
     assert [(mask == ELL).all() for mask in masks_of(tmp_path / "my_dataset", "mushroom")] == [
         True
