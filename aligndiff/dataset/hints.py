@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-# Pictures that people have and that may not be read; by what the suffix is called.
-_OTHER_PICTURES = (
-    *(".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jfif", ".jpe", ".jp2"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".svg", ".npy"),
+# Pictures that people have and that are not read, and those that are; by their suffixes.
+_OTHER_PICTURES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".svg", ".npy")
+_USUAL_PICTURES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp"),
+    *(".gif", ".jfif", ".jpe", ".jp2"),
 )
-_USUAL_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _MOST_LOOKED_AT = 2000  # files of a folder
 _BEGINNING = 65_536  # bytes of an annotation file in which its keys stand
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aligndiff.dataset.colour_map import VOID_COLOUR
 from aligndiff.dataset.images import IGNORE, Uint8
 from aligndiff.dataset.levels import Levels
 
-_VOC_VOID = (224, 224, 192)  # the colour of index 255 in the palette of Pascal VOC
 _WHITE = (255, 255, 255)
 _DARK = 24  # a colour's brightest channel up to which it is black, when JPEG changed it
 _CLASS_NUMBERS = 64  # greys below it are taken for class numbers, beside which 255 is ignored
@@ -68,7 +68,7 @@ def ground_levels(levels: Levels) -> list[int]:
 def void_levels(levels: Levels, ground: list[int]) -> list[int]:
     """The levels that mean "ignore": VOC's colour, index 255, and 255 or white as a rim."""
     others = [at for at in range(len(levels)) if at not in ground]
-    void = [at for at in others if _is_near(levels, at, _VOC_VOID)]
+    void = [at for at in others if _is_near(levels, at, VOID_COLOUR)]
     if not levels.grey and len(others) > 1:
         void += [at for at in others if levels.numbers[at] == IGNORE and at not in void]
     tops = [at for at in others if _is_top(levels, at) and at not in void]

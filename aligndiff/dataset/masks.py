@@ -71,13 +71,18 @@ def read_mask(path: Source, mask_class: MaskClass | None = None) -> Uint8:
 
 def interpret_mask(path: Source, mask_class: MaskClass | None = None) -> MaskReading:
     """Read a mask as `read_mask` does, with notes on what looks wrong."""
+    reading = read_mask_reading(path, mask_class)
+    notes = (*reading.notes, *shape_notes(reading.mask, chosen=mask_class is not None))
+    return replace(reading, notes=notes)
+
+
+def read_mask_reading(path: Source, mask_class: MaskClass | None = None) -> MaskReading:
+    """Read a mask as `read_mask` does, with notes on what was decided, none on its shape."""
     raster = read_raster(path)
     try:
-        reading = mask_of(raster, mask_class)
+        return replace(mask_of(raster, mask_class), orientation=raster.orientation)
     except UnclearMaskError as error:
         raise InputError(f"{path}: {error}") from None
-    notes = (*reading.notes, *shape_notes(reading.mask, chosen=mask_class is not None))
-    return replace(reading, notes=notes, orientation=raster.orientation)
 
 
 def mask_of(raster: Raster, mask_class: MaskClass | None = None) -> MaskReading:

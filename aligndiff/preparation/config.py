@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.layout import DATASET_FILE
+from aligndiff.dataset.mask_class import MaskClass, check_mask_class
 
 _MOST_PAIRS = 100_000
 
@@ -22,6 +23,7 @@ class PrepareConfig:
     dataset_dir: Path | None = None
     source_format: str | None = None
     pairs: int | None = None
+    mask_class: MaskClass | None = None
     outline: bool = False
     list_only: bool = False
     skip_bad: bool = False
@@ -36,6 +38,8 @@ class PrepareConfig:
             problems += _check_target(self.source, self.dataset_dir)
         if self.pairs is not None and not 1 <= self.pairs <= _MOST_PAIRS:
             problems.append(f"--pairs must be from 1 to {_MOST_PAIRS}, not {self.pairs}")
+        if self.mask_class is not None and (problem := check_mask_class(self.mask_class)):
+            problems.append(f"--mask_class: {problem}, not {self.mask_class}")
         if problems:
             raise InputError(problems)
 
@@ -74,6 +78,13 @@ def add_prepare_options(parser: ArgumentParser, formats: Sequence[str]) -> None:
         help="at most this many pairs of each category, the first by name (default: all)",
     )
     add(
+        "--mask_class",
+        type=_mask_class,
+        metavar="CLASS",
+        help="which class of the mask files is the object: a number, a colour as #c08080, any, "
+        "trimap or alpha (default: a file is read by what is in it, see docs/FORMAT.md)",
+    )
+    add(
         "--outline",
         action="store_true",
         help="open a page of this machine's own, to draw the object in the photos without a mask",
@@ -94,6 +105,10 @@ def add_prepare_options(parser: ArgumentParser, formats: Sequence[str]) -> None:
 def _folder(word: str) -> Path:
     """A path as typed; "~", which a shell leaves alone after "=" or in quotes, is the home."""
     return Path(word).expanduser() if word.startswith("~") else Path(word)
+
+
+def _mask_class(word: str) -> MaskClass:
+    return int(word) if word.isascii() and word.isdecimal() else word
 
 
 def _check_source(source: Path) -> list[str]:

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError, as_problem
-from aligndiff.dataset.images import OBJECT, encode_preview, read_image, resize_image
+from aligndiff.dataset.images import OBJECT, encode_preview, read_photo, resize_image
 from aligndiff.dataset.masks import read_mask
 from aligndiff.preparation.local_server import HOST, LocalServer, Response
 
@@ -197,7 +197,7 @@ class _Session:
         }
 
     def _read(self, number: int) -> _Shown:
-        image = read_image(self._photos[number])
+        image = read_photo(self._photos[number]).image
         height, width = image.shape[:2]
         shrink = math.sqrt(min(1.0, _MOST_SHOWN / (height * width)))
         if shrink < 1:
@@ -218,7 +218,7 @@ class _Session:
 
     def _thumbnail(self, number: int) -> Response:
         with self._reading:
-            image = read_image(self._photos[number])
+            image = read_photo(self._photos[number]).image
         height, width = image.shape[:2]
         shrink = min(1.0, _THUMBNAIL / max(height, width))
         small = max(1, round(height * shrink)), max(1, round(width * shrink))

@@ -14,14 +14,15 @@ from aligndiff.core.options import OneLineParser
 from aligndiff.dataset.hints import prepare_command
 from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.layout import DATASET_FILE
+from aligndiff.dataset.mask_checks import grouped
 from aligndiff.preparation.bank import Bank, add_entries, folders_for, read_bank
 from aligndiff.preparation.by_hand import category_to_draw, draw_by_hand, photos_to_draw
 from aligndiff.preparation.categories import Names, choose
 from aligndiff.preparation.config import PrepareConfig, add_prepare_options
 from aligndiff.preparation.sheet import write_pair_sheet
 from aligndiff.preparation.source import SourcePair, SourceReading, SourceTree, shortlist
-from aligndiff.preparation.sources import FORMATS, SourceFormat, recognise
-from aligndiff.preparation.write import Outcome, Sizes, Writer, draw_all, staged
+from aligndiff.preparation.sources import FORMATS, WITH_MASK_FILES, SourceFormat, recognise
+from aligndiff.preparation.write import Outcome, Photos, Writer, draw_all, staged
 
 _PLENTY = 30  # pairs; the steps read each of them, and 3 to 10 are enough
 
@@ -50,9 +51,10 @@ def main(argv: Sequence[str], prog: str = "python -m scripts.prepare_dataset") -
 def run(config: PrepareConfig) -> int:
     """Prepare, or list; returns the exit code."""
     quiet_libraries()
-    tree = SourceTree.scan(config.source)
+    tree = SourceTree.scan(config.source, config.mask_class)
     known, told = _format(tree, config.source_format)
     say(f"{config.source}: {known.name} ({known.layout}), recognised by {told}")
+    _check_mask_class(known, config)
     reading = known.read(tree)
     if config.list_only:
         return _list(tree, reading, config)
@@ -72,6 +74,13 @@ def _format(tree: SourceTree, name: str | None) -> tuple[SourceFormat, str]:
     return known, told
 
 
+def _check_mask_class(known: SourceFormat, config: PrepareConfig) -> None:
+    """Raise InputError where a class of mask files is picked, and there are none."""
+    if config.mask_class is not None and known.name not in WITH_MASK_FILES:
+        what = f"{known.name} names its categories"
+        raise InputError(f"--mask_class picks a class of mask files, {what}; type --category")
+
+
 def _refuse_nothing(tree: SourceTree, reading: SourceReading) -> None:
     """Raise InputError when there is no pair at all."""
     if reading.pairs:
@@ -79,7 +88,8 @@ def _refuse_nothing(tree: SourceTree, reading: SourceReading) -> None:
     what = "photos without a mask" if reading.unmarked else "no photo with a mask"
     shown = f" ({shortlist(reading.unmarked)})" if reading.unmarked else ""
     left_out = f"; {'; '.join(reading.notes)}" if reading.notes else ""
-    line = f"{tree.root}: holds {what}{shown}{left_out}; add --outline to draw them in a browser"
+    remedy = "add --outline to draw them in a browser, or see" if reading.unmarked else "masks:"
+    line = f"{tree.root}: holds {what}{shown}{left_out}; {remedy} docs/YOUR_PHOTOS.md"
     raise InputError([*reading.problems, line])
 
 
@@ -99,7 +109,7 @@ def _prepare(tree: SourceTree, reading: SourceReading, names: Names, config: Pre
             writer.add(pair, folders[name], mask, outcome, name)
 
         with progress("preparing", len(pairs)) as advance:
-            draw_all(pairs, names, Sizes(tree), outcome, config.pairs, use, advance)
+            draw_all(pairs, names, Photos(tree), outcome, config.pairs, use, advance)
         _refuse_problems(outcome, config)
     try:
         if drawn_category is not None:
@@ -113,7 +123,7 @@ def _prepare(tree: SourceTree, reading: SourceReading, names: Names, config: Pre
         new = add_entries(dataset_dir, bank, filled)
     if not filled:
         raise InputError("no mask was drawn; nothing was written")
-    _report(config, outcome, reading, new, bank)
+    _report(tree, config, outcome, reading, new, bank)
     sheet = write_pair_sheet(dataset_dir, filled)
     say(f"look at it before you go on: {sheet}")
     folder = shlex.quote(str(dataset_dir))
@@ -148,19 +158,26 @@ def _refuse_problems(outcome: Outcome, config: PrepareConfig) -> None:
     good = sum(tally.new + tally.kept for tally in outcome.tallies.values())
     if outcome.problems and not (config.skip_bad and (good or config.outline)):
         hint = ["nothing was written; mend these, or leave them out with --skip_bad"]
-        raise InputError([*outcome.problems, *hint * bool(good)])
+        if any('"mask_class"' in problem for problem in outcome.problems):
+            hint.append('"mask_class" is the option --mask_class here, as in --mask_class any')
+        raise InputError([*outcome.problems, *(hint if good else hint[1:])])
     if not good and not config.outline:
         raise InputError("every mask of these categories is empty; nothing was written")
 
 
 def _report(
-    config: PrepareConfig, outcome: Outcome, reading: SourceReading, new: Sequence[str], bank: Bank
+    tree: SourceTree,
+    config: PrepareConfig,
+    outcome: Outcome,
+    reading: SourceReading,
+    new: Sequence[str],
+    bank: Bank,
 ) -> None:
     for problem in outcome.problems:
         warn(f"left out: {problem}")
     rows = [(name, t.new, t.kept, t.empty, t.bad) for name, t in outcome.tallies.items()]
     table("pairs", ("category", "new", "there", "empty mask", "bad"), rows)
-    _notes(outcome.notes, reading)
+    _notes(outcome, tree, reading)
     for name, tally in outcome.tallies.items():
         if tally.new + tally.kept > _PLENTY and config.pairs is None:
             warn(f"note: {name}: {tally.new + tally.kept} pairs; 3 to 10 do, see --pairs")
@@ -171,8 +188,9 @@ def _report(
         say(f"{file}: left as it is")
 
 
-def _notes(notes: Sequence[str], reading: SourceReading) -> None:
-    for note in notes:
+def _notes(outcome: Outcome, tree: SourceTree, reading: SourceReading) -> None:
+    looks = [*dict.fromkeys([*tree.masks.notes, *outcome.looks])]
+    for note in (*outcome.notes, *grouped(looks)):
         warn(f"note: {note}")
     if reading.unmarked:
         photos = f"{len(reading.unmarked)} photos" if len(reading.unmarked) > 1 else "1 photo"
@@ -189,12 +207,12 @@ def _list(tree: SourceTree, reading: SourceReading, config: PrepareConfig) -> in
         outcome.tally(name).new += 1
 
     with progress("reading", len(reading.pairs)) as advance:
-        draw_all(reading.pairs, names, Sizes(tree), outcome, None, use, advance)
+        draw_all(reading.pairs, names, Photos(tree), outcome, None, use, advance)
     rows = [(name, t.new, t.empty, t.bad) for name, t in outcome.tallies.items()]
     table("in SOURCE", ("category", "pairs", "empty mask", "unreadable"), rows)
     photos = {pair.photo for pair in reading.pairs} | set(reading.unmarked)
     say(f"{len(photos)} photos, {len(reading.unmarked)} of them without a mask")
-    _notes(outcome.notes, reading)
+    _notes(outcome, tree, reading)
     for problem in outcome.problems:
         warn(f"unreadable: {problem}")
     if reading.pairs:

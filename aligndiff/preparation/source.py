@@ -8,13 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from aligndiff.core.errors import InputError
+from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.support import SUFFIXES, natural_order
-from aligndiff.preparation.shapes import Shape
+from aligndiff.preparation.mask_files import MaskFiles
+from aligndiff.preparation.shapes import MaskFile, Shape
 
 _NAMED = 3  # files that a line names; the others are counted
 _MOST_FILES = 1_000_000
@@ -26,17 +28,22 @@ class SourceTree:
 
     root: Path
     files: tuple[str, ...]
+    masks: MaskFiles = field(default_factory=MaskFiles)
 
     @classmethod
-    def scan(cls, root: Path) -> SourceTree:
+    def scan(cls, root: Path, mask_class: MaskClass | None = None) -> SourceTree:
         """Look through the folder, its links too; hidden files and folders do not count."""
         found = [Path(folder, name) for folder, names in _walk(root) for name in names]
         names = (path.relative_to(root).as_posix() for path in found)
-        return cls(root, tuple(sorted(names, key=_path_order)))
+        return cls(root, tuple(sorted(names, key=_path_order)), MaskFiles(mask_class))
 
     def path(self, name: str) -> Path:
         """Where a file of the tree lies."""
         return self.root / name
+
+    def mask(self, name: str) -> MaskFile:
+        """A file of the tree that is a mask; it is read when it is drawn."""
+        return MaskFile(partial(self.masks.read, self.path(name)))
 
     def named(self, *suffixes: str) -> list[str]:
         """The files with one of these suffixes (lower case), in natural order."""

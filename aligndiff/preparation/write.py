@@ -13,23 +13,25 @@ import numpy as np
 
 from aligndiff.core.errors import InputError, printable
 from aligndiff.core.files import file_fingerprint, read_input, write_bytes
+from aligndiff.dataset.colour_map import VOID_COLOUR
 from aligndiff.dataset.images import (
     BACKGROUND,
     IGNORE,
     OBJECT,
+    Photo,
     Uint8,
-    check_image,
     encode_palette,
+    read_photo,
     write_mask,
 )
-from aligndiff.dataset.masks import read_mask
+from aligndiff.dataset.mask_checks import shape_notes, turn_notes
+from aligndiff.dataset.masks import MaskReading, read_mask
 from aligndiff.dataset.support import MASK_MARK, SUFFIXES
-from aligndiff.preparation.shapes import check_size, draw_mask
+from aligndiff.preparation.shapes import MaskFile, check_size, draw_mask
 from aligndiff.preparation.source import SourcePair, SourceTree
 
 _STAGING = ".prepare_dataset.tmp"
 _MOST_BYTES = 512 * 2**20  # of a photo, as when it is read
-_VOID = (224, 224, 192)  # VOC's colour of pixels that count nowhere
 
 
 @dataclass
@@ -49,37 +51,40 @@ class Outcome:
     tallies: dict[str, PairCounts] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    looks: list[tuple[Path, str]] = field(default_factory=list)  # odd ones, each with its file
 
     def tally(self, category: str) -> PairCounts:
         return self.tallies.setdefault(category, PairCounts())
 
 
-class Sizes:
-    """Sizes (h, w) of photos, upright; the last one is kept for its other categories."""
+class Photos:
+    """Reads the photos of a source; the last one is kept for its other categories."""
 
     def __init__(self, tree: SourceTree) -> None:
         self.tree = tree
-        self._last: tuple[str, tuple[int, int]] | None = None
+        self._last: tuple[str, Photo] | None = None
 
-    def of(self, photo: str) -> tuple[int, int]:
-        if self._last is None or self._last[0] != photo:
-            self._last = photo, check_image(self.tree.path(photo))
+    def read(self, name: str) -> Photo:
+        if self._last is None or self._last[0] != name:
+            self._last = None  # before the next one takes memory
+            self._last = name, read_photo(self.tree.path(name))
         return self._last[1]
 
 
-def checked_mask(pair: SourcePair, sizes: Sizes) -> Uint8 | None:
+def checked_mask(pair: SourcePair, photos: Photos) -> Uint8 | None:
     """The mask of a pair, uint8 (h, w), 0, 1, 255; None when it marks nothing.
 
     InputError names the photo and the file that the shapes come from.
     """
-    size = sizes.of(pair.photo)
+    image = photos.read(pair.photo).image
+    size = image.shape[0], image.shape[1]
     try:
         check_size(pair.size, size)
         mask = draw_mask(pair.shapes, pair.ignored, size)
         if (mask == OBJECT).any() and not (mask == BACKGROUND).any():
             raise InputError("the mask covers the whole photo; leave some background")
     except InputError as error:
-        lines = [_named(problem, pair, sizes.tree) for problem in error.problems]
+        lines = [_named(problem, pair, photos.tree) for problem in error.problems]
         raise InputError(lines) from None
     return mask if (mask == OBJECT).any() else None
 
@@ -190,7 +195,7 @@ def write_clean_mask(path: Path, mask: Uint8) -> None:
         write_mask(path, mask == OBJECT)
         return
     palette = np.zeros((256, 3), dtype=np.uint8)
-    palette[OBJECT], palette[IGNORE] = 255, _VOID
+    palette[OBJECT], palette[IGNORE] = 255, VOID_COLOUR
     write_bytes(path, encode_palette(mask, palette))
 
 
@@ -222,7 +227,7 @@ def staged(dataset_dir: Path) -> Iterator[Path]:
 def draw_all(
     pairs: Sequence[SourcePair],
     names: dict[str, str],
-    sizes: Sizes,
+    photos: Photos,
     outcome: Outcome,
     most: int | None,
     use: Callable[[SourcePair, Uint8, str], None],
@@ -236,11 +241,22 @@ def draw_all(
         if most is not None and tally.new + tally.kept >= most:
             continue
         try:
-            mask = checked_mask(pair, sizes)
+            mask = checked_mask(pair, photos)
             if mask is None:
                 tally.empty += 1
             else:
+                outcome.looks += _looks(pair, mask, photos)
                 use(pair, mask, name)
         except InputError as error:
             tally.bad += 1
             outcome.problems += error.problems
+
+
+def _looks(pair: SourcePair, mask: Uint8, photos: Photos) -> list[tuple[Path, str]]:
+    """What looks odd about a photo and about the mask that was drawn, each with its file."""
+    tree, photo = photos.tree, photos.read(pair.photo)
+    from_file = any(isinstance(shape, MaskFile) for shape in pair.shapes)
+    chosen = tree.masks.mask_class is not None or not from_file
+    words = (*shape_notes(mask, chosen), *turn_notes(photo, MaskReading(mask)))
+    origin = tree.path(pair.origin or pair.photo)
+    return [(tree.path(pair.photo), note) for note in photo.notes] + [(origin, w) for w in words]

@@ -38,6 +38,7 @@ def save(path: Path, picture: Any) -> None:
             "1.dng is there, but DNG is not read; convert it",
         ),
         ({"1.CR2": b"", "1.png": MASK}, "1.CR2 is there, but CR2 is not read"),
+        ({"IMG_1.HEIC": b"", "img_1.png": MASK}, "IMG_1.HEIC is there, of another spelling"),
         ({"1.jpg": PHOTO, "1.psd": b""}, "1.psd is there, but PSD is not read"),
         (
             {"1.jpg": PHOTO, "1.json": LABELME},

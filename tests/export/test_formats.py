@@ -19,12 +19,13 @@ from PIL import Image
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
+from aligndiff.dataset.colour_map import colour_map
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.evaluation.benchmarks import open_fss
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.export import export
-from aligndiff.export.formats.voc import colour_map, label_map, uncertain
+from aligndiff.export.formats.voc import label_map, uncertain
 from aligndiff.export.items import SUPPORT
 from aligndiff.export.job import ExportJob, Format, FormatChoice
 from aligndiff.export.selection import select

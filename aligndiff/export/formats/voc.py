@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_text
 from aligndiff.core.options import Options, option
-from aligndiff.dataset.images import IGNORE, Uint8, encode_palette
+from aligndiff.dataset.colour_map import colour_map
+from aligndiff.dataset.images import IGNORE, encode_palette
 from aligndiff.export.items import SPLITS, ExportItem, Picture
 from aligndiff.export.job import ExportJob, Format
 from aligndiff.export.markup import hashed_slug
@@ -91,15 +92,6 @@ def label_map(categories: Sequence[str]) -> str:
             name = hashed_slug(name)
         lines.append(f"{name}:{','.join(map(str, colours[index]))}::")
     return "".join(f"{line}\n" for line in lines)
-
-
-def colour_map() -> Uint8:
-    """VOC's own colours of the 256 indices, uint8 RGB (256, 3): their bits, dealt to R, G and B."""
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for index in range(256):
-        for bit in range(8):
-            colours[index, bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
-    return colours
 
 
 def uncertain(

@@ -52,6 +52,7 @@ FORMATS: dict[str, SourceFormat] = {
         ("pairs", "photos and masks side by side, or in images/ and masks/", pairs),
     )
 }
+WITH_MASK_FILES = ("pairs", "mvtec", "label_studio")  # where --mask_class picks a class
 ANY = "pairs"  # what any folder of pictures may be: only where it is nothing else
 
 

@@ -6,7 +6,6 @@ task's, which only the JSON names. Uploaded photos carry 8 hex digits before the
 
 from __future__ import annotations
 
-import functools
 import posixpath
 import re
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ import numpy as np
 
 from aligndiff.core.errors import InputError
 from aligndiff.preparation.json_files import first_json, json_objects, number, whole
-from aligndiff.preparation.mask_files import read_mask_file
 from aligndiff.preparation.runs import decode_brush
-from aligndiff.preparation.shapes import Bitmap, MaskFile, Polygon, Shape, circle, points_of
+from aligndiff.preparation.shapes import Bitmap, Polygon, Shape, circle, points_of
 from aligndiff.preparation.source import Collector, SourceReading, SourceTree, shortlist
 
 _PNG = re.compile(
@@ -168,5 +166,4 @@ def _read_pngs(
             continue
         collector.photo(photo, masks[0][0])
         for name, label in masks:
-            read = functools.partial(read_mask_file, tree.path(name))
-            collector.add(photo, label, MaskFile(read), name)
+            collector.add(photo, label, tree.mask(name), name)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
-from aligndiff.preparation.mask_files import read_mask_file
-from aligndiff.preparation.shapes import MaskFile
 from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 _PHOTOS, _MASKS, _GOOD = "test", "ground_truth", "good"
@@ -26,8 +22,7 @@ def read(tree: SourceTree) -> SourceReading:
         *above, _, defect, _ = photo.split("/")
         # Defects of several objects have names in common.
         category = f"{defect} {above[-1]}" if several and above else defect
-        read = functools.partial(read_mask_file, tree.path(mask))
-        collector.add(photo, category, MaskFile(read), mask)
+        collector.add(photo, category, tree.mask(mask), mask)
     defective = [n for n in tree.pictures if f"/{_PHOTOS}/" in f"/{n}" and f"/{_GOOD}/" not in n]
     return collector.reading(defective)
 

@@ -6,13 +6,11 @@ the category.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.mask_files import mask_of_two, read_mask_file
 from aligndiff.preparation.mask_names import (
     MASK_FOLDERS,
     PHOTO_FOLDERS,
@@ -21,7 +19,6 @@ from aligndiff.preparation.mask_names import (
     last_number,
     photo_of,
 )
-from aligndiff.preparation.shapes import MaskFile
 from aligndiff.preparation.source import SourcePair, SourceReading, SourceTree, shortlist
 
 
@@ -63,7 +60,7 @@ def read(tree: SourceTree) -> SourceReading:
         SourcePair(
             photo.name,
             category,
-            tuple(MaskFile(functools.partial(read_mask_file, tree.path(m.name))) for m in mine),
+            tuple(tree.mask(mask.name) for mask in mine),
             origin=mine[0].name,
         )
         for photo in photos
@@ -111,7 +108,7 @@ def _tell_apart(
             problems.append(f"{what}; keep the photo and its mask, remove the rest")
         else:
             try:
-                mask = mask_of_two([tree.path(file.name) for file in group])
+                mask = tree.masks.of_two([tree.path(file.name) for file in group])
             except InputError as error:
                 problems += error.problems
                 continue

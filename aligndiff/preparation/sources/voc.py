@@ -14,12 +14,12 @@ import numpy as np
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_input
+from aligndiff.dataset.colour_map import VOID_COLOUR, colour_map
 from aligndiff.dataset.images import BACKGROUND, IGNORE, OBJECT, Uint8, read_image, read_labels
 from aligndiff.preparation.shapes import MaskFile
 from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 _PHOTOS, _MASKS = "JPEGImages", "SegmentationClass"
-_VOID = (224, 224, 192)  # VOC's colour of 255, the rim around objects
 _LISTS = ("labelmap.txt", "class_names.txt", "labels.txt", "classes.txt")
 _MOST_BYTES = 2**20
 _BACKGROUND_NAMES = ("background", "_background_")
@@ -96,7 +96,7 @@ def _labels(tree: SourceTree, name: str, classes: _Classes) -> Uint8:
         colour = (int(value >> 16), int(value >> 8 & 255), int(value & 255))
         if colour in known:
             labels[packed == value] = known[colour]
-        elif colour != _VOID:
+        elif colour != VOID_COLOUR:
             unknown.append(colour)
     if unknown and not classes.colours and np.isin(np.unique(packed), _greys()).all():
         return np.asarray(image[..., 0], dtype=np.uint8)
@@ -149,17 +149,9 @@ def _labelmap(name: str, lines: list[str]) -> _Classes:
 
 
 def _voc_colours() -> dict[tuple[int, int, int], int]:
-    """VOC's own colours of its classes: the bits of their numbers, dealt to R, G and B."""
-    colours = {}
-    for number in range(len(_CLASSES)):
-        red = green = blue = 0
-        for bit in range(8):
-            value, place = (number >> bit) & 1, 7 - bit // 3
-            red |= (value << place) if bit % 3 == 0 else 0
-            green |= (value << place) if bit % 3 == 1 else 0
-            blue |= (value << place) if bit % 3 == 2 else 0
-        colours[red, green, blue] = number
-    return colours
+    """VOC's own colours of its classes."""
+    colours = [tuple(colour) for colour in colour_map().tolist()]
+    return {(r, g, b): number for number, (r, g, b) in enumerate(colours[: len(_CLASSES)])}
 
 
 def _greys() -> list[int]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aligndiff.dataset.colour_map import VOID_COLOUR, colour_map
 from aligndiff.dataset.images import Uint8, encode_palette
-from aligndiff.export.formats.voc import colour_map
 from tests.preparation.made_sources import (
     ELL,
     SQUARE,
@@ -105,3 +105,7 @@ def test_a_palette_written_by_pillow(source: Path) -> None:
     image.putpalette(colour_map().ravel().tolist())
     image.save(source / "SegmentationClass" / "1.png")
     assert (only_mask(prepare(source, "--category", "person"), "person") == SQUARE | IGNORED).all()
+
+
+def test_the_void_colour_is_that_of_255() -> None:
+    assert tuple(colour_map()[255]) == VOID_COLOUR
