@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from aligndiff.core.errors import InputError
@@ -185,6 +185,23 @@ def _with_every_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise _NotJSONError(f'the key "{twice}" is there twice in one object; remove one of them')
     return table
+
+
+def typed_path(word: str) -> Path:
+    """A path as typed; "~", which a shell leaves alone after "=" or in quotes, is the home.
+
+    "~somebody" of nobody stays as it is.
+    """
+    return Path(os.path.expanduser(word))
+
+
+def hint_for_backslashes(path: str | Path) -> str:
+    """What to add to "no such folder" for a path as Windows writes it; else nothing."""
+    if os.sep == "\\" or "\\" not in str(path):
+        return ""
+    if PureWindowsPath(path).drive:
+        return " (a path of Windows: write it as this system does, with /)"
+    return f" (folders are parted by / here: {PureWindowsPath(path).as_posix()})"
 
 
 def check_writable(files: Iterable[Path]) -> None:

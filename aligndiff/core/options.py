@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union
 
 from aligndiff.core.errors import InputError
+from aligndiff.core.files import typed_path
 
 MAX_BATCH = 1024  # no machine holds more
 MAX_DENOISING_STEPS = 1000  # what diffusion models are trained on
@@ -271,7 +272,7 @@ def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         kind = _plain_type(typing.get_args(kind)[0])
     if choices := _choices(item, hint):
         return argument | {"choices": choices}
-    read = {int: _whole_number, float: _number}.get(kind, kind)
+    read = {int: _whole_number, float: _number, Path: typed_path}.get(kind, kind)
     metavar = item.metadata.get("metavar") or METAVARS.get(kind, "NAME")
     return argument | {"type": read, "metavar": metavar}
 
@@ -332,5 +333,7 @@ def _plain(value: object) -> str:
 
 
 def _unknown_argument(word: str, known: Sequence[str]) -> str:
+    if not word.strip():
+        return "an argument of spaces alone: a \\ that continues a line must be its last character"
     close = difflib.get_close_matches(word.split("=")[0], known, n=1)
     return f"unknown argument {word}" + (f", did you mean {close[0]}?" if close else "")

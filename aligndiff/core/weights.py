@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,6 @@ class ModelChoice:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.source})"
-
-
-def weights_path(name: str) -> Path:
-    """`name` as a path; "~" is the user's folder, "~somebody" of nobody stays as it is."""
-    return Path(os.path.expanduser(name))
 
 
 def first_named(flag: str | None, default: str | None) -> tuple[str | None, str]:

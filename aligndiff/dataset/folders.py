@@ -6,6 +6,7 @@ import os
 import unicodedata
 from pathlib import Path, PureWindowsPath
 
+from aligndiff.core.files import hint_for_backslashes
 from aligndiff.dataset.bank_checks import did_you_mean
 from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.support import inspect_support, is_named_as_image
@@ -48,7 +49,7 @@ def check_folder(
     if not os.path.isdir(path):  # False, where Path.is_dir fails: a name too long for a file system
         what = "is a file, not a folder" if os.path.exists(path) else "no such folder"
         siblings = [item.name for item in root.iterdir() if item.is_dir()] if root.is_dir() else []
-        near = did_you_mean(folder, siblings)
+        near = hint_for_backslashes(folder) or did_you_mean(folder, siblings)
         return [f"{folder}: {what}{near}; give a folder of support pairs"], ()
     if strays := _stray_links(root, path):  # and do not read them
         what = "is a relative link out of the dataset folder; make it absolute if the file is yours"

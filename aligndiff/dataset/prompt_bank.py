@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import read_json
+from aligndiff.core.files import hint_for_backslashes, read_json
 from aligndiff.dataset import bank_checks as checks
 from aligndiff.dataset.bank_checks import CountTokens
 from aligndiff.dataset.entries import (
@@ -119,7 +119,8 @@ def load_prompt_bank(
 def _read(root: Path) -> tuple[list[object], object, list[str]]:
     """The entries, the defaults (both unchecked) and the problems of the file around them."""
     if not os.path.isdir(root):
-        what = "is a file" if os.path.exists(root) else "no such folder"
+        missing = f"no such folder{hint_for_backslashes(root)}"
+        what = "is a file" if os.path.exists(root) else missing
         raise InputError(f"{root}: {what}; --dataset_dir is the folder that holds {DATASET_FILE}")
     if not (root / DATASET_FILE).exists():
         raise InputError(f"{root / DATASET_FILE}: no such file; {hint_for_missing_bank(root)}")

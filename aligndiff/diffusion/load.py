@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.core.files import file_fingerprint, fingerprint
+from aligndiff.core.files import file_fingerprint, fingerprint, hint_for_backslashes, typed_path
 from aligndiff.core.options import CommandLine, Options, option
-from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named, weights_path
+from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named
 from aligndiff.dataset.bank_checks import CountTokens
 from aligndiff.dataset.entries import Defaults
 from aligndiff.dataset.prompt_bank import TokenCounter
@@ -94,7 +94,7 @@ def resolve_diffusion_model(flag: str | None, default: str | None) -> ModelChoic
     name, source = first_named(flag, default)
     if name is None:
         return ModelChoice(DEFAULT_DIFFUSION_MODEL, DEFAULT_DIFFUSION_MODEL, "built-in default")
-    folder = WEIGHTS_DIR / TINY if name == TINY else weights_path(name)
+    folder = WEIGHTS_DIR / TINY if name == TINY else typed_path(name)
     if os.path.isdir(folder):
         check_pipeline_folder(folder, name)
         return ModelChoice(name, folder, source)
@@ -111,8 +111,8 @@ def resolve_diffusion_model(flag: str | None, default: str | None) -> ModelChoic
         return ModelChoice(name, name, source)
     missing = "file" if name.endswith(WEIGHT_SUFFIXES) else "folder"
     raise MissingWeightsError(
-        f"diffusion model {name} ({source}): no such {missing}, and a hub name has the form "
-        f"owner/name; {OFFER_TINY_MODEL}"
+        f"diffusion model {name} ({source}): no such {missing}{hint_for_backslashes(name)}, and a "
+        f"hub name has the form owner/name; {OFFER_TINY_MODEL}"
     )
 
 

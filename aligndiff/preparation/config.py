@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aligndiff.core.errors import InputError
+from aligndiff.core.files import hint_for_backslashes, typed_path
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.dataset.mask_class import MaskClass, check_mask_class
 
@@ -49,7 +50,10 @@ def add_prepare_options(parser: ArgumentParser, formats: Sequence[str]) -> None:
     is a word of Python, and `--category` may be typed several times."""
     add = parser.add_argument
     add(
-        "source", type=_folder, metavar="SOURCE", help="the folder with your photos and annotations"
+        "source",
+        type=typed_path,
+        metavar="SOURCE",
+        help="the folder with your photos and annotations",
     )
     add(
         "--category",
@@ -61,7 +65,7 @@ def add_prepare_options(parser: ArgumentParser, formats: Sequence[str]) -> None:
     )
     add(
         "--dataset_dir",
-        type=_folder,
+        type=typed_path,
         metavar="PATH",
         help="the folder to make or to add to; not within SOURCE",
     )
@@ -102,11 +106,6 @@ def add_prepare_options(parser: ArgumentParser, formats: Sequence[str]) -> None:
     )
 
 
-def _folder(word: str) -> Path:
-    """A path as typed; "~", which a shell leaves alone after "=" or in quotes, is the home."""
-    return Path(word).expanduser() if word.startswith("~") else Path(word)
-
-
 def _mask_class(word: str) -> MaskClass:
     return int(word) if word.isascii() and word.isdecimal() else word
 
@@ -117,13 +116,12 @@ def _check_source(source: Path) -> list[str]:
         return [f"{source}: {what}; name the folder your photos came from, or one within it"]
     if source.is_dir():
         return []
-    if "\\" in str(source) and Path(str(source).replace("\\", "/")).is_dir():
-        return [f'{source}: no such folder; here "/" stands between the parts of a path']
     if source.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") and source.exists():
         return [f"{source}: is an archive; unpack it and name the folder"]
     if source.exists():
         return [f"{source}: is a file; name the folder that it lies in"]
-    return [f"{source}: no such folder; name the one that holds the photos"]
+    hint = hint_for_backslashes(source)
+    return [f"{source}: no such folder{hint}; name the one that holds the photos"]
 
 
 def _check_target(source: Path, target: Path) -> list[str]:

@@ -19,9 +19,11 @@ from aligndiff.core.files import (
     check_writable,
     file_fingerprint,
     fingerprint,
+    hint_for_backslashes,
     read_input,
     read_json,
     remove_leftovers,
+    typed_path,
     write_bytes,
     write_json,
     write_text,
@@ -284,3 +286,24 @@ def test_fingerprints_depend_on_content_alone(tmp_path: Path) -> None:
     assert fingerprint({}) == "44136fa355b3678a"
     write_bytes(tmp_path / "a", b"abc")
     assert file_fingerprint(tmp_path / "a") == "ba7816bf8f01cfea"
+
+
+def test_a_typed_path_knows_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert typed_path("~/one") == Path("/home/me/one")
+    assert typed_path("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+    assert typed_path("./~") == Path("~")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("data\\fish", " (folders are parted by / here: data/fish)"),
+        ("data\\fish\\", " (folders are parted by / here: data/fish)"),
+        ("C:\\Users\\me\\fish", " (a path of Windows: write it as this system does, with /)"),
+        ("\\\\server\\share\\x", " (a path of Windows: write it as this system does, with /)"),
+        ("data/fish", ""),
+    ],
+)
+def test_a_path_with_backslashes_is_told_how_to_be_written(path: str, hint: str) -> None:
+    assert hint_for_backslashes(path) == hint

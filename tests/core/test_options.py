@@ -242,3 +242,13 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Scores." in told
     listed = " ".join(told.split())
     assert listed.endswith(" ".join(f"{name} {text}" for name, text in COMMANDS.items()))
+
+
+def test_a_home_that_the_shell_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Places(Options):
+        dataset_dir: Path = option(help="where")
+
+    monkeypatch.setenv("HOME", "/home/me")
+    line = parse("prog", "", "", {"places": Places}, ["--dataset_dir=~/one"])
+    assert line.config(Places).dataset_dir == Path("/home/me/one")

@@ -241,8 +241,7 @@ def test_what_is_wrong_with_a_negative_prompt(make_bank: MakeBank) -> None:
     found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
     assert [problem.partition("(fish): ")[2] for problem in found[1:]] == [
         "negative_prompt: must be a text in quotes, not a list",
-        'negative_promt: unknown key (did you mean "negative_prompt"?); the keys are type, '
-        "category, D_good_dir, text, negative_prompt",
+        f'negative_promt: unknown key (did you mean "negative_prompt"?); {KEYS}',
         r"negative_prompt: holds \x00, a control character or line break; remove it",
         "negative_prompt: the prompt has 78 tokens, the text encoder reads 77; shorten it",
     ]

@@ -100,6 +100,11 @@ BYTES: dict[str, tuple[bytes, str, str]] = {
     ),
     "folder absolute": (text(D_good_dir="/etc"), "has no support pairs", "put images and masks"),
     "folder of Windows": (text(D_good_dir="C:\\fish"), "is a path of Windows", "with /"),
+    "folder with backslashes": (
+        text(D_good_dir="sub\\fish"),
+        "(folders are parted by / here: sub/fish)",
+        "give a folder",
+    ),
     "folder of a user": (text(D_good_dir="~root"), "~root: no such folder", "give a folder"),
     "folder is a file": (text(D_good_dir="fish/1.jpg"), "is a file, not a folder", "give a folder"),
     "the same entry twice": (bank([ENTRY, ENTRY]), "entry 2 (fish): the same as entry 1", "remove"),

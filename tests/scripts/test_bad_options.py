@@ -77,6 +77,10 @@ FLAGS: list[tuple[ModuleType, str, str]] = [
     (THREE, "--fss_ckpt_path /dev/zero", "no file /dev/zero"),
     (THREE, "--fss_ckpt_path " + "x" * 300, "no file xxx"),
     (THREE, "--fss_ckpt_path /", "no file /"),
+    (THREE, "--fss_ckpt_path models\\ssp.pth", "(folders are parted by / here: models/ssp.pth)"),
+    (TWO, "--diffusion_model models\\sd15\\", "(folders are parted by / here: models/sd15)"),
+    (TWO, "--diffusion_model C:\\sd15", "no such folder (a path of Windows: write it as this"),
+    (TWO, "--diffusion_model tiny ", "an argument of spaces alone: a \\ that continues a line"),
 ]
 
 

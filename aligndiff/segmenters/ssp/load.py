@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.core.errors import MissingWeightsError
-from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named, weights_path
+from aligndiff.core.files import hint_for_backslashes, typed_path
+from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named
 
 if TYPE_CHECKING:
     import torch
@@ -30,12 +31,12 @@ def resolve_checkpoint(
             f"no segmenter checkpoint: give {option} FILE (docs/PREPARE.md says where to get one); "
             f"{offer_tiny}"
         )
-    path = WEIGHTS_DIR / "tiny_ssp.safetensors" if name == TINY else weights_path(name)
+    path = WEIGHTS_DIR / "tiny_ssp.safetensors" if name == TINY else typed_path(name)
     if not os.path.isfile(path):
         offer = "restore it from the repository" if name == TINY else offer_tiny
         raise MissingWeightsError(
-            f"segmenter checkpoint {name} ({source}): no file {path}; docs/PREPARE.md says where "
-            f"to get one; {offer}"
+            f"segmenter checkpoint {name} ({source}): no file {path}{hint_for_backslashes(path)}; "
+            f"docs/PREPARE.md says where to get one; {offer}"
         )
     return ModelChoice(name, path, source)
 
