@@ -332,7 +332,7 @@ def test_a_sample_that_fails_gives_exit_code_1_and_is_tried_again(
     assert diffuse_img_attention.main(argv) == 1
     said = capsys.readouterr()
     assert made_skipped_failed(said.out) == [["1", "0", "1"], ["2", "0", "0"]]
-    assert "image 0: the model gave not-a-number" in said.err
+    assert "image 0: the model produced NaN" in said.err
     monkeypatch.setattr(diffusion, "load_pipeline", real)
     assert diffuse_img_attention.main(argv) == 0
 
