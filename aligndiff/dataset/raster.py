@@ -33,7 +33,11 @@ _ORIENTATION = 0x0112  # EXIF tag
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own check warns first, on lines of its own
 
 # What Pillow raises for broken files, besides its own UnidentifiedImageError (an OSError).
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, OverflowError)
+# What Pillow and its decoders raise for broken bytes; RuntimeError is libavif's.
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, RuntimeError),
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
