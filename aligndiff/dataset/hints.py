@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from itertools import islice
@@ -24,6 +25,7 @@ _KEYS = (
     ("supervisely", ".json", (b'"objects"', b'"size"')),
     ("cvat", ".xml", (b"<annotations",)),
 )
+_LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-", re.IGNORECASE)
 _FOLDERS = (
     ("voc", ("JPEGImages", "SegmentationClass")),
     ("mvtec", ("test", "ground_truth")),
@@ -82,6 +84,8 @@ def hint_for_lone_file(path: Path) -> str | None:
     ]
     if longer:
         return f"{longer[0]} is there: give both files one name, or {prepare_command(path.parent)}"
+    if known := annotation_format(path.parent):
+        return f"{known} files are there: {prepare_command(path.parent, known)}"
     return None
 
 
@@ -102,7 +106,10 @@ def annotation_format(folder: Path) -> str | None:
     for known, parts in _FOLDERS:
         if all(part.lower() in names for part in parts):
             return known
-    for path in _files(folder)[:50]:
+    files = _files(folder)
+    if any(_LABEL_STUDIO.match(path.name) for path in files):
+        return "label_studio"
+    for path in files[:50]:
         for known, suffix, keys in _KEYS:
             if path.suffix.lower() == suffix and _holds(path, keys):
                 return known

@@ -17,6 +17,7 @@ from aligndiff.dataset.support import check_support, load_support
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 MASK = np.zeros((24, 32), dtype=np.uint8)
 MASK[6:18, 4:20] = 255
+COCO: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
 LABELME = {"version": "5", "shapes": [], "imagePath": "1.jpg"}
 
 
@@ -49,6 +50,8 @@ def save(path: Path, picture: Any) -> None:
         ({"photo.jpg": PHOTO, "photo.jpg.png": MASK}, "photo.jpg.png is there"),
         ({"1.jpg": PHOTO, "1-gt.png": MASK}, "1-gt.png is there: give both files one name, or py"),
         ({"1.jpg": PHOTO}, "add 1.png or remove the file"),
+        ({"1.jpg": PHOTO, "instances.json": COCO}, "coco files are there: python -m scripts"),
+        ({"61-a.jpg": PHOTO, "task-3-annotation-3-by-1-tag-fish-0.png": MASK}, "--from label_st"),
     ],
 )
 def test_a_file_alone(tmp_path: Path, files: dict[str, Any], told: str) -> None:
