@@ -27,8 +27,8 @@ def which_is_mask(first: Path, second: Path, mask_class: MaskClass | None = None
     """The mask of two files: the one that consists of areas of one value, or of a cut-out.
 
     Where that is true of both it is the one that holds much less, by how far it can be compressed,
-    else the one with a transparent part. InputError when nothing tells, or when neither can be
-    read.
+    else the one with a transparent part, else the only PNG. InputError when nothing tells, or when
+    neither can be read.
     """
     stamps = tuple((path, *_stamp(path)) for path in (first, second))
     return _which(*stamps, mask_class)
@@ -64,6 +64,9 @@ def _which(
                 return files[at]
         if len(shapes) == 1:
             return files[shapes[0]]
+        pngs = [path for path in files if path.suffix.lower() == ".png"]
+        if len(pngs) == 1:  # two flat pictures: as pairs are usually written
+            return pngs[0]
     names = " and ".join(path.name for path in files)
     problem = f"{files[0].with_suffix('')}: cannot tell which of {names} is the mask"
     raise InputError(f"{problem}; save the mask as a black and white PNG and the image as JPG")

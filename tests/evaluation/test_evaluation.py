@@ -64,7 +64,8 @@ class RedSegmenter:
 def palette_png(path: Path, mask: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(mask)
-    image.putpalette([level for colour in range(256) for level in (colour, 90, 255 - colour)])
+    colours = [(0, 0, 0), *((colour, 90, 255 - colour) for colour in range(1, 256))]
+    image.putpalette([level for colour in colours for level in colour])
     image.save(path)
     return path
 

@@ -52,7 +52,7 @@ def header(**tensor: Any) -> bytes:
 
 
 SAFETENSORS = "not a readable safetensors file"
-FINITE = "not 1 to 16 rows of finite numbers"
+FINITE = "not 1 to 16 vectors of finite numbers"
 EMBEDDINGS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", SAFETENSORS),
     "text": (b"hello", SAFETENSORS),

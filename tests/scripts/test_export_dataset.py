@@ -17,6 +17,7 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 from scripts import export_dataset
+from scripts.reporting import without_bars
 
 
 @pytest.fixture
@@ -86,8 +87,8 @@ def test_changed_samples_are_another_export(refined: Path) -> None:
 def test_a_broken_image_is_told_and_left_out(refined: Path, form: str, capsys) -> None:
     path = broken(refined)
     assert run(refined, form, "--val_fraction", "0") == 1
-    told = capsys.readouterr().err
-    assert told.splitlines()[-1].startswith(f"failed: {path}: not a readable image")
+    told = without_bars(capsys.readouterr().err)
+    assert told[-1].startswith(f"failed: {path}: not a readable image")
     output = refined / "exports" / form
     assert json.loads((output / "export.json").read_text())["failed"] == 1
     assert "could not be read | 1 |" in (output / "README.md").read_text()
@@ -139,7 +140,7 @@ def test_pycocotools_missing_is_one_line(refined: Path, monkeypatch) -> None:
         (["coco", "--side", "224"], "--side: --format coco has no use for it"),
         (["voc", "--polygons"], "--polygons: --format voc has no use for it; leave it out"),
         (["webdataset", "--min_object_area", "5"], "--format webdataset has no use for it"),
-        (["yolo", "--min_object_area", "-5"], "--min_object_area: must be 0 or more, is -5"),
+        (["yolo", "--min_object_area", "-5"], "--min_object_area: must be 0 or more px, is -5"),
         (["coc"], "invalid choice: 'coc'"),
         (["voc", "--min_iuo", "1"], "unknown argument --min_iuo, did you mean --min_iou"),
         (["voc", "--categories", "fihs"], "fihs"),

@@ -96,14 +96,15 @@ def run(*argv: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProce
 
 def test_masks_records_table_and_sheet(synthesized, checkpoint, capsys):
     assert mask_generation.main(arguments(synthesized, checkpoint)) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"segmenter: ssp, {checkpoint} (command line)"
-    assert lines[1] == "masks" and lines[2].split() == [
+    segmenter, device, *lines = capsys.readouterr().out.splitlines()
+    assert segmenter == f"segmenter: ssp, {checkpoint} (command line)"
+    assert device.startswith("device: cpu (") and device.endswith(", 1 process")
+    assert lines[0] == "masks" and lines[1].split() == [
         *("class", "consensus", "pseudo-label", "rejected", "failed", "mean", "IoU")
     ]
-    assert [line.split()[0] for line in lines[3:6]] == ["fish", "albatross", "all"]
-    assert sum(int(cell) for cell in lines[5].split()[1:4]) == 3 * COUNT
-    assert lines[5].split()[4] == "0"
+    assert [line.split()[0] for line in lines[2:5]] == ["fish", "albatross", "all"]
+    assert sum(int(cell) for cell in lines[4].split()[1:4]) == 3 * COUNT
+    assert lines[4].split()[4] == "0"
     sheet = synthesized / "sheets" / "3_masks.png"
     assert lines[-1] == f"contact sheet: {sheet}" and sheet.exists()
 
