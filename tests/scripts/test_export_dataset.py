@@ -88,7 +88,7 @@ def test_a_broken_image_is_told_and_left_out(refined: Path, form: str, capsys) -
     path = broken(refined)
     assert run(refined, form, "--val_fraction", "0") == 1
     told = without_bars(capsys.readouterr().err)
-    assert told[-1].startswith(f"failed: {path}: not a readable image")
+    assert told[-1].startswith(f"failed: {path}: is cut off, its end is missing")
     output = refined / "exports" / form
     assert json.loads((output / "export.json").read_text())["failed"] == 1
     assert "could not be read | 1 |" in (output / "README.md").read_text()
