@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aligndiff.core.errors import InputError
@@ -65,13 +65,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="optimizer steps of a part, instead of its own")
     parser.add_argument("--scenes", type=int, help="scenes to draw for a part, instead of its own")
     parser.add_argument("--batch_size", type=int, help="batch size of a part, instead of its own")
+    parser.add_argument("--rate", type=float, help="peak learning rate, instead of the part's own")
     parser.add_argument(
         "--previews", type=int, default=4, help="samples of each prompt drawn with a checkpoint"
     )
     parser.add_argument(
         "--start_from",
         type=Path,
-        help="folder of published weights (pretrained_weights) that unet, ssp and judge start from",
+        help="folder of published weights (pretrained_weights) that a part starts from; unet keeps "
+        "their VAE",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
@@ -90,6 +92,8 @@ def train_part(part: str, args: argparse.Namespace) -> None:
 
     recipe = RECIPES[part]
     start: Path | None = args.start_from
+    if args.rate:
+        recipe = replace(recipe, rate=args.rate)
     if start and not (start / "tiny").is_dir():
         raise InputError(f"--start_from {start}: has no folder tiny; name what publish has written")
     steps = args.steps or recipe.steps
@@ -102,7 +106,7 @@ def train_part(part: str, args: argparse.Namespace) -> None:
         args.workers,
     )
     if part == "vae":
-        train_vae(run, *rest)
+        train_vae(run, *rest, start and start / "tiny" / "vae")
     elif part == "unet":
         pipeline = start and start / "tiny"
         vae = pipeline / "vae" if pipeline else args.work_dir / "vae" / "vae"

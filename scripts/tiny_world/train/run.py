@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from aligndiff.core.device import prefers_bfloat16
+from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.world.scene import random_scene, render
 
 Drawn = TypeVar("Drawn")
+SAVE_MINUTES = 4.0  # the longest that a run goes on without a checkpoint
 
 
 def choose_device(name: str) -> torch.device:
@@ -92,6 +94,7 @@ class Run:
     log_every: int = 50  # steps
     previews: int = 4  # samples of each prompt drawn with a checkpoint of the unet
     started: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)  # when the last checkpoint was written
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,9 +113,23 @@ class Run:
         beside = self.checkpoint.with_suffix(".tmp")
         torch.save(state, beside)
         os.replace(beside, self.checkpoint)
+        self.saved = time.monotonic()
+
+    def save_due(self, step: int) -> bool:
+        """After so many steps or minutes since the last checkpoint, and at the end."""
+        waited = (time.monotonic() - self.saved) / 60
+        return self.due(step, self.save_every) or waited >= SAVE_MINUTES or self.out_of_time()
 
     def out_of_time(self) -> bool:
         return (time.monotonic() - self.started) / 60 >= self.minutes
+
+    def cosine_rate(self, step: int, warmup: int) -> float:
+        """The share of the peak learning rate at ``step``: up over the warm-up, then a cosine.
+
+        It ends with the run, be that after its steps or after its minutes, whichever comes first.
+        """
+        elapsed = (time.monotonic() - self.started) / 60 / self.minutes
+        return warmup_cosine(max(step, round(min(1.0, elapsed) * self.steps)), self.steps, warmup)
 
     def due(self, step: int, every: int) -> bool:
         return step % every == 0 or step == self.steps

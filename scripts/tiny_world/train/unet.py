@@ -23,7 +23,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aligndiff.core.files import atomic_path, file_fingerprint
-from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.train.run import (
     Ema,
     Run,
@@ -60,6 +59,8 @@ LOOK_AT = (  # prompts whose samples are drawn now and then, four of each
     "a photo of a dotted green and yellow cup",
     "a butterfly",
     "a photo of a red car and a green tree",
+    "a dotted red and white mushroom",
+    "a photo of a heart",
 )
 
 
@@ -99,6 +100,12 @@ def scene_fingerprint() -> str:
     return hashlib.sha256(drawn).hexdigest()[:8]
 
 
+def latents_name(scenes: int, vae_folder: Path) -> str:
+    """Named after what decides them: another VAE, count or renderer has latents of its own."""
+    world, weights = scene_fingerprint(), file_fingerprint(vae_folder / VAE_WEIGHTS)
+    return f"latents-{scenes}-{world}-{weights}.safetensors"
+
+
 def scene_shares(scenes: int) -> np.ndarray:
     """How often each scene is drawn, float64 (scenes,), the sum 1: dots are learned last."""
     weights = [
@@ -116,12 +123,20 @@ def captions_of(indices: np.ndarray, rng: np.random.Generator) -> list[str]:
     ]
 
 
+def spread_timesteps(schedule: DDPMScheduler, count: int) -> Tensor:
+    """Random timesteps, one in each of ``count`` equal shares of the schedule: int64 (count,).
+
+    Each is uniform over the schedule, as independent ones are; a batch's loss varies less.
+    """
+    places = (torch.randperm(count) + torch.rand(count)) / count
+    return (places * schedule.config.num_train_timesteps).long()
+
+
 def training_loss(
     model: TextToLatents, schedule: DDPMScheduler, latents: Tensor, captions: list[str]
 ) -> Tensor:
     noise = torch.randn_like(latents)
-    timesteps = torch.randint(0, schedule.config.num_train_timesteps, (len(latents),))
-    timesteps = timesteps.to(latents.device)
+    timesteps = spread_timesteps(schedule, len(latents)).to(latents.device)
     noisy = schedule.add_noise(latents, noise, timesteps)
     target = schedule.get_velocity(latents, noise, timesteps)
     with mixed_precision(latents.device):
@@ -196,10 +211,8 @@ def train_unet(
     device = choose_device(device_name)
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(vae_folder)
-    # Named after what decides them: another VAE, count or renderer has latents of its own.
-    world, weights = scene_fingerprint(), file_fingerprint(vae_folder / VAE_WEIGHTS)
-    name = f"latents-{scenes}-{world}-{weights}.safetensors"
-    latents = encode_scenes(vae, scenes, device, workers, run.folder / name)
+    cache = run.folder / latents_name(scenes, vae_folder)
+    latents = encode_scenes(vae, scenes, device, workers, cache)
     model = TextToLatents(new_tokenizer())
     if start:
         load_published(model, start)
@@ -217,7 +230,7 @@ def train_unet(
         rng = np.random.default_rng((step, 2))
         torch.manual_seed(step)
         for group in optimizer.param_groups:
-            group["lr"] = group["share"] * rate * warmup_cosine(step, run.steps, 300)
+            group["lr"] = group["share"] * rate * run.cosine_rate(step, 300)
         indices = rng.choice(scenes, size=batch_size, p=shares)
         batch = latents[indices].float().to(device)
         loss = training_loss(model, schedule, batch, captions_of(indices, rng))
@@ -231,7 +244,7 @@ def train_unet(
         if run.due(step, run.log_every):
             run.log(step, loss=torch.stack(recent).mean())
             recent.clear()
-        if run.due(step, run.save_every) or run.out_of_time():
+        if run.save_due(step):
             run.save(
                 {
                     "model": model.state_dict(),
@@ -240,4 +253,5 @@ def train_unet(
                     "step": step,
                 }
             )
-            save_model(model, ema, vae, run)
+            if run.due(step, run.save_every) or run.out_of_time():
+                save_model(model, ema, vae, run)

@@ -14,7 +14,6 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.train.run import (
     Ema,
     Run,
@@ -95,11 +94,19 @@ def save_vae(vae: AutoencoderKL, ema: Ema, folder: Path, images: np.ndarray) -> 
 
 
 def train_vae(
-    run: Run, scenes: int, batch_size: int, rate: float, device_name: str, workers: int
+    run: Run,
+    scenes: int,
+    batch_size: int,
+    rate: float,
+    device_name: str,
+    workers: int,
+    start: Path | None = None,
 ) -> None:
+    """``start``: the folder of a VAE whose weights to start from, instead of from nothing."""
     device = choose_device(device_name)
     torch.manual_seed(0)
-    vae = new_vae().to(device, memory_format=torch.channels_last).train()
+    vae = AutoencoderKL.from_pretrained(start, torch_dtype=torch.float32) if start else new_vae()
+    vae = vae.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
     ema, step = Ema(vae, 0.998), 0
     if state := run.load():
@@ -112,7 +119,7 @@ def train_vae(
         rng = np.random.default_rng((step, 1))
         torch.manual_seed(step)
         for group in optimizer.param_groups:
-            group["lr"] = rate * warmup_cosine(step, run.steps, 200)
+            group["lr"] = rate * run.cosine_rate(step, 200)
         batch = to_signed(random_crops(images, batch_size, rng))
         batch = batch.to(device, memory_format=torch.channels_last)
         with mixed_precision(device):
@@ -125,7 +132,7 @@ def train_vae(
         ema.update(vae, step)
         if run.due(step, run.log_every):
             run.log(step, loss=loss.item(), l1=l1.item())
-        if run.due(step, run.save_every) or run.out_of_time():
+        if run.save_due(step):
             run.save(
                 {
                     "vae": vae.state_dict(),

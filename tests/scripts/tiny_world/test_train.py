@@ -16,6 +16,7 @@ from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.measure.judge import load_judge
 from scripts.tiny_world.train.__main__ import main
+from scripts.tiny_world.train.run import Run
 from scripts.tiny_world.train.ssp import INPUT_SIDE, base_scene, draw_identity, recoloured
 from scripts.tiny_world.train.text_to_latents import (
     TextToLatents,
@@ -24,7 +25,12 @@ from scripts.tiny_world.train.text_to_latents import (
     new_text_encoder,
     shrink_residual_stream,
 )
-from scripts.tiny_world.train.unet import DOTTED_WEIGHT, sample_weights, scene_shares
+from scripts.tiny_world.train.unet import (
+    DOTTED_WEIGHT,
+    sample_weights,
+    scene_shares,
+    spread_timesteps,
+)
 from scripts.tiny_world.world.captions import new_tokenizer
 from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.looks import Look
@@ -93,7 +99,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     assert all(torch.equal(first, second) for first, second in pairs)
 
 
-@pytest.mark.parametrize("part", ["unet", "ssp", "judge"])
+@pytest.mark.parametrize("part", ["vae", "unet", "ssp", "judge"])
 def test_a_part_starts_from_published_weights(trained: Path, tmp_path: Path, part: str) -> None:
     """At the first step of the warm-up the weights have hardly moved from where they began."""
     published = tmp_path / "published"
@@ -132,6 +138,27 @@ def test_shrinking_the_residual_stream_changes_no_output() -> None:
     assert encoder.get_input_embeddings().weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert torch.allclose(before, after, atol=1e-4)
     assert CLIPTextModel(encoder.config).final_layer_norm.eps == pytest.approx(1e-7)
+
+
+def test_timesteps_of_a_batch_are_spread_over_the_schedule() -> None:
+    torch.manual_seed(0)
+    steps = spread_timesteps(new_noise_schedule(), 8)
+    assert sorted((steps // 125).tolist()) == list(range(8))
+    assert steps.tolist() != sorted(steps.tolist())
+
+
+def test_rate_falls_with_the_steps_or_with_the_minutes_whichever_are_spent_first(
+    tmp_path: Path,
+) -> None:
+    by_steps = Run(tmp_path, steps=1000, minutes=float("inf"))
+    assert by_steps.cosine_rate(1000, 100) == pytest.approx(0.02)
+    assert by_steps.cosine_rate(100, 100) == pytest.approx(1.0)
+    by_minutes = Run(tmp_path, steps=1000, minutes=10)
+    by_minutes.started -= 9 * 60  # nine of the ten minutes are over
+    assert by_minutes.cosine_rate(100, 100) == pytest.approx(
+        warmup_cosine(900, 1000, 100), rel=0.02
+    )
+    assert by_minutes.cosine_rate(950, 100) == pytest.approx(warmup_cosine(950, 1000, 100))
 
 
 def test_sample_weights_by_hand() -> None:
