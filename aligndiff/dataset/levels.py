@@ -7,6 +7,7 @@ edges and JPEG's ringing have values without areas; a photo has next to nothing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,9 +99,11 @@ def levels_of(raster: Raster) -> Levels:
         if raster.kind == "colour":
             values, codes, counts = _merged(colours[:, 0], codes)
             numbers, colours = values, np.repeat(values[:, None], 3, axis=1)
-    order = np.lexsort((numbers, colours.sum(axis=1), colours.max(axis=1)))
+    order = _from_dark_to_bright(numbers, colours)
     numbers, colours, counts = numbers[order], colours[order], counts[order]
-    codes = _mapped(_small(np.argsort(order)), codes)
+    places = np.empty(len(order), dtype=np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    codes = _mapped(_small(places), codes)
     # Two values are two areas, whatever their shapes.
     inside = _inside(codes, len(counts)) if len(counts) > 2 else counts
     areas = inside >= _AREA * counts
@@ -110,6 +113,17 @@ def levels_of(raster: Raster) -> Levels:
         greys = colours.max(axis=1)
         return Levels(codes, numbers, colours, counts, listed, grey, True, codes, greys, flat)
     return _centred(codes, colours, grey)
+
+
+def _from_dark_to_bright(
+    numbers: NDArray[np.int32], colours: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """The order by the brightest channel, then the sum of the channels, then the number."""
+    red, green, blue = _channels(colours)
+    brightest, total = np.maximum(np.maximum(red, green), blue), red + green + blue
+    if brightest.max(initial=0) > 255 or numbers.max(initial=-1) >= 0:
+        return np.lexsort((numbers, total, brightest))
+    return np.argsort((brightest << 10) | total, kind="stable")  # one key: a photo has many colours
 
 
 def _distinct(values: Values) -> tuple[NDArray[np.int32], Values]:
@@ -175,7 +189,9 @@ def _colours(raster: Raster, values: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _is_grey(colours: NDArray[np.int32], counts: NDArray[np.int64]) -> bool:
-    tinted = np.ptp(colours, axis=1) > _TINT
+    red, green, blue = _channels(colours)
+    brightest = np.maximum(np.maximum(red, green), blue)
+    tinted = brightest - np.minimum(np.minimum(red, green), blue) > _TINT
     return bool(counts[tinted].sum() <= _COLOURED * counts.sum())
 
 
@@ -268,24 +284,39 @@ def _nearest(
     colours: NDArray[np.int32], centres: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """For each colour the nearest centre and the largest difference of a channel from it."""
+    channels = _channels(colours)
     nearest = np.zeros(len(colours), dtype=np.int32)
-    best = np.full(len(colours), np.iinfo(np.int64).max)
+    best = np.full(len(colours), np.iinfo(np.int32).max, dtype=np.int32)
     for at, centre in enumerate(centres):
-        distance = ((colours - centre).astype(np.int64) ** 2).sum(axis=1)
-        nearest = np.where(distance < best, np.int32(at), nearest)
-        best = np.minimum(distance, best)
-    return nearest, np.abs(colours - centres[nearest]).max(axis=1)
+        distance = np.zeros(len(colours), dtype=np.int32)
+        for channel, level in zip(channels, centre, strict=True):
+            distance += (channel - level) ** 2
+        nearest[distance < best] = at
+        np.minimum(distance, best, out=best)
+    return nearest, _difference(channels, _channels(centres[nearest]))
 
 
 def _centres(colours: NDArray[np.int32], weights: NDArray[np.int64]) -> list[int]:
     """The commonest colours inside areas that are not near a commoner one."""
+    channels = _channels(colours)
     left = weights.copy()
     least = max(1, int(_SMALLEST * weights.sum()))
     centres: list[int] = []
     while len(centres) <= _MOST_CENTRES and (left > 0).any():
         at = int(left.argmax())
-        near = np.abs(colours - colours[at]).max(axis=1) <= _NEAR
+        near = _difference(channels, [channel[at] for channel in channels]) <= _NEAR
         if left[near].sum() >= least:
             centres.append(at)
         left[near] = 0
     return centres
+
+
+def _channels(colours: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Red, green and blue, each int32 (n,): many times faster than sums along an axis of three."""
+    return [np.ascontiguousarray(channel) for channel in colours.T]
+
+
+def _difference(channels: Sequence[Any], others: Sequence[Any]) -> NDArray[np.int32]:
+    """The largest difference of a channel, int32 (n,)."""
+    red, green, blue = (np.abs(a - b) for a, b in zip(channels, others, strict=True))
+    return np.maximum(np.maximum(red, green), blue)
