@@ -52,7 +52,7 @@ class SheetSample:
         image: uint8 RGB (h, w, 3).
         heatmap: uint8 (h, w), or None to leave it out.
         mask: bool (h, w), or None when there is none (yet).
-        note: a few words under the sample, such as "agreed, IoU 0.91".
+        note: a few words under the sample, such as "consensus, IoU 0.91".
         mark: the colour of the dot before the note.
     """
 
