@@ -55,6 +55,8 @@ def command(source: Path, *options: str) -> Iterator[tuple[Outlining, subprocess
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that run in the background ignore SIGINT, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     lines = [_line_with("http://", process.stdout), process.stdout.readline()]

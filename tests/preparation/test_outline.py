@@ -239,6 +239,8 @@ def test_ctrl_c_waits_for_a_mask_that_is_being_saved(photos, tmp_path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that run in the background ignore SIGINT, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     page = Outlining(tmp_path, [process.stdout.readline(), process.stdout.readline()])
