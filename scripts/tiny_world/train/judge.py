@@ -197,7 +197,7 @@ def train_judge(
         ema.update(judge, step)
         if run.due(step, run.log_every):
             run.log(step, loss=loss.item())
-        if run.due(step, run.save_every) or run.out_of_time():
+        if run.save_due(step):
             run.save(
                 {
                     "network": judge.state_dict(),
