@@ -9,7 +9,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,8 +25,7 @@ from aligndiff.core.options import MAX_DENOISING_STEPS, MAX_GUIDANCE
 from aligndiff.dataset.mask_class import MaskClass, check_mask_class
 
 PLACEHOLDER = "<fss-token>"  # the learned word in our prompts, whichever object it stands for
-SchedulerName = Literal["default", "dpm++", "pndm"]
-SCHEDULERS = get_args(SchedulerName)  # "default" is the diffusion model's own
+SchedulerName = Literal["default", "dpm++", "pndm"]  # "default" is the diffusion model's own
 
 _SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit
 _ID_LENGTH = 8  # hex digits

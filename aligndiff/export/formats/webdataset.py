@@ -22,7 +22,6 @@ from aligndiff.export.job import ExportJob, Format
 from aligndiff.export.selection import hash_of
 
 _MODE = 0o644
-_MOST_IN_A_SHARD = 1_000_000
 
 
 @dataclass(frozen=True)
