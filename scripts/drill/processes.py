@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -66,19 +63,12 @@ class Ended:
 class Command:
     """A running `python -m <words>`, in a process group of its own; none of it outlives the with.
 
-    What it says goes to files, which a worker that outlives its parent cannot block. It gets no
-    more address space than `most_memory` bytes (as by `ulimit -v`), if that is given, and the
+    What it says goes to files, which a worker that outlives its parent cannot block. It gets the
     `variables` beside the usual ones of the environment.
     """
 
-    def __init__(
-        self,
-        words: Sequence[str],
-        most_memory: int = resource.RLIM_INFINITY,
-        variables: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, words: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
         usual = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-        limits = most_memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         self.started = time.monotonic()
         self._stderr = tempfile.TemporaryFile("w+b")
         self.process = subprocess.Popen(
@@ -89,7 +79,6 @@ class Command:
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
             start_new_session=True,
-            preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, limits),
         )
 
     def __enter__(self) -> Command:
@@ -113,15 +102,6 @@ class Command:
     @property
     def age(self) -> float:
         return time.monotonic() - self.started
-
-    @property
-    def peak_memory(self) -> int:
-        """Bytes of address space that it has needed at most; 0 after its end (Linux)."""
-        try:
-            said = Path(f"/proc/{self.process.pid}/status").read_text()
-        except OSError:
-            return 0
-        return 1024 * max(map(int, re.findall(r"VmPeak:\s*(\d+) kB", said)), default=0)
 
     def children(self) -> list[int]:
         """Process ids of its workers."""
