@@ -14,9 +14,9 @@ from typing import Literal
 
 from aligndiff.core.errors import InputError
 
-JOINT = r"(single_)?transformer_blocks\.\d+\.attn"  # blocks in which text and image are one sequence
+# Blocks in which text and image are one sequence.
+JOINT = r"(single_)?transformer_blocks\.\d+\.attn"
 CROSS = r"transformer_blocks\.\d+\.attn2"
-NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Family:
     side: int | None = None  # px; None: what the denoiser's `sample_size` says
     one_timestep: bool = False  # a call takes one noise level only, whatever its batch
     float32_latents: bool = False  # the pipeline keeps its latents in float32
-    arguments: Mapping[str, object] = field(default=NOTHING)  # of every call of the pipeline
+    arguments: Mapping[str, object] = field(default_factory=dict)  # of every call of the pipeline
 
     @property
     def has_negative(self) -> bool:
