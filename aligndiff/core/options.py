@@ -88,6 +88,7 @@ def option(
     metavar: str = "",
     group: str | None = None,
     exclusive: str | None = None,
+    repeated: bool = False,
 ) -> Any:
     """A field of a config dataclass that is an option.
 
@@ -96,7 +97,7 @@ def option(
     of None stands for. `choices` are the words that it takes, where no Literal names them; of a
     table its names, those that join it later too. `metavar` is what help calls a value, where its
     type is no good name. `group` is the heading in help; options that share `exclusive` exclude
-    each other.
+    each other. Of a `repeated` one the values add up, where otherwise the last mention counts.
     """
     limits = None
     if not (low is None and high is None and above is None and below is None):
@@ -116,6 +117,7 @@ def option(
         "metavar": metavar,
         "group": group,
         "exclusive": exclusive,
+        "repeated": repeated,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -269,6 +271,8 @@ def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         return argument | {"action": "store_true"}
     if typing.get_origin(kind) is tuple:
         argument["nargs"] = "+"
+        if item.metadata.get("repeated"):
+            argument["action"] = "extend"
         kind = _plain_type(typing.get_args(kind)[0])
     if choices := _choices(item, hint):
         return argument | {"choices": choices}

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from aligndiff.core.errors import InputError, MissingWeightsError
+from aligndiff.core.files import read_json
 from aligndiff.core.weights import ModelChoice
-
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
 
 Loaded = TypeVar("Loaded")
 logger = logging.getLogger(__name__)
 OFFER_TINY_MODEL = "to try things out without it: --diffusion_model tiny"
-SPECIAL_TOKENS = 3  # start, end, padding: CLIP has no others
+SPECIAL_TOKENS = 4  # start, end, padding, unknown: what is there without a vocabulary
 
 PROBE_SECONDS = 5.0  # the hub client itself would try again and again, for minutes
 
@@ -35,22 +33,42 @@ def unreachable_hub() -> str | None:
     return None
 
 
-def load_tokenizer(chosen: ModelChoice) -> CLIPTokenizer:
-    """The tokenizer of a diffusion model alone, to count the tokens of a prompt.
+def load_tokenizers(chosen: ModelChoice) -> dict[str, Any]:
+    """The tokenizers of a diffusion model alone, by the names of its parts, to count tokens.
 
-    Raises MissingWeightsError when it is neither on this machine nor to be had from the hub.
+    Raises MissingWeightsError when they are neither on this machine nor to be had from the hub.
     """
     quiet_loading()
-    from transformers import CLIPTokenizer
+    import transformers
 
-    def load(local_only: bool) -> CLIPTokenizer:
-        tokenizer = CLIPTokenizer.from_pretrained(
-            chosen.location, subfolder="tokenizer", local_files_only=local_only
-        )
-        check_vocabulary(tokenizer)
-        return tokenizer
+    from aligndiff.diffusion.choice import with_options
+    from aligndiff.diffusion.model_files import MODEL_INDEX, model_file
+    from aligndiff.diffusion.single_file.vocabulary import clip_tokenizer
 
-    return from_disk_or_hub(chosen, load)
+    choice = with_options(chosen)
+    if choice.is_file and choice.base is None:
+        return {"tokenizer": clip_tokenizer()}
+    place = choice.configs
+
+    def load(local_only: bool) -> dict[str, Any]:
+        index = read_json(model_file(place.location, MODEL_INDEX, local_only))
+        tokenizers = {
+            name: getattr(transformers, kind[1]).from_pretrained(
+                place.location, subfolder=name, local_files_only=local_only
+            )
+            for name, kind in index.items()
+            if name.startswith("tokenizer") and kind[1]
+        }
+        for tokenizer in tokenizers.values():
+            check_vocabulary(tokenizer)
+        return tokenizers
+
+    return from_disk_or_hub(place, load)
+
+
+def load_tokenizer(chosen: ModelChoice) -> Any:
+    """The first of a diffusion model's tokenizers."""
+    return next(iter(load_tokenizers(chosen).values()))
 
 
 def from_disk_or_hub(chosen: ModelChoice, load: Callable[[bool], Loaded]) -> Loaded:
@@ -78,13 +96,13 @@ def from_disk_or_hub(chosen: ModelChoice, load: Callable[[bool], Loaded]) -> Loa
     raise missing_model(chosen, str(reason)) from reason
 
 
-def check_vocabulary(tokenizer: CLIPTokenizer) -> None:
+def check_vocabulary(tokenizer: Any) -> None:
     """Raise OSError for a tokenizer without words.
 
-    That is what the library makes, without a word of warning, where vocab.json is missing.
+    That is what the library makes, without a word of warning, where its vocabulary is missing.
     """
     if tokenizer.vocab_size <= SPECIAL_TOKENS:
-        raise OSError("the tokenizer's vocab.json or merges.txt is missing")
+        raise OSError("the tokenizer's vocabulary (vocab.json, merges.txt) is missing")
 
 
 def quiet_loading() -> None:
@@ -107,8 +125,10 @@ def missing_model(chosen: ModelChoice, reason: str) -> MissingWeightsError:
     """One line for weights that could not be loaded: what was looked for, why, what to do."""
     text = " ".join(reason.split())
     short = text if len(text) <= 160 else text[:157] + "..."
-    where = "folder" if isinstance(chosen.location, Path) else "hub or its local cache"
-    no_folder = "" if isinstance(chosen.location, Path) else "no such folder, and "
+    where = "hub or its local cache"
+    if on_disk := isinstance(chosen.location, Path):
+        where = "file" if chosen.location.is_file() else "folder"
+    no_folder = "" if on_disk else "no such folder, and "
     return MissingWeightsError(
         f"diffusion model {chosen}: {no_folder}cannot be loaded from the {where} ({short}); "
         f"docs/PREPARE.md says how to get it; {OFFER_TINY_MODEL}"

@@ -5,17 +5,33 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_json
+from aligndiff.diffusion.families import FAMILIES, supported
 from aligndiff.diffusion.hub import OFFER_TINY_MODEL
 
 MODEL_INDEX = "model_index.json"
-PIPELINE_CLASS = "StableDiffusionPipeline"
-WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-WEIGHT_PARTS = ("unet", "vae", "text_encoder")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", *PICKLES)
+# The networks that are loaded; not the safety checker.
+WEIGHT_PART = re.compile(r"unet|transformer|vae|text_encoder(_\d)?")
+# What a pipeline class that is not supported is for, by a part of its name.
+PURPOSES = {
+    "Inpaint": "a model for inpainting, which fills a hole in a given picture",
+    "Fill": "a model for inpainting, which fills a hole in a given picture",
+    "Img2Img": "set up for image to image; its text-to-image model may work",
+    "ImageToImage": "set up for image to image; its text-to-image model may work",
+    "Edit": "a model for editing, which changes a given picture",
+    "Kontext": "a model for editing, which changes a given picture",
+    "Pix2Pix": "a model for editing, which changes a given picture",
+    "Upscale": "a model that enlarges a given picture",
+    "ControlNet": "set up with a ControlNet, which draws along another picture",
+    "Video": "a model of videos",
+    "Prior": "one of the two parts of a model",
+}
 # "unet/diffusion_pytorch_model.fp16.safetensors", of several files "...fp16-00001-of-00002..." or,
 # in older folders, "...-00001-of-00002.fp16...".
 WEIGHT_FILE = re.compile(
@@ -66,37 +82,67 @@ def list_files(location: str | Path, local_only: bool) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
-def find_variant(files: Iterable[str]) -> str | None:
-    """The variant to load where a model's part has no usual weight files, as "fp16"; else None.
+def variants_of(files: Iterable[str]) -> dict[str, set[str]]:
+    """Which variants of its weights each part of a model has; "" is the usual one.
 
     files: names relative to the model's folder.
     """
     variants: dict[str, set[str]] = {}
     for match in filter(None, map(WEIGHT_FILE.fullmatch, files)):
-        if match["part"] in WEIGHT_PARTS:
+        if WEIGHT_PART.fullmatch(match["part"]):
             variant = match["variant"] or match["old_variant"] or ""
             variants.setdefault(match["part"], set()).add(variant)
+    return variants
+
+
+def choose_variant(files: Iterable[str], asked: str | None, name: str) -> str | None:
+    """The variant to load: the one asked for, else one for parts without the usual weights.
+
+    Raises InputError where no part of the model has the one asked for.
+    """
+    variants = variants_of(files)
+    there = sorted(set().union(*variants.values()) - {""})
+    if asked is None or asked in there:
+        return asked or find_variant(variants)
+    has = f"it has {', '.join(there)}" if there else "it has the usual weights only"
+    raise InputError(f"--variant {asked}: the diffusion model {name} has no such weights; {has}")
+
+
+def find_variant(variants: Mapping[str, set[str]]) -> str | None:
+    """The variant to load where a model's part has no usual weight files, as "fp16"; else None."""
     lacking = [names for names in variants.values() if "" not in names]
     shared = set.intersection(*lacking) if lacking else set()
     return "fp16" if "fp16" in shared else min(shared, default=None)
 
 
-def check_family(index: Path, name: str) -> None:
-    """Refuse a model whose model_index.json, `index`, is not that of Stable Diffusion 1.x or 2.x.
-
-    `name` is the model's, for the message.
-    """
+def pipeline_class(index: Path) -> str:
+    """The pipeline class that a model_index.json names; what else it is where it names none."""
     contents = read_json(index)
     kind = contents.get("_class_name") if isinstance(contents, dict) else "JSON file without keys"
-    if kind != PIPELINE_CLASS:
-        raise InputError(
-            f"diffusion model {name}: {index} is a {kind}; only {PIPELINE_CLASS} (Stable Diffusion "
-            f"1.x and 2.x) works here; {OFFER_TINY_MODEL}"
-        )
+    return str(kind)
+
+
+def check_class(kind: str, name: str, place: object) -> None:
+    """Raise InputError, with all that is supported, for a pipeline class that is not.
+
+    `name` is the model's and `place` where it says so, for the message.
+    """
+    if kind in FAMILIES:
+        return
+    purpose = next((f" ({text})" for part, text in PURPOSES.items() if part in kind), "")
+    raise InputError(
+        f"diffusion model {name}: {place} is a {kind}{purpose}; supported are text-to-image "
+        f"models of {supported()}; {OFFER_TINY_MODEL}"
+    )
+
+
+def check_family(index: Path, name: str) -> None:
+    """Refuse a model whose model_index.json, `index`, names a pipeline that is not supported."""
+    check_class(pipeline_class(index), name, index)
 
 
 def check_pipeline_folder(folder: Path, name: str) -> None:
-    """Refuse a folder that does not hold a Stable Diffusion 1.x or 2.x pipeline."""
+    """Refuse a folder that does not hold a pipeline of a supported family."""
     index = folder / MODEL_INDEX
     if not index.is_file():
         raise InputError(
@@ -107,18 +153,20 @@ def check_pipeline_folder(folder: Path, name: str) -> None:
 
 
 def explain_file(file: Path) -> str:
-    """What to do with a file that was named as a model."""
+    """What to do with a file that was named as a model and is none that can be read."""
     if file.name == MODEL_INDEX:
         return f"is a file of the model's folder; name the folder, {file.parent}"
-    if file.suffix not in WEIGHT_SUFFIXES:
-        return f"is a file, not a diffusers folder; {OFFER_TINY_MODEL}"
-    folder = file.with_suffix("")
+    if file.suffix not in PICKLES:
+        return f"is neither a .safetensors file nor a diffusers folder; {OFFER_TINY_MODEL}"
+    target = file.with_suffix(".safetensors")
     code = (
-        "from diffusers import StableDiffusionPipeline as Model; "
-        f"Model.from_single_file({json.dumps(str(file))}).save_pretrained({json.dumps(str(folder))})"
+        "import torch; from safetensors.torch import save_file; "
+        f"w = torch.load({json.dumps(str(file))}, map_location='cpu', weights_only=True); "
+        "w = w.get('state_dict', w); "
+        "save_file({k: v.clone() for k, v in w.items() if isinstance(v, torch.Tensor)}, "
+        f"{json.dumps(str(target))})"
     )
     return (
-        "is a single file, and a diffusers folder is needed; make one (needs the hub once): "
-        f"python -c {shlex.quote(code)}; then --diffusion_model {folder} "
-        "(docs/PREPARE.md says more)"
+        "is a pickle, which can run code when it is read; make a .safetensors file of it once: "
+        f"python -c {shlex.quote(code)}; then --diffusion_model {target}"
     )

@@ -15,46 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import placeholder_tokens
-from aligndiff.diffusion.hub import (
-    OFFER_TINY_MODEL,
-    check_vocabulary,
-    from_disk_or_hub,
-    quiet_loading,
-)
-from aligndiff.diffusion.model_files import (
-    MODEL_INDEX,
-    check_family,
-    find_variant,
-    list_files,
-    model_file,
-)
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
-
-
-PREDICTION_TYPES = ("epsilon", "v_prediction")
-
-
-def load_pipeline(
-    chosen: ModelChoice, device: torch.device | str, dtype: torch.dtype
-) -> StableDiffusionPipeline:
-    """Load a Stable Diffusion 1.x or 2.x pipeline, ready to draw, in evaluation mode.
-
-    What is on this machine is used first; only then is the hub asked. The safety checker is off:
-    its false positives come out black and would become training pairs.
-    Raises MissingWeightsError when the weights are not to be had, InputError for another family.
-    """
-    pipe = _from_pretrained(chosen, dtype)
-    _check_family(pipe, chosen)
-    pipe.set_progress_bar_config(disable=True)
-    for network in (pipe.unet, pipe.vae, pipe.text_encoder):
-        network.requires_grad_(False).eval()
-    for network in (pipe.unet, pipe.vae):  # convolutions are faster so
-        network.to(memory_format=torch.channels_last)
-    return pipe.to(device)
 
 
 def image_size(pipe: StableDiffusionPipeline) -> int:
@@ -141,45 +105,6 @@ def encode_prompt(pipe: StableDiffusionPipeline, prompt: str) -> Tensor:
     return pipe.text_encoder(
         tokens.input_ids.to(pipe.text_encoder.device), attention_mask=mask
     ).last_hidden_state
-
-
-def _from_pretrained(chosen: ModelChoice, dtype: torch.dtype) -> StableDiffusionPipeline:
-    """What is on this machine, else what the hub gives, else MissingWeightsError."""
-    quiet_loading()
-    from diffusers import StableDiffusionPipeline
-
-    def load(local_only: bool) -> StableDiffusionPipeline:
-        # A small file, which tells before gigabytes are fetched or read.
-        check_family(model_file(chosen.location, MODEL_INDEX, local_only), chosen.name)
-        usual = torch.get_default_dtype()
-        try:
-            pipe = StableDiffusionPipeline.from_pretrained(
-                chosen.location,
-                dtype=dtype,
-                safety_checker=None,
-                feature_extractor=None,  # only the safety checker reads it
-                requires_safety_checker=False,
-                variant=find_variant(list_files(chosen.location, local_only)),
-                local_files_only=local_only,
-            )
-        finally:  # where it fails, diffusers leaves `dtype` as that of all new tensors
-            torch.set_default_dtype(usual)
-        check_vocabulary(pipe.tokenizer)
-        return pipe
-
-    return from_disk_or_hub(chosen, load)
-
-
-def _check_family(pipe: StableDiffusionPipeline, chosen: ModelChoice) -> None:
-    """Refuse what is not a plain text-to-image Stable Diffusion 1.x or 2.x."""
-    prediction = pipe.scheduler.config.prediction_type
-    problems = []
-    if prediction not in PREDICTION_TYPES:
-        problems.append(f"predicts {prediction!r}, not {' or '.join(PREDICTION_TYPES)}")
-    if pipe.unet.config.in_channels != pipe.vae.config.latent_channels:
-        problems.append("its UNet takes more than latents (an inpainting or editing model?)")
-    if problems:
-        raise InputError(f"diffusion model {chosen}: {'; '.join(problems)}; {OFFER_TINY_MODEL}")
 
 
 @contextmanager

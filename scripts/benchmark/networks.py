@@ -17,7 +17,7 @@ from torch import nn
 
 from aligndiff.diffusion.hub import load_tokenizer, quiet_loading
 from aligndiff.diffusion.load import resolve_diffusion_model
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.segmenters.ssp.network import SSP, Bottleneck, SSPConfig, image_tensor
 from scripts.benchmark.config import BenchmarkConfig
 

@@ -16,7 +16,7 @@ from diffusers import StableDiffusionPipeline
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.weights import ModelChoice
 from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.diffusion.tokens import category_token_indices
 
 STEPS = 3

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
 import sys, torch
 from aligndiff.core.exits import exit_with
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.diffusion.load import resolve_diffusion_model
 
 def main():
@@ -78,18 +78,18 @@ def test_another_family_is_refused_before_its_weights_are_fetched(
 ) -> None:
     folder = tmp_path / "model"
     (folder / "unet").mkdir(parents=True)
-    index = {"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "X"]}
+    index = {"_class_name": "CogVideoXPipeline", "unet": ["diffusers", "X"]}
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(bytes(1000))
-    with local_hub(folder, "some/sdxl", tmp_path / "cache") as (environment, fetched):
-        done = load("some/sdxl", environment)
+    with local_hub(folder, "some/videos", tmp_path / "cache") as (environment, fetched):
+        done = load("some/videos", environment)
         assert done.returncode == 2 and fetched == ["model_index.json"]
         last = done.stderr.splitlines()[-1]
-        assert last.startswith("error: diffusion model some/sdxl: ")
-        assert "is a StableDiffusionXLPipeline; only StableDiffusionPipeline" in last
+        assert last.startswith("error: diffusion model some/videos: ")
+        assert "is a CogVideoXPipeline" in last and "supported are text-to-image" in last
     # Now that the cache knows it, nothing has to be asked or loaded.
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(InputError, match="some/sdxl: .* is a StableDiffusionXLPipeline; only"):
-        resolve_diffusion_model("some/sdxl", None)
+    with pytest.raises(InputError, match="some/videos: .* is a CogVideoXPipeline"):
+        resolve_diffusion_model("some/videos", None)

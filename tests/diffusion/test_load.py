@@ -14,13 +14,16 @@ import pytest
 from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.weights import ModelChoice
 from aligndiff.diffusion import load
+from aligndiff.diffusion.choice import DiffusionChoice
+from aligndiff.diffusion.families import FAMILIES
 from aligndiff.diffusion.hub import from_disk_or_hub, load_tokenizer
 from aligndiff.diffusion.load import (
     DEFAULT_DIFFUSION_MODEL,
+    DiffusionOptions,
     model_identity,
     resolve_diffusion_model,
 )
-from aligndiff.diffusion.model_files import find_variant
+from aligndiff.diffusion.model_files import choose_variant
 from aligndiff.segmenters.ssp.load import resolve_checkpoint
 
 
@@ -37,7 +40,7 @@ def test_tiny_and_folders_are_paths_and_hub_names_are_not(
 ) -> None:
     monkeypatch.setattr(load, "WEIGHTS_DIR", tmp_path)
     shutil.copytree(tiny_pipeline_dir, tmp_path / "tiny")
-    assert resolve_diffusion_model("tiny", None) == ModelChoice(
+    assert resolve_diffusion_model("tiny", None) == DiffusionChoice(
         "tiny", tmp_path / "tiny", "command line"
     )
     assert resolve_diffusion_model(str(tiny_pipeline_dir), None).location == tiny_pipeline_dir
@@ -56,33 +59,56 @@ def test_a_name_that_is_nothing_offers_tiny(name: str) -> None:
 def test_a_folder_of_another_kind_is_refused_before_anything_loads(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no model_index.json"):
         resolve_diffusion_model(str(tmp_path), None)
-    index = {"_class_name": "StableDiffusionXLPipeline"}
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(InputError, match="is a StableDiffusionXLPipeline; only StableDiffusionPip"):
-        resolve_diffusion_model(str(tmp_path), None)
+    for kind, purpose in (
+        ("StableDiffusionXLInpaintPipeline", "a model for inpainting"),
+        ("StableDiffusionXLImg2ImgPipeline", "set up for image to image"),
+        ("QwenImageEditPipeline", "a model for editing"),
+        ("CogVideoXPipeline", "supported are text-to-image models of Stable Diffusion 1.x"),
+    ):
+        (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        with pytest.raises(InputError, match=f"is a {kind}.*{purpose}") as caught:
+            resolve_diffusion_model(str(tmp_path), None)
+        (line,) = caught.value.problems
+        assert all(family.title in line for family in FAMILIES.values())
 
 
-@pytest.mark.parametrize("name", ["dreamshaper_8.safetensors", "sub/model.ckpt", "it's mine.pt"])
-@pytest.mark.parametrize("absolute", [True, False])
-def test_a_single_file_is_told_as_what_it_is_with_the_command_that_converts_it(
-    name: str, absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_family_is_accepted_by_its_model_index(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    assert resolve_diffusion_model(str(tmp_path), None).location == tmp_path
+
+
+@pytest.mark.parametrize("name", ["sub/model.ckpt", "it's mine.pt"])
+def test_a_pickle_is_refused_with_the_command_that_converts_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Named relative to here, "sub/model.ckpt" looks like a name of the hub."""
+    import torch
+    from safetensors.torch import load_file
+
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"")
-    typed = str(path) if absolute else name
+    Path(name).parent.mkdir(exist_ok=True)
+    torch.save({"state_dict": {"a": torch.ones(2), "step": 3}}, name)
     with pytest.raises(InputError) as caught:
-        resolve_diffusion_model(typed, None)
+        resolve_diffusion_model(name, None)
     (line,) = caught.value.problems
-    assert line.startswith(f"diffusion model {typed} (command line): is a single file, and a diff")
-    assert line.count("\n") == 0 and "no such folder" not in line
-    assert f"then --diffusion_model {Path(typed).with_suffix('')} (docs/PREPARE.md" in line
-    # The command can be pasted into a shell, and is Python.
+    target = Path(name).with_suffix(".safetensors")
+    assert line.startswith(
+        f"diffusion model {name} (command line): is a pickle, which can run code"
+    )
+    assert line.endswith(f"; then --diffusion_model {target}")
     command = shlex.split(line[line.index("python -c") : line.index("; then --diff")])
-    assert f".from_single_file({json.dumps(typed)}).save_pretrained(" in command[2]
-    compile(command[2], "command", "exec")
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    assert load_file(target)["a"].tolist() == [1, 1]
+
+
+def test_what_exists_is_a_path_and_never_a_hub_name(
+    tiny_pipeline_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_pipeline_dir, tmp_path / "owner" / "name")
+    assert resolve_diffusion_model("owner/name", None).location == Path("owner/name")
+    assert resolve_diffusion_model("owner/other", None).location == "owner/other"
 
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
@@ -90,7 +116,7 @@ def test_other_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=f"is a file of the .*; name the folder, {tmp_path}$"):
         resolve_diffusion_model(str(tmp_path / "model_index.json"), None)
-    with pytest.raises(InputError, match="photo.jpg .*: is a file, not a diffusers folder; "):
+    with pytest.raises(InputError, match="photo.jpg .*: is neither a .safetensors file nor a dif"):
         resolve_diffusion_model(str(tmp_path / "photo.jpg"), None)
     with pytest.raises(MissingWeightsError, match="gone.safetensors .*: no such file, and a hub"):
         resolve_diffusion_model("models/gone.safetensors", None)
@@ -129,7 +155,16 @@ def test_other_files_are_told_apart(tmp_path: Path) -> None:
 def test_a_variant_is_taken_where_the_usual_weights_are_missing(
     files: list[str], variant: str | None
 ) -> None:
-    assert find_variant(files) == variant
+    assert choose_variant(files, None, "model") == variant
+
+
+def test_a_variant_that_is_asked_for_must_be_there(tiny_pipeline_dir: Path) -> None:
+    files = ["unet/diffusion_pytorch_model.fp16.safetensors", "vae/model.safetensors"]
+    assert choose_variant(files, "fp16", "model") == "fp16"
+    with pytest.raises(InputError, match="^--variant bf16: .*model has no such weights; it has fp"):
+        choose_variant(files, "bf16", "model")
+    with pytest.raises(InputError, match="it has the usual weights only"):
+        resolve_diffusion_model(str(tiny_pipeline_dir), None, DiffusionOptions(variant="fp16"))
 
 
 def test_missing_tiny_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

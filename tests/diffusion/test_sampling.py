@@ -25,6 +25,7 @@ from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import EmbeddingEntry, TextEntry
 from aligndiff.diffusion import sampling
 from aligndiff.diffusion.attention import AttentionRecorder
+from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.diffusion.sampling import (
     GeneratedSample,
     SamplerSettings,
@@ -35,7 +36,6 @@ from aligndiff.diffusion.sampling import (
     generation_size,
     initial_noise,
 )
-from aligndiff.diffusion.stable_diffusion import load_pipeline
 
 SETTINGS = SamplerSettings(num_inference_steps=3, guidance_scale=7.5, size=(64, 64))
 TEXT = TextEntry(

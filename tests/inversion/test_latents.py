@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler
 
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.support import SupportPair, load_support
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.inversion.latents import (
     SupportLatents,
     encode_support,

@@ -21,7 +21,8 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import FailureRecord, read_record
 from aligndiff.dataset.support import load_support
 from aligndiff.diffusion.embeddings import load_embedding
-from aligndiff.diffusion.stable_diffusion import add_placeholders, load_pipeline
+from aligndiff.diffusion.pretrained import load_pipeline
+from aligndiff.diffusion.stable_diffusion import add_placeholders
 from aligndiff.diffusion.tokens import initial_vectors, initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.latents import (

@@ -36,7 +36,7 @@ def refused(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     def refuse(script: object, root: Path, *options: str, loads: bool = False) -> list[str]:
         if not loads:
             for network in (
-                "diffusion.stable_diffusion.load_pipeline",
+                "diffusion.pretrained.load_pipeline",
                 "segmenters.ssp.segmenter.SSPSegmenter",
             ):
                 monkeypatch.setattr(f"aligndiff.{network}", _must_not_load)

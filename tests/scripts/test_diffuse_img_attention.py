@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from aligndiff.core.errors import InputError
-from aligndiff.diffusion import stable_diffusion as diffusion
+from aligndiff.diffusion import pretrained as diffusion
 from scripts import diffuse_img_attention
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, SampleRecord
 from aligndiff.diffusion import embeddings
-from aligndiff.diffusion import stable_diffusion as diffusion
+from aligndiff.diffusion import pretrained as diffusion
 from aligndiff.runner import local
 from aligndiff.runner.group import LaunchGroup
 from aligndiff.segmenters.ssp import network as ssp

@@ -70,7 +70,7 @@ def test_learns_then_skips(
         }
     before = rows(dataset_dir / FISH)
 
-    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.load_pipeline", no_pipeline)
+    monkeypatch.setattr("aligndiff.diffusion.pretrained.load_pipeline", no_pipeline)
     assert start("--sheet_samples", "2") == 0
     assert states(capsys.readouterr().out) == ["skipped", "skipped"]
     with pytest.raises(InputError) as raised:
@@ -207,7 +207,7 @@ def test_a_failed_object_stops_no_other(
 def test_input_errors_come_before_the_model(
     start: Any, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.load_pipeline", no_pipeline)
+    monkeypatch.setattr("aligndiff.diffusion.pretrained.load_pipeline", no_pipeline)
     with pytest.raises(InputError, match="--initializer albatross: must be one token"):
         start("--initializer", "albatross")
     with pytest.raises(InputError, match="--inversion_steps: must be 1 to 1000000, is 0"):

@@ -100,7 +100,7 @@ def test_refined_entries_are_packed_with_table_and_sheet(
 def test_running_steps_2_and_3_again_does_nothing(
     drawn: Path, packed: Path, tiny_pipeline_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aligndiff.diffusion.stable_diffusion.load_pipeline", None)
+    monkeypatch.setattr("aligndiff.diffusion.pretrained.load_pipeline", None)
     monkeypatch.setattr("aligndiff.segmenters.ssp.segmenter.SSPSegmenter", None)
     before = times(packed)
     assert draw(packed, tiny_pipeline_dir) == 0

@@ -24,7 +24,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import FailureRecord, SampleRecord
 from aligndiff.dataset.samples import discard_sample
 from aligndiff.diffusion.embeddings import save_embedding
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.runner.options import RunOptions
 from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import NO_MEMORY, NO_NUMBERS, BatchSize, synthesize

@@ -1,0 +1,1 @@
+"""Models in one `.safetensors` file: which kind it is, and what the file itself does not hold."""
