@@ -73,6 +73,7 @@ NETWORKS = {
         "Qwen-Image", "QwenImagePipeline", "QwenImageTransformer2DModel"
     ),
 }
+SCALED = ("scaled_fp8", ".scale_weight", ".weight_scale")  # 8 bits with factors beside them
 # What else lies about as one file, by a part of a tensor's name.
 OTHERS = {
     "conditioner.embedders.0.model.": "the refiner of SDXL, which takes images; use the base model",
@@ -87,7 +88,11 @@ OTHERS = {
 def kind_of_file(file: Path) -> SingleFile:
     """Which kind of model `file` is. Raises InputError, in one line, for any other file."""
     tensors = read_header(file)
-    if kind := _whole_pipeline(tensors) or _denoiser(tensors):
+    if any(name.endswith(SCALED) for name in tensors):
+        raise InputError(
+            f"{file} holds scaled 8 bit numbers, which are not read; use the file with 16 bits"
+        )
+    if kind := _whole_pipeline(tensors, file) or _denoiser(tensors):
         return kind
     explained = (text for part, text in OTHERS.items() if any(part in name for name in tensors))
     reason = next(
@@ -106,7 +111,7 @@ def is_v_prediction(file: Path) -> tuple[bool, bool]:
     return "v_pred" in tensors, "ztsnr" in tensors
 
 
-def _whole_pipeline(tensors: Mapping[str, TensorInfo]) -> SingleFile | None:
+def _whole_pipeline(tensors: Mapping[str, TensorInfo], file: Path) -> SingleFile | None:
     """The kind of a file with a UNet and its text encoders, in the names of the first authors."""
     if _FIRST_LAYER not in tensors:
         return None
@@ -114,7 +119,7 @@ def _whole_pipeline(tensors: Mapping[str, TensorInfo]) -> SingleFile | None:
     if channels != _LATENTS:
         purpose = {9: "inpainting", 8: "editing"}.get(channels, "another purpose")
         raise InputError(
-            f"the file's UNet takes {channels} channels, not {_LATENTS}: a model for {purpose}, "
+            f"{file}: its UNet takes {channels} channels, not {_LATENTS}: a model for {purpose}, "
             f"not for images from text alone; {OFFER_TINY_MODEL}"
         )
     if "edm_mean" in tensors:

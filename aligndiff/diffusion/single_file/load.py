@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from aligndiff.core.errors import InputError
 from aligndiff.diffusion.choice import DiffusionChoice
@@ -36,16 +37,36 @@ def load_single_file(
     assert isinstance(choice.location, Path)
     kind = kind_of_file(choice.location)
     pipeline = getattr(diffusers, kind.pipeline)
-    if not kind.is_whole:
-        return _with_network(choice, kind, dtype, local_only, arguments(pipeline))
+    read = _whole if kind.is_whole else _with_network
+    try:
+        pipe = read(choice, kind, dtype, local_only, arguments(pipeline))
+    except NotImplementedError as error:  # how torch says that a tensor was never filled
+        raise _incomplete(choice, kind) from error
+    parts = [part for part in pipe.components.values() if isinstance(part, nn.Module)]
+    if any(weight.is_meta for part in parts for weight in part.parameters()):
+        raise _incomplete(choice, kind)
+    return pipe
+
+
+def _whole(
+    choice: DiffusionChoice,
+    kind: SingleFile,
+    dtype: torch.dtype,
+    local_only: bool,
+    arguments: dict[str, Any],
+) -> DiffusionPipeline:
+    """All networks from the file; configurations and tokenizers from its base, else our own."""
+    import diffusers
+
+    assert isinstance(choice.location, Path)
     own = choice.base is None
-    pipe = pipeline.from_single_file(
+    pipe = getattr(diffusers, kind.pipeline).from_single_file(
         str(choice.location),
         config=str(CONFIGS / kind.configs if own else choice.configs.location),
         dtype=dtype,
         local_files_only=own or local_only,
         **(_tokenizers(kind) if own else {}),
-        **arguments(pipeline),
+        **arguments,
     )
     if own:
         _set_prediction(pipe, choice.location)
@@ -70,8 +91,6 @@ def _with_network(
         dtype=dtype,
         local_files_only=local_only,
     )
-    if any(weight.is_meta for weight in network.parameters()):
-        raise InputError(f"diffusion model {choice}: lacks tensors of a {kind.title}")
     return getattr(diffusers, kind.pipeline).from_pretrained(
         base,
         transformer=network,
@@ -79,6 +98,13 @@ def _with_network(
         variant=choose_variant(list_files(base, local_only), choice.variant, choice.name),
         local_files_only=local_only,
         **arguments,
+    )
+
+
+def _incomplete(choice: DiffusionChoice, kind: SingleFile) -> InputError:
+    return InputError(
+        f"diffusion model {choice}: the file lacks tensors of a {kind.title}; download it again, "
+        "or name a diffusers folder"
     )
 
 
