@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,15 @@ from aligndiff.dataset.samples import StoredSample, sample_seed, stored_samples
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.diffusion.load import load_diffusion_model as _load_pipeline
 from aligndiff.diffusion.load import resolve_diffusion_model
+from aligndiff.diffusion.pipeline import generation_size, image_size
 from aligndiff.diffusion.sampling import (
     GeneratedSample,
     SamplerSettings,
     batch_that_fits,
     encode_prompts,
-    generation_size,
 )
 from aligndiff.diffusion.sampling import generate as _generate_batch
-from aligndiff.diffusion.stable_diffusion import image_size
+from aligndiff.diffusion.vectors import Embedding
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
@@ -45,8 +46,7 @@ from aligndiff.segmenters.load import load_segmenter as _load_segmenter
 from aligndiff.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-    from torch import Tensor
+    from diffusers import DiffusionPipeline
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_support(folder: str | Path) -> list[SupportPair]:
 
 def load_diffusion_model(
     name: str, device: str = "auto", precision: str = "auto"
-) -> StableDiffusionPipeline:
+) -> DiffusionPipeline:
     """A text-to-image model: "tiny", a diffusers folder, or a hub name.
 
     `device` is auto, cpu, cuda or mps; `precision` auto, float32, bfloat16 or float16. Raises
@@ -87,24 +87,24 @@ def load_diffusion_model(
 
 
 def learn_embedding(
-    model: StableDiffusionPipeline,
+    model: DiffusionPipeline,
     support: Sequence[SupportPair],
     category: str,
     advance: Advance | None = None,
     **options: Any,
-) -> Tensor:
+) -> Embedding:
     """Step 1: learn the look of an object by normalized masked textual inversion (Eq. 3).
 
-    Returns the embedding vectors, float32 (vectors, d), for `generate`. `options` are the fields of
-    `InversionConfig`, such as inversion_steps=500 and bg_lambda=0.6. `advance` is called after each
-    step. Raises AlignDiffError when the loss is not finite.
+    Returns the embedding for `generate`: vectors, float32 (vectors, d), for each text encoder.
+    `options` are the fields of `InversionConfig`, such as inversion_steps=500 and bg_lambda=0.6.
+    `advance` is called after each step. Raises AlignDiffError when the loss is not finite.
     """
     weight = options.pop("bg_lambda", 0.6)
     config = InversionConfig(bg_lambda=(weight,), **options)
-    latents = encode_support(model.vae, support, config.side or image_size(model))
+    latents = encode_support(model, support, config.side or image_size(model))
     tokens = placeholder_tokens(config.vectors)
     generator = torch.Generator().manual_seed(sample_seed(config.seed, f"training {category}", 0))
-    vectors, _ = learn_vectors(
+    embedding, _ = learn_vectors(
         model,
         _prompt(None, tokens, category),
         latents,
@@ -113,15 +113,15 @@ def learn_embedding(
         generator,
         advance or _silent,
     )
-    return vectors
+    return embedding
 
 
 def generate(
-    model: StableDiffusionPipeline,
+    model: DiffusionPipeline,
     category: str,
     count: int,
     prompt: str | None = None,
-    embedding: Tensor | None = None,
+    embedding: Embedding | None = None,
     **options: Any,
 ) -> list[GeneratedSample]:
     """Step 2: `count` images of an object, each with the heatmap of its category.
@@ -135,23 +135,25 @@ def generate(
     config = SynthesisConfig(**options)
     tokens = [] if embedding is None else placeholder_tokens(len(embedding))
     text = _prompt(prompt, tokens, category)
-    encoded = encode_prompts(model, text, category, embedding, config.negative_prompt)
+    guided = config.guidance_scale > 1
+    encoded = encode_prompts(model, text, category, embedding, config.negative_prompt, guided)
     size = generation_size(model, config.side)
     settings = SamplerSettings(config.num_inference_steps, config.guidance_scale, size)
     seeds = [sample_seed(config.seed, category, index) for index in range(count)]
     batch = config.batch_size or batch_that_fits(model, size)
     samples: list[GeneratedSample] = []
-    while len(samples) < count:
-        chosen = seeds[len(samples) : len(samples) + batch]
-        results = try_or_oom(lambda: _generate_batch(model, encoded, chosen, settings))  # noqa: B023
-        if results is None and len(chosen) == 1:
-            raise AlignDiffError("out of memory with one image alone: try a smaller side")
-        if results is None:
-            batch = halve_batch(len(chosen), "images")
-            continue
-        if None in results:
-            raise AlignDiffError("the model produced NaN: load it with precision='float32'")
-        samples += [result for result in results if result is not None]
+    with scheduled(model, config.scheduler):
+        while len(samples) < count:
+            chosen = seeds[len(samples) : len(samples) + batch]
+            results = try_or_oom(partial(_generate_batch, model, encoded, chosen, settings))
+            if results is None and len(chosen) == 1:
+                raise AlignDiffError("out of memory with one image alone: try a smaller side")
+            if results is None:
+                batch = halve_batch(len(chosen), "images")
+                continue
+            if None in results:
+                raise AlignDiffError("the model produced NaN: load it with precision='float32'")
+            samples += [result for result in results if result is not None]
     return samples
 
 

@@ -1,75 +1,127 @@
-"""Heatmaps of a category from cross-attention, recorded while the diffusion model draws.
+"""What image positions attend to, seen while a model draws.
 
-Only what the heatmap needs is kept: the cross-attention layers of the down and up blocks, the
-conditional half of the batch, the tokens of the category, as one float32 running sum per
-resolution. The layers' own output is computed by their own processors, untouched.
+Every layer computes its attention itself, by torch's `scaled_dot_product_attention`. A mode of
+torch sees those calls, and hooks say which layer makes them. Only what is asked for is kept, as
+float32 running sums of fixed shapes: the category's tokens, of the conditional half of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from aligndiff.core.errors import AlignDiffError
+from aligndiff.diffusion.pipeline import denoiser, family_of, is_guided, latent_grid
 
-# Halvings of the latent grid that are read: 64, 32 and 16 positions for 512 px. Coarser maps do not
-# outline an object any more.
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+# Halvings of the latent grid that are read in a UNet: 64, 32 and 16 positions for 512 px. Coarser
+# maps do not outline an object any more.
 LEVELS = 3
-# A maximum of zero, which only an underflow can make, must not turn a map into NaN.
-SMALLEST_MAXIMUM = torch.finfo(torch.float32).tiny
+# With more keys than this, the scores of all of them are not kept at once.
+MOST_KEYS = 512
+
+Grid = tuple[int, int]  # (h, w) of the image positions of a layer
 
 
-class AttentionRecorder:
+@dataclass
+class LayerSums:
+    """What one layer attended to, summed over the calls of the denoiser.
+
+    Attributes:
+        grid: (h, w) of its image positions.
+        text: float32 (samples, heads, tokens, h * w), heads 1 for their mean: attention of image
+            positions to tokens; None if not asked for.
+        image: float32 (samples, h * w, h * w): of image positions (first) to others, the mean over
+            heads; None if not asked for.
+        calls: float32 scalar, how many calls were summed.
+    """
+
+    grid: Grid
+    text: Tensor | None
+    image: Tensor | None
+    calls: Tensor
+
+
+class AttentionTap:
     """While open, sums the attention of image positions to some tokens of the text.
 
-        with AttentionRecorder(pipe.unet, token_indices, samples=4, grid=(64, 64)) as recorder:
+        with AttentionTap(pipe, prompt.token_indices, samples=4, size=(512, 512)) as tap:
             pipe(...)
-        heatmaps = fuse_heatmap(recorder.maps(), size=(512, 512))
+        heatmaps = fuse_heatmap(tap.maps(), size=(512, 512))
 
-    On leaving, also by an exception, every attention processor is the one that was there before.
-    Drawing is not changed in a single bit. One recorder serves one pipeline call.
+    `tap.layers` holds the sums of each layer by its name in the denoiser. Drawing is not changed in
+    a single bit; nothing is replaced, and on leaving, also by an exception, the hooks are gone.
+    Leaving raises AlignDiffError for a layer that never came: there is no empty heatmap. One tap
+    serves one pipeline call.
     """
 
     def __init__(
-        self, unet: nn.Module, token_indices: Sequence[int], samples: int, grid: tuple[int, int]
+        self,
+        pipe: DiffusionPipeline,
+        token_indices: Sequence[int],
+        samples: int,
+        size: Grid,
+        guidance_scale: float = 1.0,
+        per_head: bool = False,
+        image_layers: Collection[str] = (),
     ) -> None:
-        """`token_indices`: which tokens; `grid`: (h, w) of the latents; `samples`: images.
+        """`token_indices`: those of `EncodedPrompt`; `samples`: images of `size` (h, w) pixels.
 
-        The last `samples` rows of a batch are taken as the conditional ones, which holds with
-        guidance (unconditional rows first) and without (no other rows).
+        `per_head` keeps a sum for each head; of `image_layers`, by name, image-to-image attention
+        is summed too (self-attention layers of a UNet are `...attn1`).
         """
-        self._unet: Any = unet
-        self._samples = samples
-        device = next(unet.parameters()).device
-        self._token_indices = torch.tensor(list(token_indices), device=device)
-        self._grids: dict[int, tuple[int, int]] = {}  # by their number of positions
-        for _ in range(LEVELS):
-            self._grids.setdefault(grid[0] * grid[1], grid)
-            grid = (-(-grid[0] // 2), -(-grid[1] // 2))  # a UNet halves odd sides upwards
-        # Sums and counts are tensors of fixed shape, changed in place: torch.compile keeps its
-        # graph from step to step.
-        self._sums = {
-            positions: torch.zeros(samples, len(token_indices), positions, device=device)
-            for positions in self._grids
-        }
-        self._calls = {positions: torch.zeros((), device=device) for positions in self._grids}
-        self._replaced: dict[str, Any] = {}
+        family, self._denoiser = family_of(pipe), denoiser(pipe)
+        grids = layer_grids(pipe, size)
+        text_layers = [name for name in grids if re.fullmatch(family.layers, name)]
+        if not text_layers:
+            raise AlignDiffError(
+                "this diffusion model has no layer in which image positions of a fine enough grid "
+                "look at text: it cannot give heatmaps"
+            )
+        self._samples, self._conditional = samples, family.conditional
+        self._image = family.image
+        # Calls of the denoiser in one step, of which the first is conditional.
+        two_calls = family.conditional == "first call" and is_guided(pipe, guidance_scale)
+        self._turns = 2 if two_calls else 1
+        device = self._denoiser.device
+        start = _padded_positions(pipe, size) if any(t.after_image for t in family.text) else 0
+        self._tokens = torch.tensor([index + start for index in token_indices], device=device)
+        self.layers: dict[str, LayerSums] = {}
+        for name in [*text_layers, *(name for name in image_layers if name not in text_layers)]:
+            heads = self._denoiser.get_submodule(name).heads if per_head else 1
+            positions = grids[name][0] * grids[name][1]
+            text = (samples, heads, len(token_indices), positions) if name in text_layers else None
+            image = (samples, positions, positions) if name in image_layers else None
+            self.layers[name] = LayerSums(
+                grids[name],
+                None if text is None else torch.zeros(text, device=device),
+                None if image is None else torch.zeros(image, device=device),
+                torch.zeros((), device=device),
+            )
+        self._handles: list[Any] = []
+        self._mode = _SeenAttention(self)
 
-    def __enter__(self) -> AttentionRecorder:
-        self._replaced = dict(self._unet.attn_processors)
-        self._unet.set_attn_processor(
-            {
-                name: _RecordingProcessor(processor, self) if _is_recorded(name) else processor
-                for name, processor in self._replaced.items()
-            }
-        )
+    def __enter__(self) -> AttentionTap:
+        for name in self.layers:
+            layer = self._denoiser.get_submodule(name)
+            self._handles.append(layer.register_forward_pre_hook(partial(_enter_layer, name)))
+            self._handles.append(layer.register_forward_hook(_leave_layer, always_call=True))
+        if self._turns > 1:
+            turn = partial(_next_turn, self._turns)
+            self._handles.append(self._denoiser.register_forward_pre_hook(turn))
+        _NOW.layer, _NOW.turn = None, self._turns - 1 if self._turns > 1 else 0
+        self._mode.__enter__()
         return self
 
     def __exit__(
@@ -78,114 +130,207 @@ class AttentionRecorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A copy, because set_attn_processor empties the dict that it is given.
-        self._unet.set_attn_processor(dict(self._replaced))
+        self._mode.__exit__(kind, error, trace)
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        if error is None:
+            self._check_seen()
+
+    def _check_seen(self) -> None:
+        calls = torch.stack([sums.calls for sums in self.layers.values()]).tolist()
+        unseen = [name for name, count in zip(self.layers, calls, strict=True) if not count]
+        if unseen:
+            raise AlignDiffError(
+                f"the attention of {unseen[0]} was not seen ({len(unseen)} of {len(calls)} layers)"
+                ": heatmaps need torch's scaled_dot_product_attention, diffusers' default backend"
+            )
 
     def maps(self) -> list[Tensor]:
-        """Mean attention per resolution, finest first: float32 (samples, tokens, h, w) in [0, 1].
+        """Mean attention per grid, finest first: float32 (samples, tokens, h, w) in [0, 1].
 
-        The mean is over heads, UNet calls (PNDM makes one more than it has steps) and the layers
-        of a resolution; a resolution without cross-attention is absent.
+        The mean is over heads, calls of the denoiser (PNDM makes one more than it has steps) and
+        the layers of a grid.
         """
-        recorded = [positions for positions in self._grids if self._calls[positions] > 0]
-        if not recorded:
-            raise AlignDiffError(
-                "no cross-attention was recorded at 1, 1/2 or 1/4 of the latent size: "
-                "this diffusion model cannot give heatmaps"
-            )
-        return [
-            (self._sums[positions] / self._calls[positions]).unflatten(-1, self._grids[positions])
-            for positions in recorded
-        ]
+        grids: dict[Grid, list[LayerSums]] = {}
+        for sums in self.layers.values():
+            if sums.text is not None:
+                grids.setdefault(sums.grid, []).append(sums)
+        maps = []
+        for grid in sorted(grids, key=lambda grid: -grid[0] * grid[1]):
+            total = sum(sums.text.mean(1) for sums in grids[grid])  # type: ignore[union-attr]
+            calls = sum(sums.calls for sums in grids[grid])
+            maps.append((total / calls).unflatten(-1, grid))  # type: ignore[union-attr]
+        return maps
 
-    @torch.no_grad()
-    def _record(self, attn: Any, positions: Tensor, text: Tensor) -> None:
-        """Add one layer's attention of `positions` (batch, h * w, c) to `text` (batch, 77, d)."""
-        total = self._sums.get(positions.shape[1])
-        if total is None:
-            return
-        rows = slice(-self._samples, None)
-        shares = _attention(attn, positions[rows], text[rows], self._token_indices)
-        total.add_(shares.mean(1).transpose(1, 2))
-        self._calls[positions.shape[1]].add_(1)
-
-
-def fuse_heatmap(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Fuse the maps of all resolutions and tokens into float32 (samples, h, w), at most 1.
-
-    `maps` are float32 (samples, tokens, h_i, w_i), `size` is the image's (h, w). Each map is
-    resized (bicubic, a = -0.75), then divided by its own maximum; the resolutions are averaged,
-    then the tokens. Bicubic overshoot can leave values a little below 0.
-    """
-    fused = torch.zeros(*maps[0].shape[:2], *size, device=maps[0].device)
-    for coarse in maps:
-        full = _bicubic(coarse.shape[-2], size[0], coarse) @ coarse
-        full = full @ _bicubic(coarse.shape[-1], size[1], coarse).T
-        maximum = full.amax((-2, -1), keepdim=True).clamp_min(SMALLEST_MAXIMUM)
-        fused.addcmul_(full, maximum.reciprocal())
-    return fused.mean(1) / len(maps)
-
-
-def _bicubic(positions: int, pixels: int, like: Tensor) -> Tensor:
-    """The bicubic resize of one axis as a matrix, (pixels, positions): quicker than a resize.
-
-    An axis that keeps its length is left as it is, so a resized identity is that matrix.
-    """
-    identity = torch.eye(positions, dtype=like.dtype, device=like.device)[None, None]
-    resized = functional.interpolate(identity, size=(pixels, positions), mode="bicubic")
-    return resized[0, 0]
-
-
-def heatmap_to_uint8(heatmap: Tensor) -> NDArray[np.uint8]:
-    """Grey levels uint8 of a float heatmap of any shape: clipped to [0, 1], x 255, truncated."""
-    return (heatmap.clamp(0, 1) * 255).to(torch.uint8).cpu().numpy()
-
-
-class _RecordingProcessor:
-    """Lets `inner` compute the layer's output, then shows the layer's input to the recorder."""
-
-    def __init__(self, inner: Any, recorder: AttentionRecorder) -> None:
-        self._inner = inner
-        self._recorder = recorder
-
-    def __call__(
+    def record(
         self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        output: Tensor = self._inner(
-            attn,
-            hidden_states,
-            encoder_hidden_states=encoder_hidden_states,
-            attention_mask=attention_mask,
+        layer: str,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> None:
+        """Add one call of `scaled_dot_product_attention`, whose arguments these are."""
+        sums = self.layers[layer]
+        rows = {"last": slice(-self._samples, None), "first": slice(self._samples)}.get(
+            self._conditional, slice(None)
         )
-        self._recorder._record(attn, hidden_states, encoder_hidden_states)
-        return output
+        positions = sums.grid[0] * sums.grid[1]
+        image = {"first": slice(positions), "last": slice(-positions, None)}.get(
+            self._image, slice(None)
+        )
+        query, key = query[rows], key[rows]
+        key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+        query = query[:, :, image]
+        if attn_mask is not None:
+            attn_mask = attn_mask[rows] if attn_mask.shape[0] > 1 else attn_mask
+            attn_mask = attn_mask[..., image, :] if attn_mask.shape[-2] > 1 else attn_mask
+        seen = Attention(query, key, attn_mask, scale or query.shape[-1] ** -0.5)
+        if sums.text is not None:
+            shares = seen.to_tokens(self._tokens).transpose(-2, -1)
+            sums.text.add_(shares if sums.text.shape[1] > 1 else shares.mean(1, keepdim=True))
+        if sums.image is not None:
+            seen.add_to_image(sums.image, image)
+        sums.calls.add_(1)
 
 
-def _is_recorded(name: str) -> bool:
-    """Cross-attention ("attn2") of the down and up blocks; the middle is too coarse."""
-    return "attn2" in name and name.startswith(("down_blocks", "up_blocks"))
+def layer_grids(pipe: DiffusionPipeline, size: Grid) -> dict[str, Grid]:
+    """The grids (h, w) of image positions of attention layers, by their names in the denoiser.
 
-
-def _attention(attn: Any, positions: Tensor, text: Tensor, token_indices: Tensor) -> Tensor:
-    """Some tokens of softmax(q k^T / sqrt(d)) over all text, float32 (n, heads, h * w, tokens).
-
-    The scores of all tokens are much larger than the layer itself, so there is one copy of them at
-    a time: the softmax is taken in place.
+    `size` (h, w) is the image's in pixels. Of a UNet, those of the blocks on the way down and up on
+    the `LEVELS` finest grids.
     """
-    if attn.norm_cross:
-        text = attn.norm_encoder_hidden_states(text)
-    query = attn.to_q(positions).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-    key = attn.to_k(text).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-    if attn.norm_q is not None:
-        query = attn.norm_q(query)
-    if attn.norm_k is not None:
-        key = attn.norm_k(key)
-    # float32 from here on: 16-bit scores would blur the maps by several grey levels.
-    scaled = key.float() * query.shape[-1] ** -0.5
-    scores = query.float() @ scaled.transpose(-1, -2)
-    weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-    return weights.index_select(-1, token_indices) / weights.sum(-1, keepdim=True)
+    family, network = family_of(pipe), denoiser(pipe)
+    grid = latent_grid(pipe, size)
+    names = [name for name, module in network.named_modules() if hasattr(module, "heads")]
+    if not hasattr(network, "down_blocks"):
+        tokens = (grid[0] // family.patch, grid[1] // family.patch)
+        return dict.fromkeys(names, tokens)
+    grids = [grid]
+    for _ in range(LEVELS - 1):
+        grids.append((-(-grids[-1][0] // 2), -(-grids[-1][1] // 2)))  # odd sides: upwards
+    blocks = {f"down_blocks.{level}": level for level in range(len(network.down_blocks))}
+    last = len(network.up_blocks) - 1
+    blocks |= {f"up_blocks.{last - level}": level for level in range(len(network.up_blocks))}
+    levels = {name: blocks.get(".".join(name.split(".")[:2]), LEVELS) for name in names}
+    return {name: grids[level] for name, level in levels.items() if level < LEVELS}
+
+
+def _padded_positions(pipe: DiffusionPipeline, size: Grid) -> int:
+    """How many keys the image has where text stands after it."""
+    family, (height, width) = family_of(pipe), latent_grid(pipe, size)
+    positions = (height // family.patch) * (width // family.patch)
+    return -(-positions // family.image_multiple) * family.image_multiple
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention call of image positions: softmax(query key^T scale + mask).
+
+    query: (n, heads, positions, d), key: (n, heads, keys, d), mask: as torch's, or None.
+    """
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None
+    scale: float
+
+    def to_tokens(self, tokens: Tensor) -> Tensor:
+        """The shares of some keys, float32 (n, heads, positions, tokens).
+
+        `tokens` int64: negative ones count from the last key.
+        """
+        keys = self.key.shape[2]
+        tokens = torch.where(tokens < 0, tokens + keys, tokens)
+        if keys > MOST_KEYS:
+            return self._by_values(tokens)
+        # float32 from here on: 16-bit scores would blur the maps by several grey levels. All scores
+        # are much larger than the layer itself: the softmax is taken in place of the only copy.
+        scores = self.query.float() @ (self.key.float() * self.scale).transpose(-1, -2)
+        scores = _masked(scores, self.mask)
+        weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        return weights.index_select(-1, tokens) / weights.sum(-1, keepdim=True)
+
+    def _by_values(self, tokens: Tensor) -> Tensor:
+        """The same without the scores: attention to values that are 1 at one token each.
+
+        The kernel sums scores and softmax in float32; its result has the layer's type.
+        """
+        dim, parts = self.query.shape[-1], []
+        for some in tokens.split(dim):
+            values = torch.zeros_like(self.key[:1, :1])
+            values[..., some, torch.arange(len(some), device=some.device)] = 1
+            values = values.expand(*self.key.shape[:2], -1, -1)
+            shares = functional.scaled_dot_product_attention(
+                self.query, self.key, values, self.mask, scale=self.scale
+            )
+            parts.append(shares[..., : len(some)].float())
+        return torch.cat(parts, -1)
+
+    def add_to_image(self, total: Tensor, image: slice) -> None:
+        """Add the mean over heads of the shares of image positions, to (n, positions, positions).
+
+        One head at a time: all scores at once would be larger than all else together.
+        """
+        heads = self.query.shape[1]
+        for head in range(heads):
+            mask = self.mask
+            if mask is not None and mask.ndim == 4:
+                mask = mask[:, head if mask.shape[1] > 1 else 0]
+            scaled = self.key[:, head].float() * (self.scale)
+            scores = _masked(self.query[:, head].float() @ scaled.transpose(-1, -2), mask)
+            total.add_(scores.softmax(-1)[..., image], alpha=1 / heads)
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return scores
+    if mask.dtype == torch.bool:
+        return scores.masked_fill_(~mask, -torch.inf)
+    return scores.add_(mask)
+
+
+@dataclass
+class _Now:
+    """Which layer runs, and which of the calls of one denoising step: 0 is the conditional one.
+
+    One object for all taps: a compiled denoiser keeps the hooks that it was traced with.
+    """
+
+    layer: str | None = None
+    turn: int = 0
+
+
+_NOW = _Now()
+
+
+def _enter_layer(name: str, *_: Any) -> None:
+    _NOW.layer = name
+
+
+def _leave_layer(*_: Any) -> None:
+    _NOW.layer = None
+
+
+def _next_turn(turns: int, *_: Any) -> None:
+    _NOW.turn = (_NOW.turn + 1) % turns
+
+
+class _SeenAttention(TorchFunctionMode):
+    """Shows a tap every attention call of the layers that it has sums for."""
+
+    def __init__(self, tap: AttentionTap) -> None:
+        super().__init__()
+        self._tap = tap
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func is functional.scaled_dot_product_attention:
+            if _NOW.layer is not None and _NOW.turn == 0:
+                self._tap.record(_NOW.layer, *args, **(kwargs or {}))
+        return output

@@ -46,6 +46,8 @@ class Family:
     layers: str
     text: tuple[TextTokens, ...]
     limits: Mapping[str, int]
+    # Names of an embedding's tensors by text encoder, as other programs read them; none: the token.
+    tensors: Mapping[str, str] = field(default_factory=dict)
     image: Literal["all", "first", "last"] = "all"  # of a layer's queries, the image's positions
     # Rows of a batch that see the prompt under guidance: the last or first half of a doubled
     # batch, the first of two calls, or all, because there is no unconditional half.
@@ -61,12 +63,13 @@ class Family:
     side: int | None = None  # px; None: what the denoiser's `sample_size` says
     one_timestep: bool = False  # a call takes one noise level only, whatever its batch
     float32_latents: bool = False  # the pipeline keeps its latents in float32
+    negative_prompt: bool = True  # the unconditional half, if there is one, takes a prompt
     arguments: Mapping[str, object] = field(default_factory=dict)  # of every call of the pipeline
 
     @property
     def has_negative(self) -> bool:
-        """Whether there is an unconditional half, which a negative prompt can take."""
-        return self.conditional != "all"
+        """Whether there is an unconditional half that takes a negative prompt."""
+        return self.negative_prompt and self.conditional != "all"
 
 
 _SD = Family(
@@ -92,6 +95,7 @@ _SDXL = Family(
     layers=_SD.layers,
     text=_SD.text,  # the second encoder's channels stand beside the first one's, key by key
     limits={"tokenizer": 77, "tokenizer_2": 77},
+    tensors={"text_encoder": "clip_l", "text_encoder_2": "clip_g"},
     guidance=4.0,
     steps=30,
     flow=False,
@@ -104,6 +108,7 @@ _SD3 = Family(
         TextTokens("text_encoder_3", offset=77, after_image=True),
     ),
     limits={"tokenizer": 77, "tokenizer_2": 77, "tokenizer_3": 256},
+    tensors={"text_encoder": "clip_l", "text_encoder_2": "clip_g", "text_encoder_3": "t5xxl"},
     image="first",
     guidance=3.5,
     steps=28,
@@ -116,6 +121,7 @@ _FLUX = Family(
     layers=JOINT,
     text=(TextTokens("text_encoder_2"),),  # CLIP gives the pooled vector only
     limits={"tokenizer_2": 256},
+    tensors={"text_encoder": "clip_l", "text_encoder_2": "t5xxl"},
     image="last",
     conditional="all",  # guidance is an input of the transformer, of schnell none at all
     guidance=2.5,
@@ -137,6 +143,7 @@ _FLUX2_KLEIN = Family(
     patch=2,
     multiple=16,
     side=1024,
+    negative_prompt=False,
     arguments={"max_sequence_length": 512},
 )
 _CHROMA = Family(

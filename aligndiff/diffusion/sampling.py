@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,18 +19,15 @@ from torch import Generator, Tensor
 from aligndiff.core.device import free_memory
 from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.dataset.entries import placeholder_tokens
-from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
-from aligndiff.diffusion.stable_diffusion import (
-    add_placeholders,
-    check_width,
-    encode_prompt,
-    image_size,
-    set_placeholder_vectors,
-)
-from aligndiff.diffusion.tokens import category_token_indices
+from aligndiff.diffusion.attention import AttentionTap
+from aligndiff.diffusion.heatmaps import fuse_heatmap, heatmap_to_uint8
+from aligndiff.diffusion.latents import initial_noise
+from aligndiff.diffusion.pipeline import denoiser
+from aligndiff.diffusion.prompts import EncodedPrompt, call_arguments, encode, reading
+from aligndiff.diffusion.vectors import Embedding
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from aligndiff.dataset.entries import Entry
 
@@ -40,15 +37,6 @@ if TYPE_CHECKING:
 BYTES_PER_PIXEL = 4096
 MOST_AT_ONCE = {"cuda": 16, "cpu": 8}  # beyond these an image hardly costs less
 USUALLY_AT_ONCE = 4  # where nothing tells the free memory
-
-
-@dataclass(frozen=True)
-class EncodedPrompt:
-    """A prompt as the UNet takes it: float (1, 77, d) each, and the category's token indices."""
-
-    conditional: Tensor
-    unconditional: Tensor
-    token_indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -69,94 +57,63 @@ class SamplerSettings:
 
 
 def encode_entry(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     entry: Entry,
-    vectors: Tensor | None = None,
+    embedding: Embedding | None = None,
     negative_prompt: str = "",
+    guided: bool = True,
 ) -> EncodedPrompt:
     """Encode an entry's prompt once for all of its samples; the rest as in `encode_prompts`."""
-    tokens = [] if vectors is None else placeholder_tokens(len(vectors))
-    return encode_prompts(pipe, entry.prompt(tokens), entry.category, vectors, negative_prompt)
+    tokens = [] if embedding is None else placeholder_tokens(len(embedding))
+    prompt = entry.prompt(tokens)
+    return encode_prompts(pipe, prompt, entry.category, embedding, negative_prompt, guided)
 
 
 @torch.no_grad()
 def encode_prompts(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     prompt: str,
     category: str,
-    vectors: Tensor | None = None,
+    embedding: Embedding | None = None,
     negative_prompt: str = "",
+    guided: bool = True,
 ) -> EncodedPrompt:
     """Encode a prompt that contains `category`, and the one that guidance leads away from.
 
-    `vectors`, float (n, d), are those of a learned embedding, whose tokens the prompt spells out;
-    None without one. Raises InputError when the category is not in the prompt.
+    The prompt spells the tokens of `embedding` out. Raises InputError when the category is not in
+    the prompt, or the prompt is too long.
     """
-    if vectors is not None:
-        check_width(vectors, pipe)
-        set_placeholder_vectors(pipe, add_placeholders(pipe, len(vectors)), vectors)
-    return EncodedPrompt(
-        conditional=encode_prompt(pipe, prompt),
-        unconditional=encode_prompt(pipe, negative_prompt),
-        token_indices=tuple(category_token_indices(pipe.tokenizer, prompt, category)),
-    )
-
-
-def generation_size(pipe: StableDiffusionPipeline, side: Sequence[int]) -> tuple[int, int]:
-    """(h, w) in pixels from no number (the model's own), one (the side) or two (h, w).
-
-    Raises InputError for a size that the model cannot draw.
-    """
-    sides = tuple(side) or (image_size(pipe),)
-    step = max(8, pipe.vae_scale_factor)  # the pipeline takes multiples of 8 only
-    if any(side % step for side in sides):
-        raise InputError(f"--side: must be a multiple of {step} px with this diffusion model")
-    return sides[0], sides[-1]
+    return encode(pipe, prompt, embedding, negative_prompt, guided, category)
 
 
 def generate(
-    pipe: StableDiffusionPipeline,
-    prompt: EncodedPrompt,
-    seeds: Sequence[int],
-    settings: SamplerSettings,
+    pipe: Any, prompt: EncodedPrompt, seeds: Sequence[int], settings: SamplerSettings
 ) -> list[GeneratedSample | None]:
     """Generate one sample per seed in one batch; None where the model produced NaN.
 
     A sample depends on its prompt and its seed, not on the batch it is in (to about 1e-6).
     """
-    count, scale = len(seeds), pipe.vae_scale_factor
-    height, width = settings.size
+    count, scale = len(seeds), settings.guidance_scale
+    tap = AttentionTap(pipe, prompt.token_indices, count, settings.size, scale)
+    with tap:
+        images = draw(pipe, prompt, seeds, settings)
+    return _to_samples(images, fuse_heatmap(tap.maps(), settings.size))
+
+
+def draw(
+    pipe: Any, prompt: EncodedPrompt, seeds: Sequence[int], settings: SamplerSettings
+) -> Tensor:
+    """Images of one prompt by the pipeline's call, one per seed: float32 (n, 3, h, w) in [0, 1]."""
     generators = [Generator("cpu").manual_seed(seed) for seed in seeds]
-    recorder = AttentionRecorder(
-        pipe.unet, prompt.token_indices, samples=count, grid=(height // scale, width // scale)
-    )
-    with recorder:
+    with reading(pipe, prompt):
         images = pipe(
-            prompt_embeds=prompt.conditional.expand(count, -1, -1),
-            negative_prompt_embeds=prompt.unconditional.expand(count, -1, -1),
+            **call_arguments(pipe, prompt, len(seeds), settings.size, settings.guidance_scale),
             latents=initial_noise(pipe, generators, settings.size),
             generator=generators,  # for schedulers that add noise on their way
             num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            height=height,
-            width=width,
             output_type="pt",
         ).images
-    heatmaps = fuse_heatmap(recorder.maps(), settings.size)
-    return _to_samples(images.float(), heatmaps)
-
-
-def initial_noise(
-    pipe: StableDiffusionPipeline, generators: Sequence[Generator], size: tuple[int, int]
-) -> Tensor:
-    """Latents to start from, (n, c, h, w) in the UNet's type, one CPU generator per sample.
-
-    Drawn in float32 on the CPU, so that a sample starts alike on any device at any precision.
-    """
-    grid = [side // pipe.vae_scale_factor for side in size]
-    shape = (1, pipe.unet.config.in_channels, *grid)
-    noise = [torch.randn(shape, generator=generator) for generator in generators]
-    return torch.cat(noise).to(pipe.unet.device, pipe.unet.dtype)
+    return images.float()
 
 
 def _to_samples(images: Tensor, heatmaps: Tensor) -> list[GeneratedSample | None]:
@@ -170,7 +127,7 @@ def _to_samples(images: Tensor, heatmaps: Tensor) -> list[GeneratedSample | None
     ]
 
 
-def batch_that_fits(pipe: StableDiffusionPipeline, size: tuple[int, int]) -> int:
+def batch_that_fits(pipe: DiffusionPipeline, size: tuple[int, int]) -> int:
     """How many images of `size` = (h, w) pixels to draw at once: a power of two, for free memory.
 
     Call it with the model loaded: what the model takes is not free any more.
@@ -178,13 +135,13 @@ def batch_that_fits(pipe: StableDiffusionPipeline, size: tuple[int, int]) -> int
     free = free_memory(pipe.device)
     if free is None:
         return USUALLY_AT_ONCE
-    image = size[0] * size[1] * BYTES_PER_PIXEL * pipe.unet.dtype.itemsize
+    image = size[0] * size[1] * BYTES_PER_PIXEL * denoiser(pipe).dtype.itemsize
     fits = max(1, min(free // image, MOST_AT_ONCE[pipe.device.type]))
     return int(2 ** (fits.bit_length() - 1))
 
 
 @contextmanager
-def compiled(pipe: StableDiffusionPipeline) -> Iterator[None]:
+def compiled(pipe: DiffusionPipeline) -> Iterator[None]:
     """From now on the UNet is compiled, by its first call, for the shapes of that call.
 
     It stays so afterwards: a process that draws in several goes compiles once. What torch has to
@@ -192,13 +149,13 @@ def compiled(pipe: StableDiffusionPipeline) -> Iterator[None]:
     nothing to compile with, AlignDiffError where compiling fails.
     """
     _check_compiler(pipe.device)
-    if pipe.unet._compiled_call_impl is None:
-        pipe.unet.compile()
+    if denoiser(pipe)._compiled_call_impl is None:
+        denoiser(pipe).compile()
     try:
         with _quiet_compiler():
             yield
     except torch._dynamo.exc.TorchDynamoException as error:
-        pipe.unet._compiled_call_impl = None
+        denoiser(pipe)._compiled_call_impl = None
         reason = str(error).strip().splitlines()[0]
         raise AlignDiffError(
             f"the UNet could not be compiled ({reason}): leave out --compile"

@@ -7,20 +7,21 @@ then only samples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
 from aligndiff.dataset.support import SupportPair
+from aligndiff.diffusion.latents import encode_images, vae_in_float32
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, DDPMScheduler
+    from diffusers import DiffusionPipeline
+
+    from aligndiff.diffusion.prediction import NoiseSchedule
 
 # A position is object where its resized mask value, in [0, 1], is above this (the method's value).
 MASK_THRESHOLD = 0.3
@@ -30,7 +31,7 @@ MASK_THRESHOLD = 0.3
 class SupportLatents:
     """What training needs of n support pairs; on axis 1, 0 is the pair and 1 its left-right flip.
 
-    mean, std: float32 (n, 2, c, h, w), the VAE posterior times the VAE's scaling factor.
+    mean, std: float32 (n, 2, c, h, w), the VAE posterior, normalised as the denoiser expects it.
     foreground, background: bool (n, 2, h, w); a position in neither is ignored.
     """
 
@@ -67,7 +68,9 @@ def latent_regions(mask: np.ndarray, grid: tuple[int, int]) -> tuple[torch.Tenso
     return foreground, background & ~foreground
 
 
-def encode_support(vae: AutoencoderKL, pairs: Iterable[SupportPair], size: int) -> SupportLatents:
+def encode_support(
+    pipe: DiffusionPipeline, pairs: Iterable[SupportPair], size: int
+) -> SupportLatents:
     """Posterior and regions of every pair and of its flip, for images of `size` x `size` pixels.
 
     The pairs are taken one by one: large photos need not be in memory together, and the VAE needs
@@ -77,14 +80,14 @@ def encode_support(vae: AutoencoderKL, pairs: Iterable[SupportPair], size: int) 
     the nearest pixel. The VAE runs in float32 and is put back to its own dtype.
     """
     encoded = []
-    with _in_float32(vae):
+    with vae_in_float32(pipe):
         for pair in pairs:
             views = (pair, flipped(pair))
             images = np.stack([resize_image(view.image, (size, size)) for view in views])
-            mean, std = _posterior(vae, images)
+            mean, std = encode_images(pipe, images)
             grid = (mean.shape[-2], mean.shape[-1])
             regions = [latent_regions(view.mask, grid) for view in views]
-            sides = (torch.stack(side).to(vae.device) for side in zip(*regions, strict=True))
+            sides = (torch.stack(side).to(mean.device) for side in zip(*regions, strict=True))
             encoded.append((mean, std, *sides))
     return SupportLatents(*(torch.stack(tensors) for tensors in zip(*encoded, strict=True)))
 
@@ -94,33 +97,12 @@ def flipped(pair: SupportPair) -> SupportPair:
     return SupportPair(pair.name, pair.image[:, ::-1].copy(), pair.mask[:, ::-1].copy())
 
 
-@contextmanager
-def _in_float32(vae: AutoencoderKL) -> Iterator[None]:
-    """The VAE in float32 while open, and put back to its own dtype."""
-    dtype = vae.dtype
-    # By Module.to: the library's own would warn of something that is undone below.
-    nn.Module.to(vae, torch.float32)
-    try:
-        yield
-    finally:
-        nn.Module.to(vae, dtype)
-
-
-@torch.no_grad()
-def _posterior(vae: AutoencoderKL, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scaled mean and deviation, float32 (n, c, h, w), of images uint8 (n, height, width, 3)."""
-    pixels = torch.from_numpy(images).to(vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    posterior = vae.encode(pixels).latent_dist
-    scale = vae.config.scaling_factor
-    return posterior.mean * scale, posterior.std * scale
-
-
 @dataclass(frozen=True)
 class Batch:
-    """What the UNet sees of b support views in one pass, and what it should answer.
+    """What the model sees of b support views in one pass, and what it should answer.
 
-    noisy, target: float32 (b, c, h, w). timesteps: int64 (b,). foreground, background: bool
-    (b, h, w).
+    noisy, target: float32 (b, c, h, w). timesteps: (b,), as the model counts them. foreground,
+    background: bool (b, h, w).
     """
 
     noisy: torch.Tensor
@@ -139,12 +121,12 @@ class Batch:
 
 def training_batches(
     support: SupportLatents,
-    schedule: DDPMScheduler,
+    schedule: NoiseSchedule,
     count: int,
     size: int,
     generator: torch.Generator,
 ) -> Iterator[Batch]:
-    """`count` batches of `size` views: pairs in shuffled rounds, half of them flipped, t uniform.
+    """`count` batches of `size` views: pairs in shuffled rounds, half flipped, levels uniform.
 
     All randomness comes from the CPU `generator`, so that every device trains on the same draws.
     """
@@ -152,18 +134,17 @@ def training_batches(
     order = [torch.randperm(support.pairs, generator=generator) for _ in range(rounds)]
     for pair in torch.cat(order)[: count * size].split(size):
         flip = torch.randint(2, pair.shape, generator=generator)
-        steps = schedule.config.num_train_timesteps
-        timesteps = torch.randint(steps, pair.shape, generator=generator)
+        levels = torch.randint(schedule.steps, pair.shape, generator=generator)
         drawn = torch.randn(2, size, *support.grid, generator=generator)
-        view, timesteps, drawn = _sent((pair * 2 + flip, timesteps, drawn), support.mean.device)
-        yield _noised(support, schedule, view, timesteps, drawn)
+        view, levels, drawn = _sent((pair * 2 + flip, levels, drawn), support.mean.device)
+        yield _noised(support, schedule, view, levels, drawn)
 
 
 def _noised(
     support: SupportLatents,
-    schedule: DDPMScheduler,
+    schedule: NoiseSchedule,
     view: torch.Tensor,
-    timesteps: torch.Tensor,
+    levels: torch.Tensor,
     drawn: torch.Tensor,
 ) -> Batch:
     """The batch of `view` int64 (b,) = 2 pair + flip, from normal draws (2, b, c, h, w)."""
@@ -172,12 +153,13 @@ def _noised(
         for tensor in (support.mean, support.std, support.foreground, support.background)
     )
     latents, noise = mean + std * drawn[0], drawn[1]
-    noisy = schedule.add_noise(latents, noise, timesteps)
-    if schedule.config.prediction_type == "v_prediction":
-        target = schedule.get_velocity(latents, noise, timesteps)
-    else:
-        target = noise
-    return Batch(noisy, target, timesteps, foreground, background)
+    return Batch(
+        schedule.noised(latents, noise, levels),
+        schedule.target(latents, noise, levels),
+        schedule.timesteps(levels),
+        foreground,
+        background,
+    )
 
 
 def _sent(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:

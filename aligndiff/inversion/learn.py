@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,12 +30,15 @@ from aligndiff.render.plot import loss_plot
 # and `--help` must not wait for them.
 if TYPE_CHECKING:
     import torch
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import DiffusionPipeline
     from torch import Tensor
     from torch.amp import GradScaler
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
+    from aligndiff.diffusion.prediction import Predict
+    from aligndiff.diffusion.prompts import EncodedPrompt
+    from aligndiff.diffusion.vectors import Embedding
     from aligndiff.inversion.latents import Batch, SupportLatents
 
 # Losses stay on the device; every so many steps a mean comes over, for the bar and to stop on NaN.
@@ -46,73 +48,69 @@ NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --side"
 
 
 def learn_vectors(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     prompt: str,
     support: SupportLatents,
     config: InversionConfig,
     bg_lambda: float,
     generator: torch.Generator,
     advance: Advance,
-) -> tuple[torch.Tensor, list[float]]:
-    """Minimise Eq. 3 over the placeholder's vectors, the only leaf; `prompt` spells its tokens out.
+) -> tuple[Embedding, list[float]]:
+    """Minimise Eq. 3 over the placeholder's vectors, the only leaves; `prompt` spells them out.
 
-    Returns the vectors, float32 (vectors, d) on the CPU, and the loss of every optimizer step. All
-    draws come from the CPU `generator`. A step that does not fit in the memory is taken again with
-    fewer views at once: the same step to rounding. Raises AlignDiffError when the loss is not
-    finite.
+    Returns the vectors, on the CPU, and the loss of every optimizer step. All draws come from the
+    CPU `generator`. A step that does not fit in the memory is taken again with fewer views at once:
+    the same step to rounding. Raises AlignDiffError when the loss is not finite.
     """
     import torch
-    from diffusers import DDPMScheduler
 
-    from aligndiff.diffusion.stable_diffusion import (
-        add_placeholders,
-        encode_prompt,
-        trainable_vectors,
-    )
-    from aligndiff.diffusion.tokens import initial_vectors
+    from aligndiff.diffusion.pipeline import checkpointing, denoiser
+    from aligndiff.diffusion.prediction import NoiseSchedule, predicting
+    from aligndiff.diffusion.prompts import encode
+    from aligndiff.diffusion.vectors import initial_vectors
     from aligndiff.inversion.latents import training_batches
 
-    ids = add_placeholders(pipe, config.vectors)
-    vectors = initial_vectors(pipe, config.initializer, config.vectors).requires_grad_()
-    optimizer, cosine = _optimizer(vectors, config)
+    embedding = initial_vectors(pipe, config.initializer, config.vectors)
+    leaves = [vectors.requires_grad_() for vectors in embedding.vectors.values()]
+    optimizer, cosine = _optimizer(leaves, config)
     steps, accumulation = config.inversion_steps, config.gradient_accumulation
     # Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing.
-    half = pipe.unet.dtype == torch.float16
-    scaler = torch.amp.GradScaler(vectors.device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
-    schedule = DDPMScheduler.from_config(pipe.scheduler.config)
+    half, device = denoiser(pipe).dtype == torch.float16, support.mean.device
+    scaler = torch.amp.GradScaler(device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
     batches = training_batches(
-        support, schedule, steps * accumulation, config.inversion_train_bs, generator
+        support, NoiseSchedule(pipe), steps * accumulation, config.inversion_train_bs, generator
     )
-    losses = torch.zeros(steps, device=vectors.device)
-    passes = _Passes(pipe.unet, bg_lambda, scaler, config.inversion_train_bs)
-    with trainable_vectors(pipe.text_encoder, ids, vectors), _checkpointing(pipe.unet, config):
+    losses = torch.zeros(steps, device=device)
+    with predicting(pipe) as predict, checkpointing(pipe, config.gradient_checkpointing):
+        passes = _Passes(pipe, predict, bg_lambda, scaler, config.inversion_train_bs)
         for step in range(steps):
-            # The vectors are the same in every pass of a step: one way through the text encoder,
+            # The vectors are the same in every pass of a step: one way through the text encoders,
             # and one way back with the sum of the passes' gradients.
-            text = encode_prompt(pipe, prompt)
-            gradient, losses[step] = passes.take(
+            text = encode(pipe, prompt, embedding)
+            gradients, losses[step] = passes.take(
                 list(itertools.islice(batches, accumulation)), text
             )
-            text.backward(gradient)
+            torch.autograd.backward(text.tensors(), gradients)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
             cosine.step()
             advance(1, status=_checked_loss(losses, step))
-    return vectors.detach().cpu(), [round(loss, 6) for loss in losses.tolist()]
+    return embedding.on_cpu(), [round(loss, 6) for loss in losses.tolist()]
 
 
 @dataclass
 class _Passes:
-    """The passes of an optimizer step through the UNet: at most `views` support views in one."""
+    """The passes of an optimizer step through the model: at most `views` support views in one."""
 
-    unet: UNet2DConditionModel
+    pipe: DiffusionPipeline
+    predict: Predict
     bg_lambda: float
     scaler: GradScaler
     views: int
 
-    def take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the mean loss of a step's batches: its gradient by `text` (1, 77, d), scaled; itself.
+    def take(self, batches: Sequence[Batch], text: EncodedPrompt) -> tuple[list[Tensor], Tensor]:
+        """Of the mean loss of a step's batches: its gradients by `text.tensors()`, scaled; itself.
 
         Where the memory does not suffice all of it is taken again, with half as many views at once
         from then on. With one alone that is raised.
@@ -126,37 +124,42 @@ class _Passes:
             self.views = halve_batch(self.views, "views")
         return self._take(batches, text)
 
-    def _take(self, batches: Sequence[Batch], text: Tensor) -> tuple[Tensor, Tensor]:
+    def _take(self, batches: Sequence[Batch], text: EncodedPrompt) -> tuple[list[Tensor], Tensor]:
         import torch
 
+        from aligndiff.diffusion.pipeline import views_at_once
         from aligndiff.inversion.loss import batch_loss
 
-        states = text.detach().requires_grad_()
-        total = torch.zeros((), device=text.device)
+        leaf = text.leaf()
+        total = torch.zeros((), device=batches[0].noisy.device)
         for batch in batches:
-            for part in batch.split(self.views):
-                weight = len(part.noisy) / len(batch.noisy)
-                loss = batch_loss(self.unet, part, states, self.bg_lambda) * weight / len(batches)
+            for part in batch.split(views_at_once(self.pipe, self.views)):
+                weight = len(part.noisy) / len(batch.noisy) / len(batches)
+                loss = batch_loss(self.pipe, self.predict, part, leaf, self.bg_lambda) * weight
                 self.scaler.scale(loss).backward()
                 total += loss.detach()
-        assert states.grad is not None
-        return states.grad, total
+        # What the model does not read, such as the pooled vector of a family that has none.
+        gradients = [
+            torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+            for tensor in leaf.tensors()
+        ]
+        return gradients, total
 
 
-def _optimizer(vectors: torch.Tensor, config: InversionConfig) -> tuple[AdamW, LambdaLR]:
+def _optimizer(vectors: Sequence[torch.Tensor], config: InversionConfig) -> tuple[AdamW, LambdaLR]:
     """AdamW of the method's recipe, its rate falling to 0 along a cosine, without warm-up."""
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
     optimizer = AdamW(
-        [vectors], lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
+        vectors, lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
     )
     turn = math.pi / config.inversion_steps
     return optimizer, LambdaLR(optimizer, lambda step: (1 + math.cos(turn * step)) / 2)
 
 
 def learn_object(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     jobs: Sequence[InversionJob],
     config: InversionConfig,
     advance: Advance,
@@ -166,7 +169,7 @@ def learn_object(
     The support pairs are encoded once for all of them. A job that fails leaves its reason beside
     what was there and does not stop the next. Returns why, by the job's folder.
     """
-    from aligndiff.diffusion.stable_diffusion import image_size
+    from aligndiff.diffusion.pipeline import image_size
     from aligndiff.inversion.latents import encode_support
 
     failed: dict[Path, str] = {}
@@ -178,7 +181,7 @@ def learn_object(
             if support is None:
                 size = config.side or image_size(pipe)
                 pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
-                support = encode_support(pipe.vae, pairs, size)
+                support = encode_support(pipe, pairs, size)
             _learn_job(pipe, job, support, config, advance)
         except AlignDiffError as error:
             failed[job.folder] = note_failure(job, "; ".join(error.problems))
@@ -190,7 +193,7 @@ def learn_object(
 
 
 def _learn_job(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     job: InversionJob,
     support: SupportLatents,
     config: InversionConfig,
@@ -200,6 +203,7 @@ def _learn_job(
     import torch
 
     from aligndiff.diffusion.embeddings import save_embedding
+    from aligndiff.diffusion.pipeline import denoiser, family_of
 
     # bg_lambda does not enter the seed: every value of a sweep trains on the same draws.
     seed = sample_seed(config.seed, f"training {job.entry.path}", 0)
@@ -207,13 +211,16 @@ def _learn_job(
     prompt = job.entry.prompt(placeholder_tokens(config.vectors))
 
     shown = partial(advance, category=job.entry.category)
-    vectors, losses = learn_vectors(pipe, prompt, support, config, job.bg_lambda, generator, shown)
+    embedding, losses = learn_vectors(
+        pipe, prompt, support, config, job.bg_lambda, generator, shown
+    )
     make_folder(job)
-    ran_on = f"{pipe.device.type} {pipe.unet.dtype}".replace("torch.", "")
+    ran_on = f"{pipe.device.type} {denoiser(pipe).dtype}".replace("torch.", "")
     with replacing(job.folder) as new:
         InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
         write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
-        save_embedding(new / job.embedding.name, vectors, job.entry.token)
+        model = str(job.settings["diffusion_model"])
+        save_embedding(new / job.embedding.name, embedding, job.entry.token, family_of(pipe), model)
 
 
 def _checked_loss(losses: torch.Tensor, step: int) -> str:
@@ -228,14 +235,3 @@ def _checked_loss(losses: torch.Tensor, step: int) -> str:
             "try --precision float32, or a smaller --inversion_lr"
         )
     return f"loss {mean:.4f}"
-
-
-@contextmanager
-def _checkpointing(unet: UNet2DConditionModel, config: InversionConfig) -> Iterator[None]:
-    """Gradient checkpointing while open, if the configuration asks for it."""
-    if config.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    try:
-        yield
-    finally:
-        unet.disable_gradient_checkpointing()

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from aligndiff.diffusion.latents import prediction_form
+from aligndiff.diffusion.prediction import Predict
+from aligndiff.diffusion.prompts import EncodedPrompt
 from aligndiff.inversion.latents import Batch
 
 if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
+    from diffusers import DiffusionPipeline
 
 
 def normalized_masked_loss(
@@ -21,29 +24,40 @@ def normalized_masked_loss(
 ) -> torch.Tensor:
     """Eq. 3: the error over the object + `bg_lambda` times that over the rest, each by its area.
 
-    prediction, target: (b, c, h, w), any float dtype. foreground, background: bool (b, h, w), each
-    sample's own; positions in neither are ignored. A region without positions contributes 0.
-    Returns a float32 scalar, the mean over the batch.
+    prediction, target: (b, c, h, w), or (b, ...) in whatever order a model packs them, any float
+    dtype. foreground, background: bool (b, h, w), or of the prediction's shape, each sample's own;
+    positions in neither are ignored. A region without positions contributes 0. Returns a float32
+    scalar, the mean over the batch.
     """
-    error = (prediction.float() - target.float()).square().mean(dim=1)
+    error = (prediction.float() - target.float()).square()
+    if foreground.shape != error.shape:
+        error = error.mean(dim=1)
     loss = _region_mean(error, foreground) + bg_lambda * _region_mean(error, background)
     return loss.mean()
 
 
 def _region_mean(error: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Mean of `error` (b, h, w) over each sample's bool `region` (b, h, w): (b,); 0 if empty."""
+    """Mean of `error` (b, ...) over each sample's bool `region` (b, ...): (b,); 0 if empty."""
     # Filled, not multiplied: an infinite error outside the region times 0 would be NaN.
-    total = error.masked_fill(~region, 0).sum(dim=(1, 2))
-    return total / region.sum(dim=(1, 2)).clamp(min=1)
+    total = error.masked_fill(~region, 0).flatten(1).sum(1)
+    return total / region.flatten(1).sum(1).clamp(min=1)
 
 
 def batch_loss(
-    unet: UNet2DConditionModel, batch: Batch, text: torch.Tensor, bg_lambda: float
+    pipe: DiffusionPipeline,
+    predict: Predict,
+    batch: Batch,
+    prompt: EncodedPrompt,
+    bg_lambda: float,
 ) -> torch.Tensor:
-    """Eq. 3 of one batch under one prompt, `text` (1, 77, d): a float32 scalar."""
-    states = text.expand(len(batch.noisy), -1, -1)
-    noisy = batch.noisy.to(unet.dtype)
-    prediction = unet(noisy, batch.timesteps, encoder_hidden_states=states, return_dict=False)[0]
-    return normalized_masked_loss(
-        prediction, batch.target, batch.foreground, batch.background, bg_lambda
-    )
+    """Eq. 3 of one batch under one prompt: a float32 scalar."""
+    prediction = predict(prompt, batch.noisy, batch.timesteps)
+    if prediction.shape == batch.target.shape:
+        target, sides = batch.target, (batch.foreground, batch.background)
+    else:  # packed: the mask as the latents are
+        target = prediction_form(pipe, batch.target)
+        wide = (
+            side[:, None].expand_as(batch.target) for side in (batch.foreground, batch.background)
+        )
+        sides = tuple(prediction_form(pipe, side) for side in wide)
+    return normalized_masked_loss(prediction, target, *sides, bg_lambda)

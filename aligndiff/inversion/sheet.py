@@ -14,6 +14,7 @@ import numpy as np
 
 from aligndiff.core.errors import AlignDiffError, is_out_of_memory
 from aligndiff.core.files import file_fingerprint, read_json, write_json
+from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.dataset.images import Uint8, read_image, write_image
 from aligndiff.dataset.records import read_record
 from aligndiff.dataset.samples import sample_seed
@@ -25,7 +26,7 @@ from aligndiff.render.plot import loss_plot
 from aligndiff.render.sheet import grid, write_sheet
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 # Support pairs on the sheet; more would push the samples out of sight.
 SHOWN_PAIRS = 3
@@ -41,7 +42,7 @@ def has_samples(job: InversionJob, config: SheetConfig) -> bool:
 
 
 def draw_missing(
-    pipe: StableDiffusionPipeline, jobs: Sequence[InversionJob], config: SheetConfig
+    pipe: DiffusionPipeline, jobs: Sequence[InversionJob], config: SheetConfig
 ) -> dict[Path, str]:
     """Draw the images that learned embeddings lack; returns why one failed, by the job's folder."""
     failed: dict[Path, str] = {}
@@ -59,37 +60,24 @@ def draw_missing(
     return failed
 
 
-def draw_samples(pipe: StableDiffusionPipeline, job: InversionJob, config: SheetConfig) -> None:
+def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig) -> None:
     """Draw a few images with a learned embedding by the plain pipeline, and write them beside it.
 
     Their seeds depend on the object and on `seed` alone: the same for every `bg_lambda`.
     """
-    import torch
-
     from aligndiff.diffusion.embeddings import load_embedding
-    from aligndiff.diffusion.sampling import initial_noise
-    from aligndiff.diffusion.stable_diffusion import (
-        add_placeholders,
-        image_size,
-        set_placeholder_vectors,
-    )
+    from aligndiff.diffusion.pipeline import image_size
+    from aligndiff.diffusion.prompts import encode
+    from aligndiff.diffusion.sampling import SamplerSettings, draw
 
-    vectors = load_embedding(job.embedding)
-    set_placeholder_vectors(pipe, add_placeholders(pipe, len(vectors)), vectors)
+    embedding = load_embedding(job.embedding)
     side = job.settings["resolution"] or image_size(pipe)
     count, seed = config.sheet_samples, job.settings["seed"]
     seeds = [sample_seed(seed, job.entry.id, index) for index in range(count)]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    images = pipe(
-        [job.settings["prompt"]] * count,
-        latents=initial_noise(pipe, generators, (side, side)),
-        generator=generators,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-        height=side,
-        width=side,
-        output_type="np",
-    ).images
+    settings = SamplerSettings(config.num_inference_steps, config.guidance_scale, (side, side))
+    tokens = placeholder_tokens(len(embedding))
+    prompt = encode(pipe, job.entry.prompt(tokens), embedding, guided=config.guidance_scale > 1)
+    images = draw(pipe, prompt, seeds, settings).permute(0, 2, 3, 1).cpu().numpy()
     for index, image in enumerate(images):
         write_image(_sample_path(job, index), (np.nan_to_num(image) * 255).round().astype("uint8"))
     job.failure.unlink(missing_ok=True)

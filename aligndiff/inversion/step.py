@@ -24,7 +24,7 @@ from aligndiff.diffusion.load import (
     model_identity,
     token_counter,
 )
-from aligndiff.diffusion.tokens import initializer_id
+from aligndiff.diffusion.vectors import initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.learn import learn_object
 from aligndiff.inversion.plan import (
@@ -42,7 +42,7 @@ from aligndiff.runner.options import RunOptions
 from aligndiff.runner.step import Step, check_device, run_step
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 
 class Inversion:
@@ -172,7 +172,7 @@ class Inversion:
                 mark_outdated(job)
 
     @cached_property
-    def _pipe(self) -> StableDiffusionPipeline:
+    def _pipe(self) -> DiffusionPipeline:
         return load_diffusion_model(self.model, self.run.device, self.run.precision)
 
     def _show(self) -> None:

@@ -20,9 +20,10 @@ from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.plan import EntryPlan, Sample, new_record
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
-    from aligndiff.diffusion.sampling import EncodedPrompt, GeneratedSample, SamplerSettings
+    from aligndiff.diffusion.prompts import EncodedPrompt
+    from aligndiff.diffusion.sampling import GeneratedSample, SamplerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class BatchSize:
 
 
 def synthesize(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     samples: Sequence[Sample],
     config: SynthesisConfig,
     advance: Advance,
@@ -59,13 +60,8 @@ def synthesize(
     sample for which the model produces NaN the reason is written instead, and the run goes on.
     Where the memory does not suffice, the batches become smaller. `advance` counts samples.
     """
-    from aligndiff.diffusion.sampling import (
-        SamplerSettings,
-        batch_that_fits,
-        compiled,
-        generation_size,
-    )
-    from aligndiff.diffusion.stable_diffusion import scheduled
+    from aligndiff.diffusion.pipeline import generation_size, scheduled
+    from aligndiff.diffusion.sampling import SamplerSettings, batch_that_fits, compiled
 
     settings = SamplerSettings(
         config.num_inference_steps, config.guidance_scale, generation_size(pipe, config.side)
@@ -97,7 +93,7 @@ def synthesize(
 
 
 def _generate_all(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     samples: Sequence[Sample],
     batch_size: BatchSize,
     fill: bool,
@@ -115,7 +111,7 @@ def _generate_all(
     from aligndiff.diffusion.sampling import generate
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
-        prompt = _encode(pipe, plan)
+        prompt = _encode(pipe, plan, settings.guidance_scale > 1)
         queue = deque(group)
         while queue:
             size = batch_size.images
@@ -136,12 +132,12 @@ def _generate_all(
                 yield batch, [generated[sample.index - start] or NO_NUMBERS for sample in batch]
 
 
-def _encode(pipe: StableDiffusionPipeline, plan: EntryPlan) -> EncodedPrompt:
+def _encode(pipe: DiffusionPipeline, plan: EntryPlan, guided: bool) -> EncodedPrompt:
     from aligndiff.diffusion.embeddings import load_embedding
     from aligndiff.diffusion.sampling import encode_entry
 
-    vectors = None if plan.embedding is None else load_embedding(plan.embedding)
-    return encode_entry(pipe, plan.entry, vectors, plan.negative_prompt)
+    embedding = None if plan.embedding is None else load_embedding(plan.embedding)
+    return encode_entry(pipe, plan.entry, embedding, plan.negative_prompt, guided)
 
 
 def _write(outcome: tuple[Sample, GeneratedSample | str], image_format: str) -> None:

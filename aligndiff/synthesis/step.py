@@ -42,7 +42,7 @@ from aligndiff.synthesis.plan import (
 from aligndiff.synthesis.sheet import write_synthesis_sheet
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 # Images of one entry that go to one process together, unless --batch_size says how many.
 UNIT = 16
@@ -135,7 +135,7 @@ class Synthesis:
         prepare_folders(self.plans, samples, self.run.overwrite, is_first())
 
     @cached_property
-    def _pipe(self) -> StableDiffusionPipeline:
+    def _pipe(self) -> DiffusionPipeline:
         return load_diffusion_model(self.model, self.run.device, self.run.precision)
 
 
