@@ -25,7 +25,7 @@ from aligndiff.dataset.samples import StoredSample, sample_seed, stored_samples
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.diffusion.load import load_diffusion_model as _load_pipeline
 from aligndiff.diffusion.load import resolve_diffusion_model
-from aligndiff.diffusion.pipeline import generation_size, image_size
+from aligndiff.diffusion.pipeline import generation_size, image_size, scheduled
 from aligndiff.diffusion.sampling import (
     GeneratedSample,
     SamplerSettings,

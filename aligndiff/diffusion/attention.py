@@ -152,16 +152,14 @@ class AttentionTap:
         The mean is over heads, calls of the denoiser (PNDM makes one more than it has steps) and
         the layers of a grid.
         """
-        grids: dict[Grid, list[LayerSums]] = {}
+        totals: dict[Grid, Tensor] = {}
+        calls: dict[Grid, Tensor] = {}
         for sums in self.layers.values():
             if sums.text is not None:
-                grids.setdefault(sums.grid, []).append(sums)
-        maps = []
-        for grid in sorted(grids, key=lambda grid: -grid[0] * grid[1]):
-            total = sum(sums.text.mean(1) for sums in grids[grid])  # type: ignore[union-attr]
-            calls = sum(sums.calls for sums in grids[grid])
-            maps.append((total / calls).unflatten(-1, grid))  # type: ignore[union-attr]
-        return maps
+                totals[sums.grid] = totals.get(sums.grid, 0) + sums.text.mean(1)
+                calls[sums.grid] = calls.get(sums.grid, 0) + sums.calls
+        finest_first = sorted(totals, key=lambda grid: -grid[0] * grid[1])
+        return [(totals[grid] / calls[grid]).unflatten(-1, grid) for grid in finest_first]
 
     def record(
         self,

@@ -52,8 +52,8 @@ def _normalised(pipe: Any, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         shift, scale = (mean.new_tensor(v) for v in (config.latents_mean, config.latents_std))
         scale = scale.view(1, -1, 1, 1)
         return (mean - shift.view(1, -1, 1, 1)) / scale, std / scale
-    shift = getattr(config, "shift_factor", None) or 0.0
-    return (mean - shift) * config.scaling_factor, std * config.scaling_factor
+    offset = getattr(config, "shift_factor", None) or 0.0
+    return (mean - offset) * config.scaling_factor, std * config.scaling_factor
 
 
 @contextmanager

@@ -30,8 +30,7 @@ from aligndiff.diffusion.vectors import Embedding, add_placeholders, with_vector
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-TEXTS = ("prompt", "prompt_2", "prompt_3", "negative_prompt", "negative_prompt_2")
-TEXTS += ("negative_prompt_3",)
+TEXTS = [f"{start}prompt{end}" for start in ("", "negative_") for end in ("", "_2", "_3")]
 GUIDED = 2.0  # any scale above 1: with it both halves are encoded
 
 
@@ -152,9 +151,12 @@ def reading(pipe: Any, prompt: EncodedPrompt) -> Iterator[None]:
                 prompt.answers[key] = real(*bound.args, **bound.kwargs)
         return _repeated(prompt.answers[key], count)
 
-    own = {"encode_prompt": encode_prompt}
+    def as_it_is(text: Any, tokenizer: Any) -> Any:
+        return text
+
+    own: dict[str, Callable[..., Any]] = {"encode_prompt": encode_prompt}
     if hasattr(pipe, "maybe_convert_prompt"):
-        own["maybe_convert_prompt"] = lambda text, tokenizer: text
+        own["maybe_convert_prompt"] = as_it_is
     with _instead(pipe, own):
         yield
 

@@ -52,12 +52,9 @@ def batch_loss(
 ) -> torch.Tensor:
     """Eq. 3 of one batch under one prompt: a float32 scalar."""
     prediction = predict(prompt, batch.noisy, batch.timesteps)
-    if prediction.shape == batch.target.shape:
-        target, sides = batch.target, (batch.foreground, batch.background)
-    else:  # packed: the mask as the latents are
-        target = prediction_form(pipe, batch.target)
-        wide = (
-            side[:, None].expand_as(batch.target) for side in (batch.foreground, batch.background)
-        )
-        sides = tuple(prediction_form(pipe, side) for side in wide)
-    return normalized_masked_loss(prediction, target, *sides, bg_lambda)
+    target, foreground, background = batch.target, batch.foreground, batch.background
+    if prediction.shape != target.shape:  # packed: the mask as the latents are
+        sides = (side[:, None].expand_as(target) for side in (foreground, background))
+        foreground, background = (prediction_form(pipe, side) for side in sides)
+        target = prediction_form(pipe, target)
+    return normalized_masked_loss(prediction, target, foreground, background, bg_lambda)
