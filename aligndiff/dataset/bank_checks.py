@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -11,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from aligndiff.core.errors import printable
 from aligndiff.dataset.entries import (
+    PLACEHOLDERS,
     Defaults,
     EmbeddingEntry,
     Entry,
@@ -18,11 +20,20 @@ from aligndiff.dataset.entries import (
     category_spans,
 )
 
-CountTokens = Callable[[str], int]
 
-MOST_TOKENS = 77  # what CLIP's text encoder reads, its start and end tokens included
-# A token takes at least one byte, so a text this short fits and no tokenizer need be loaded.
-_SURELY_FITS = MOST_TOKENS - 2
+@dataclass(frozen=True)
+class TokenCount:
+    """The tokens of a prompt for one text encoder, and the most that it reads; ends included."""
+
+    tokens: int
+    most: int
+
+
+CountTokens = Callable[[str], Sequence[TokenCount]]  # one for each text encoder of the model
+
+# A token takes at least one byte, and no text encoder reads fewer than CLIP's 77 with its start and
+# end: a text this short fits, and no tokenizer need be loaded.
+_SURELY_FITS = 75
 _LATIN_ENDS = 0x250  # of letters, with all their accents
 _LONGEST_SLIP = 100  # characters of a word that "did you mean" looks at
 
@@ -61,6 +72,25 @@ def parse_defaults(raw: object) -> tuple[Defaults, list[str]]:
         return Defaults(), [_explain(detail, keys) for detail in error.errors(include_url=False)]
 
 
+def check_placeholders(entry: Entry) -> list[str]:
+    """Whether a word of the entry is a learned one, which step 2 alone puts into prompts."""
+    texts = {"category": entry.category, "negative_prompt": entry.negative_prompt or ""}
+    if isinstance(entry, TextEntry):
+        texts["text"] = entry.text
+    return [f"{key}: {problem}" for key, text in texts.items() for problem in learned_words(text)]
+
+
+def learned_words(text: str) -> list[str]:
+    """A problem for a text that contains a placeholder token, as "<fss-token>"."""
+    match = PLACEHOLDERS.search(text)
+    if match is None:
+        return []
+    return [
+        f'"{match[0]}" stands for what step 1 learns, and gets its place in the prompts of '
+        "NM_embedding entries by itself; remove it"
+    ]
+
+
 def check_text(entry: Entry) -> list[str]:
     """Whether the category stands in the text, where step 2 looks for its attention."""
     if isinstance(entry, EmbeddingEntry) or category_spans(entry.text, entry.category):
@@ -96,10 +126,11 @@ def check_prompt_length(prompt: str, count_tokens: CountTokens, more: int = 0) -
     """Whether a prompt and `more` tokens fit the text encoder; counts only if they may not."""
     if len(prompt.encode()) <= _SURELY_FITS:
         return []
-    count = count_tokens(prompt) + more
-    if count <= MOST_TOKENS:
+    cut = [count for count in count_tokens(prompt) if count.tokens + more > count.most]
+    if not cut:
         return []
-    return [f"the prompt has {count} tokens, the text encoder reads {MOST_TOKENS}; shorten it"]
+    tokens, most = cut[0].tokens + more, cut[0].most
+    return [f"the prompt has {tokens} tokens, the text encoder reads {most}; shorten it"]
 
 
 def check_against(

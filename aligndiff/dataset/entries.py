@@ -25,6 +25,8 @@ from aligndiff.core.options import MAX_DENOISING_STEPS, MAX_GUIDANCE
 from aligndiff.dataset.mask_class import MaskClass, check_mask_class
 
 PLACEHOLDER = "<fss-token>"  # the learned word in our prompts, whichever object it stands for
+# Any learned word, also of the files that step 1 writes: `EmbeddingEntry.token`.
+PLACEHOLDERS = re.compile(r"<fss-[^<>\s]*>")
 SchedulerName = Literal["default", "dpm++", "pndm"]  # "default" is the diffusion model's own
 
 _SLUG_LENGTH = 40  # characters; keeps folder names short of every file system's limit

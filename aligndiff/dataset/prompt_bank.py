@@ -174,6 +174,7 @@ def _check_entry(root: Path, entry: Entry, seen: _Seen) -> list[str]:
             faults, notes = check_folder(root, folder, entry.mask_class)
             problems += [f"{key}: {problem}" for problem in faults]
             seen.note(folder, notes)
+    problems += checks.check_placeholders(entry)
     return problems + [f"text: {problem}" for problem in checks.check_text(entry)]
 
 

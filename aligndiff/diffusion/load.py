@@ -13,7 +13,7 @@ from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.files import file_fingerprint, fingerprint, hint_for_backslashes, typed_path
 from aligndiff.core.options import CommandLine, Options, option
 from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named
-from aligndiff.dataset.bank_checks import CountTokens
+from aligndiff.dataset.bank_checks import CountTokens, TokenCount
 from aligndiff.dataset.entries import Defaults
 from aligndiff.dataset.prompt_bank import TokenCounter
 from aligndiff.diffusion.choice import (
@@ -23,7 +23,8 @@ from aligndiff.diffusion.choice import (
     Quantization,
     with_options,
 )
-from aligndiff.diffusion.hub import OFFER_TINY_MODEL, load_tokenizer
+from aligndiff.diffusion.families import find_family
+from aligndiff.diffusion.hub import OFFER_TINY_MODEL, load_tokenizers
 from aligndiff.diffusion.lora import parse_lora
 from aligndiff.diffusion.model_files import (
     MODEL_INDEX,
@@ -96,14 +97,19 @@ def choose_diffusion_model(line: CommandLine, defaults: Defaults) -> DiffusionCh
 
 
 def token_counter(line: CommandLine) -> TokenCounter:
-    """Count the tokens of a prompt as the run's model does; its tokenizer is loaded when asked."""
+    """Count the tokens of a prompt as the run's model does; its tokenizers load when asked."""
 
     def of(defaults: Defaults) -> CountTokens:
         @functools.cache
-        def tokenizer() -> Any:
-            return load_tokenizer(choose_diffusion_model(line, defaults))
+        def limits() -> list[tuple[Any, int]]:
+            chosen = choose_diffusion_model(line, defaults)
+            tokenizers = load_tokenizers(chosen)
+            most = find_family(class_of(chosen) or "StableDiffusionPipeline").limits
+            return [(tokenizers[name], most[name]) for name in most if name in tokenizers]
 
-        return lambda prompt: len(tokenizer()(prompt).input_ids)
+        return lambda prompt: [
+            TokenCount(len(tokenizer(prompt).input_ids), most) for tokenizer, most in limits()
+        ]
 
     return of
 

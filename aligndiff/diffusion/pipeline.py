@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError
 from aligndiff.diffusion.families import Family, find_family
+from aligndiff.diffusion.schedulers import suits
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -105,9 +106,8 @@ def _other(pipe: DiffusionPipeline, name: str) -> Any:
     """The named scheduler, with the noise levels and the kind of prediction of the model's own."""
     from diffusers import DPMSolverMultistepScheduler, PNDMScheduler
 
-    own, family = pipe.scheduler, family_of(pipe)
-    if family.flow or family.conditional == "all":
-        raise InputError(f"--scheduler {name}: {family.title} draws by its own scheduler only")
+    own = pipe.scheduler
+    suits(name, family_of(pipe), own.config)
     # Passed on, because what the own configuration leaves to its class would follow the new class.
     kept = {"timestep_spacing": own.config.get("timestep_spacing", "leading")}
     if name == "pndm":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,8 @@ def load_pipeline(
     _check_offload(choice, place)
 
     def load(local_only: bool) -> DiffusionPipeline:
-        with _usual_dtype():
+        with _usual_dtype(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries, about each other
             pipe = _from_files(choice, dtype, local_only)
             if choice.loras:
                 add_loras(pipe, choice.loras, local_only, fuse=choice.quantize == "none")

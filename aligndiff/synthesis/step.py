@@ -14,7 +14,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import is_first
 from aligndiff.core.weights import ModelChoice
-from aligndiff.dataset.bank_checks import check_prompt_length
+from aligndiff.dataset.bank_checks import check_prompt_length, learned_words
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.diffusion.embeddings import check_embeddings
@@ -25,6 +25,7 @@ from aligndiff.diffusion.load import (
     load_diffusion_model,
     token_counter,
 )
+from aligndiff.diffusion.schedulers import check_scheduler
 from aligndiff.runner import step as runner
 from aligndiff.runner.options import RunOptions
 from aligndiff.runner.step import Step, check_device, run_step
@@ -142,9 +143,11 @@ class Synthesis:
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Synthesis:
     config = line.config(SynthesisConfig, bank.defaults)
     count_tokens = token_counter(line)(bank.defaults)
-    if problems := check_prompt_length(config.negative_prompt, count_tokens):
+    problems = learned_words(config.negative_prompt)
+    if problems := problems + check_prompt_length(config.negative_prompt, count_tokens):
         raise InputError([f"--negative_prompt: {problem}" for problem in problems])
     model = choose_diffusion_model(line, bank.defaults)
+    check_scheduler(config.scheduler, model)
     plans = plan_synthesis(bank, model, config, run.precision)
     check_embeddings([plan.embedding for plan in plans if plan.embedding is not None], model)
     if not run.overwrite:

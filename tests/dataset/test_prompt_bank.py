@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aligndiff.core.errors import InputError, MissingWeightsError
+from aligndiff.dataset.bank_checks import TokenCount
 from aligndiff.dataset.entries import (
     Defaults,
     EmbeddingEntry,
@@ -194,6 +195,16 @@ KEYS = "the keys are type, category, D_good_dir, text, mask_class, negative_prom
             "whole word",
         ),
         (
+            text(text="a photo of a <fss-token> fish"),
+            ' (fish): text: "<fss-token>" stands for what step 1 learns, and gets its place in the '
+            "prompts of NM_embedding entries by itself; remove it",
+        ),
+        (
+            learned(negative_prompt="no <fss-my-dog>_1"),
+            ' (fish): negative_prompt: "<fss-my-dog>" stands for what step 1 learns, and gets its '
+            "place in the prompts of NM_embedding entries by itself; remove it",
+        ),
+        (
             text(text=LONG),
             " (fish): text: the prompt has 78 tokens, the text encoder reads 77; shorten it",
         ),
@@ -210,7 +221,7 @@ def test_what_is_wrong_with_an_entry(
     root = make_bank([text(), entry])
     outside = tmp_path_factory.mktemp("outside")
     (root / "link").symlink_to(os.path.relpath(outside, root))
-    found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
+    found = problems_of(root, token_counter=lambda _: lambda prompt: [TokenCount(78, 77)])
     assert found == [f"dataset.json: entry 2{problem.replace('{root}', str(root))}"]
 
 
@@ -238,7 +249,7 @@ def test_what_is_wrong_with_a_negative_prompt(make_bank: MakeBank) -> None:
         text(negative_prompt="a\0"),
     ]
     root = make_bank(entries, defaults={"negative_prompt": 1})
-    found = problems_of(root, token_counter=lambda _: lambda prompt: 78)
+    found = problems_of(root, token_counter=lambda _: lambda prompt: [TokenCount(78, 77)])
     assert [problem.partition("(fish): ")[2] for problem in found[1:]] == [
         "negative_prompt: must be a text in quotes, not a list",
         f'negative_promt: unknown key (did you mean "negative_prompt"?); {KEYS}',
@@ -281,7 +292,7 @@ def test_all_problems_are_told_at_once(make_bank: MakeBank) -> None:
         "write it there as a whole word",
     ]
     too_long = "text: the prompt has 99 tokens, the text encoder reads 77; shorten it"
-    found = problems_of(root, token_counter=lambda _: lambda prompt: 99)
+    found = problems_of(root, token_counter=lambda _: lambda prompt: [TokenCount(99, 77)])
     assert found == [*problems, f"dataset.json: entry 2 (fish): {too_long}"]
     # No tokenizer, which takes seconds to load, where the command line has the slip of the pen.
     unknown = 'dataset.json: no category "fsh" (did you mean "fish"?); it has fish'
@@ -387,9 +398,9 @@ def test_unknown_categories(make_bank: MakeBank) -> None:
 def test_tokens_are_counted_only_for_prompts_that_may_be_too_long(make_bank: MakeBank) -> None:
     asked: list[str] = []
 
-    def count(prompt: str) -> int:
+    def count(prompt: str) -> list[TokenCount]:
         asked.append(prompt)
-        return 77
+        return [TokenCount(77, 77), TokenCount(100, 512)]
 
     fits = "fish" + "." * 71
     root = make_bank([text(text=fits), text(text=fits + "."), text(text="fish " + "ö" * 36)])
@@ -397,8 +408,15 @@ def test_tokens_are_counted_only_for_prompts_that_may_be_too_long(make_bank: Mak
     assert asked == [fits + ".", "fish " + "ö" * 36]
 
 
+def test_a_prompt_is_too_long_for_any_one_of_the_text_encoders(make_bank: MakeBank) -> None:
+    root = make_bank([text(text=LONG)])
+    counts = [TokenCount(78, 512), TokenCount(301, 300)]
+    (problem,) = problems_of(root, token_counter=lambda _: lambda prompt: counts)
+    assert problem.endswith("the prompt has 301 tokens, the text encoder reads 300; shorten it")
+
+
 def test_a_missing_tokenizer_does_not_hide_other_problems(make_bank: MakeBank) -> None:
-    def count(prompt: str) -> int:
+    def count(prompt: str) -> list[TokenCount]:
         raise MissingWeightsError("no weights; try tiny")
 
     with pytest.raises(MissingWeightsError):

