@@ -116,7 +116,7 @@ class AttentionTap:
         for name in self.layers:
             layer = self._denoiser.get_submodule(name)
             self._handles.append(layer.register_forward_pre_hook(partial(_enter_layer, name)))
-            self._handles.append(layer.register_forward_hook(_leave_layer, always_call=True))
+            self._handles.append(layer.register_forward_hook(_leave_layer))
         if self._turns > 1:
             turn = partial(_next_turn, self._turns)
             self._handles.append(self._denoiser.register_forward_pre_hook(turn))
@@ -131,6 +131,7 @@ class AttentionTap:
         trace: TracebackType | None,
     ) -> None:
         self._mode.__exit__(kind, error, trace)
+        _NOW.layer = None  # where an error came between a layer's hooks
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

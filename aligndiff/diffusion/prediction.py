@@ -16,23 +16,23 @@ from torch import Tensor
 
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.diffusion.latents import pipeline_form
-from aligndiff.diffusion.pipeline import family_of
 from aligndiff.diffusion.prompts import EncodedPrompt, call_arguments, reading
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
+    from diffusers import SchedulerMixin
 
 Predict = Callable[[EncodedPrompt, Tensor, Tensor], Tensor]
 
 
 class NoiseSchedule:
-    """How a model's noise levels are drawn, and latents noised; by the pipeline's scheduler."""
+    """A model's noise levels, and latents noised, by its scheduler's configuration."""
 
-    def __init__(self, pipe: DiffusionPipeline) -> None:
+    def __init__(self, scheduler: SchedulerMixin, flow: bool) -> None:
+        """`flow`: flow matching, as in `Family`."""
         from diffusers import DDPMScheduler
 
-        config: Any = pipe.scheduler.config
-        self._flow = family_of(pipe).flow
+        config: Any = scheduler.config
+        self._flow = flow
         self.steps = int(config.num_train_timesteps)  # how many noise levels there are
         if self._flow:
             dynamic = config.get("use_dynamic_shifting", False)

@@ -64,7 +64,7 @@ def learn_vectors(
     """
     import torch
 
-    from aligndiff.diffusion.pipeline import checkpointing, denoiser
+    from aligndiff.diffusion.pipeline import checkpointing, denoiser, family_of
     from aligndiff.diffusion.prediction import NoiseSchedule, predicting
     from aligndiff.diffusion.prompts import encode
     from aligndiff.diffusion.vectors import initial_vectors
@@ -77,8 +77,9 @@ def learn_vectors(
     # Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing.
     half, device = denoiser(pipe).dtype == torch.float16, support.mean.device
     scaler = torch.amp.GradScaler(device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
+    schedule = NoiseSchedule(pipe.scheduler, family_of(pipe).flow)
     batches = training_batches(
-        support, NoiseSchedule(pipe), steps * accumulation, config.inversion_train_bs, generator
+        support, schedule, steps * accumulation, config.inversion_train_bs, generator
     )
     losses = torch.zeros(steps, device=device)
     with predicting(pipe) as predict, checkpointing(pipe, config.gradient_checkpointing):

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.models.attention_processor import AttnProcessor
 
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.weights import ModelChoice
-from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
+from aligndiff.diffusion.attention import Attention, AttentionTap
+from aligndiff.diffusion.heatmaps import fuse_heatmap, heatmap_to_uint8
 from aligndiff.diffusion.pretrained import load_pipeline
-from aligndiff.diffusion.tokens import category_token_indices
+from aligndiff.diffusion.prompts import encode
 
 STEPS = 3
 
@@ -47,10 +49,13 @@ def draw_plain(
     ).images
 
 
-def recorder_for(
-    pipe: StableDiffusionPipeline, columns: Sequence[int], size: tuple[int, int] = (64, 64)
-) -> AttentionRecorder:
-    return AttentionRecorder(pipe.unet, columns, samples=2, grid=(size[0] // 4, size[1] // 4))
+def tap_for(
+    pipe: StableDiffusionPipeline,
+    columns: Sequence[int],
+    size: tuple[int, int] = (64, 64),
+    **more: Any,
+) -> AttentionTap:
+    return AttentionTap(pipe, columns, samples=2, size=size, **more)
 
 
 @contextmanager
@@ -136,12 +141,12 @@ def test_the_heatmap_is_that_of_the_slow_computation(
     guidance: float,
     columns: list[int],
 ) -> None:
-    assert category_token_indices(pipe.tokenizer, prompt, category) == columns
+    assert list(encode(pipe, prompt, category=category).token_indices) == columns
     with keep_everything(pipe.unet) as kept:
         draw_plain(pipe, prompt, size, guidance)
-    with recorder_for(pipe, columns, size) as recorder:
+    with tap_for(pipe, columns, size) as tap:
         draw_plain(pipe, prompt, size, guidance)
-    fast = heatmap_to_uint8(fuse_heatmap(recorder.maps(), size))
+    fast = heatmap_to_uint8(fuse_heatmap(tap.maps(), size))
     first_conditional = 2 if guidance > 1 else 0
     for sample in range(2):
         slow = slow_heatmap(kept, columns, first_conditional + sample, size)
@@ -153,19 +158,21 @@ def test_the_heatmap_is_that_of_the_slow_computation(
 
 def test_maps_are_means_over_heads_calls_and_layers(pipe: StableDiffusionPipeline) -> None:
     everything = list(range(77))
-    with recorder_for(pipe, everything) as recorder:
+    with tap_for(pipe, everything) as tap:
         draw_plain(pipe, "a photo of a fish")
-    assert [tuple(m.shape) for m in recorder.maps()] == [(2, 77, s, s) for s in (16, 8, 4)]
-    for one in recorder.maps():
+    assert [tuple(m.shape) for m in tap.maps()] == [(2, 77, s, s) for s in (16, 8, 4)]
+    for one in tap.maps():
         assert one.dtype == torch.float32
         assert torch.allclose(one.sum(1), torch.ones(()), atol=1e-5), "shares of all columns: 1"
 
 
 def test_pndm_makes_one_call_more_than_it_has_steps(pipe: StableDiffusionPipeline) -> None:
-    with recorder_for(pipe, [5]) as recorder:
+    with tap_for(pipe, [5]) as tap:
         draw_plain(pipe, "a photo of a fish")
     # One layer in the down block and two in the up block of each resolution.
-    assert [int(calls) for calls in recorder._calls.values()] == [3 * (STEPS + 1)] * 3
+    grids = [sums.grid for sums in tap.layers.values()]
+    assert sorted(grids) == [(4, 4)] * 3 + [(8, 8)] * 3 + [(16, 16)] * 3
+    assert {int(sums.calls) for sums in tap.layers.values()} == {STEPS + 1}
 
 
 @pytest.mark.parametrize("guidance", [7.5, 1.0])
@@ -173,22 +180,27 @@ def test_recording_changes_no_bit_of_an_image(
     pipe: StableDiffusionPipeline, guidance: float
 ) -> None:
     plain = draw_plain(pipe, "a photo of a fish", guidance=guidance)
-    with recorder_for(pipe, [5]):
+    with tap_for(pipe, [5]):
         recorded = draw_plain(pipe, "a photo of a fish", guidance=guidance)
     assert torch.equal(plain, recorded)
 
 
-def test_every_processor_is_put_back(pipe: StableDiffusionPipeline) -> None:
-    before = dict(pipe.unet.attn_processors)
-    with recorder_for(pipe, [5]):
-        replaced = {n for n, p in pipe.unet.attn_processors.items() if p is not before[n]}
-        assert replaced == {n for n in before if "attn2" in n and not n.startswith("mid")}
-    after = pipe.unet.attn_processors
-    assert before.keys() == after.keys() and all(after[name] is before[name] for name in before)
+def hooks(pipe: StableDiffusionPipeline) -> int:
+    parts = pipe.unet.modules()
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in parts)
 
 
-def test_every_processor_is_put_back_after_an_exception(pipe: StableDiffusionPipeline) -> None:
+def test_nothing_is_replaced_and_no_hook_stays(pipe: StableDiffusionPipeline) -> None:
     before = dict(pipe.unet.attn_processors)
+    with tap_for(pipe, [5]):
+        during = pipe.unet.attn_processors
+        assert all(during[name] is before[name] for name in before)
+        assert hooks(pipe) == 2 * 9
+        draw_plain(pipe, "a photo of a fish")
+    assert hooks(pipe) == 0 and torch.overrides._get_current_function_mode_stack() == []
+
+
+def test_no_hook_stays_after_an_exception(pipe: StableDiffusionPipeline) -> None:
     calls = 0
 
     def fail_in_the_middle(*_: Any) -> None:
@@ -200,33 +212,91 @@ def test_every_processor_is_put_back_after_an_exception(pipe: StableDiffusionPip
     handle = pipe.unet.register_forward_hook(fail_in_the_middle)
     try:
         with pytest.raises(RuntimeError, match="in the middle"):
-            with recorder_for(pipe, [5]):
+            with tap_for(pipe, [5]):
                 draw_plain(pipe, "a photo of a fish")
     finally:
         handle.remove()
-    after = pipe.unet.attn_processors
-    assert before.keys() == after.keys() and all(after[name] is before[name] for name in before)
+    assert hooks(pipe) == 0 and torch.overrides._get_current_function_mode_stack() == []
 
 
-def test_what_is_kept_is_one_float32_sum_per_resolution_also_for_16_bit_networks(
+def test_what_is_kept_is_one_float32_sum_per_layer_also_for_16_bit_networks(
     tiny_pipeline_dir: Path,
 ) -> None:
     chosen = ModelChoice("small", tiny_pipeline_dir, "command line")
     half = load_pipeline(chosen, torch.device("cpu"), torch.bfloat16)
-    with recorder_for(half, [5, 6]) as recorder:
+    with tap_for(half, [5, 6]) as tap:
         draw_plain(half, "a photo of an albatross")
-    kept = [value for value in vars(recorder).values() if isinstance(value, dict)]
-    tensors = [t for value in kept for t in value.values() if isinstance(t, torch.Tensor)]
-    assert {t.dtype for t in tensors} == {torch.float32}
-    assert sum(t.numel() for t in tensors) == 2 * 2 * (16 * 16 + 8 * 8 + 4 * 4) + 3
+    for sums in tap.layers.values():
+        assert sums.text is not None and sums.text.dtype == torch.float32 and sums.image is None
+        assert sums.text.shape == (2, 1, 2, sums.grid[0] * sums.grid[1])
 
 
-def test_a_model_without_cross_attention_there_is_an_error(pipe: StableDiffusionPipeline) -> None:
-    recorder = AttentionRecorder(pipe.unet, [5], samples=2, grid=(100, 100))
-    with recorder:
+def test_sums_of_each_head_and_of_image_to_image_attention(pipe: StableDiffusionPipeline) -> None:
+    """Shares of all keys are 1, heads average to what is kept without them."""
+    plain = draw_plain(pipe, "a photo of a fish")
+    layer = "up_blocks.1.attentions.0.transformer_blocks.0.attn1"
+    with tap_for(pipe, [5], per_head=True, image_layers=[layer]) as tap:
+        assert torch.equal(draw_plain(pipe, "a photo of a fish"), plain)
+    with tap_for(pipe, [5]) as means:
         draw_plain(pipe, "a photo of a fish")
-    with pytest.raises(AlignDiffError, match="no cross-attention was recorded"):
-        recorder.maps()
+    image = tap.layers[layer].image
+    assert image is not None and image.shape == (2, 64, 64) and tap.layers[layer].text is None
+    assert torch.allclose(image.sum(-1), tap.layers[layer].calls, atol=1e-4)
+    for name, sums in means.layers.items():
+        heads, mean = tap.layers[name].text, sums.text
+        assert heads is not None and mean is not None
+        assert heads.shape[1] == pipe.unet.get_submodule(name).heads
+        assert torch.allclose(heads.mean(1, keepdim=True), mean, atol=1e-5)
+    for ours, theirs in zip(tap.maps(), means.maps(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_layer_that_is_not_seen_is_an_error(pipe: StableDiffusionPipeline) -> None:
+    """As with a backend of attention that is not torch's own."""
+    with pytest.raises(
+        AlignDiffError, match=r"down_blocks\.0.*attn2 was not seen \(9 of 9 layers\)"
+    ):
+        with tap_for(pipe, [5]):
+            pass
+    slow = pipe.unet.get_submodule("up_blocks.2.attentions.0.transformer_blocks.0.attn2")
+    own = slow.processor
+    slow.set_processor(AttnProcessor())
+    try:
+        with pytest.raises(AlignDiffError, match=r"up_blocks\.2.* was not seen \(1 of 9 layers\)"):
+            with tap_for(pipe, [5]):
+                draw_plain(pipe, "a photo of a fish")
+    finally:
+        slow.set_processor(own)
+
+
+def test_a_model_without_layers_that_look_at_text_is_an_error(
+    pipe: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aligndiff.diffusion.attention.LEVELS", 0)
+    with pytest.raises(AlignDiffError, match="it cannot give heatmaps"):
+        tap_for(pipe, [5])
+
+
+@pytest.mark.parametrize("mask_type", [None, torch.bool, torch.float32])
+def test_shares_among_many_keys_are_those_among_few(mask_type: torch.dtype | None) -> None:
+    """By attention to values where there are many keys: the scores of all are never kept."""
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 3, 20, 8, generator=generator)
+    key = torch.randn(2, 3, 600, 8, generator=generator)
+    mask = None
+    if mask_type is not None:
+        mask = torch.rand(2, 1, 1, 600, generator=generator) < 0.5
+        if mask_type == torch.float32:
+            mask = torch.zeros(2, 1, 1, 600).masked_fill(~mask, -10000.0)
+    columns = torch.tensor([*range(12), 599, -1])  # more than the width of a head
+    many = Attention(query, key, mask, 0.5).to_tokens(columns)
+    scores = (query @ key.transpose(-1, -2)) * 0.5
+    if mask is not None:
+        scores = (
+            scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        )
+    assert many.shape == (2, 3, 20, 14)
+    assert torch.allclose(many, scores.softmax(-1)[..., columns], atol=1e-6)
 
 
 def test_fuse_normalises_each_map_before_averaging_columns() -> None:

@@ -24,8 +24,11 @@ from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.entries import EmbeddingEntry, TextEntry
 from aligndiff.diffusion import sampling
-from aligndiff.diffusion.attention import AttentionRecorder
+from aligndiff.diffusion.attention import AttentionTap
+from aligndiff.diffusion.latents import initial_noise
+from aligndiff.diffusion.pipeline import generation_size
 from aligndiff.diffusion.pretrained import load_pipeline
+from aligndiff.diffusion.prompts import EncodedPrompt
 from aligndiff.diffusion.sampling import (
     GeneratedSample,
     SamplerSettings,
@@ -33,9 +36,8 @@ from aligndiff.diffusion.sampling import (
     compiled,
     encode_entry,
     generate,
-    generation_size,
-    initial_noise,
 )
+from aligndiff.diffusion.vectors import Embedding
 
 SETTINGS = SamplerSettings(num_inference_steps=3, guidance_scale=7.5, size=(64, 64))
 TEXT = TextEntry(
@@ -84,13 +86,13 @@ def test_one_at_a_time_equals_four_at_once(
     if scheduler is not None:
         pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
     floats: list[torch.Tensor] = []
-    real = AttentionRecorder.maps
+    real = AttentionTap.maps
 
-    def spy(recorder: AttentionRecorder) -> list[torch.Tensor]:
+    def spy(recorder: AttentionTap) -> list[torch.Tensor]:
         floats.extend(real(recorder))
         return real(recorder)
 
-    monkeypatch.setattr(AttentionRecorder, "maps", spy)
+    monkeypatch.setattr(AttentionTap, "maps", spy)
     prompt = encode_entry(pipe, TEXT)
     settings = SamplerSettings(3, guidance, (64, 64))
     seeds = [11, 2**62 + 5, 13, 14]
@@ -137,12 +139,18 @@ def test_learned_vectors_change_the_images_and_move_the_tokens(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(n, 32, generator=generator) for n in (1, 3))
-    one = encode_entry(pipe, LEARNED, first)
-    three = encode_entry(pipe, LEARNED, second)
+
+    def encoded(vectors: torch.Tensor) -> EncodedPrompt:
+        return encode_entry(pipe, LEARNED, Embedding({"text_encoder": vectors}), guided=False)
+
+    def states(prompt: EncodedPrompt) -> torch.Tensor:
+        ((conditional, _),) = prompt.answers.values()
+        return conditional
+
+    one, three = encoded(first), encoded(second)
     assert (one.token_indices, three.token_indices) == ((6,), (8,))
-    again = encode_entry(pipe, LEARNED, first)
-    assert torch.equal(one.conditional, again.conditional), "nothing is left of the three rows"
-    assert not torch.allclose(one.conditional, encode_entry(pipe, LEARNED, second[:1]).conditional)
+    assert torch.equal(states(one), states(encoded(first))), "nothing is left of the three rows"
+    assert not torch.allclose(states(one), states(encoded(second[:1])))
 
 
 def test_a_sample_of_nan_is_none_and_the_others_are_as_ever(pipe: StableDiffusionPipeline) -> None:

@@ -12,6 +12,7 @@ from diffusers import DDPMScheduler
 
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.support import SupportPair, load_support
+from aligndiff.diffusion.prediction import NoiseSchedule
 from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.inversion.latents import (
     SupportLatents,
@@ -50,29 +51,29 @@ def test_small_object_owns_the_cell_it_covers_most() -> None:
 
 
 def test_support_is_encoded_once_with_its_flip_in_float32(tiny_pipeline_dir: Path) -> None:
-    vae = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.bfloat16).vae
+    pipe = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.bfloat16)
     rng = np.random.default_rng(0)
     mask = np.zeros((64, 64), np.uint8)
     mask[20:40, 4:24] = 1
     pair = SupportPair("1", rng.integers(0, 255, (64, 64, 3), dtype=np.uint8), mask)
     mirrored = SupportPair("1", pair.image[:, ::-1].copy(), mask[:, ::-1].copy())
-    both = encode_support(vae, [pair, mirrored], 64)
+    both = encode_support(pipe, [pair, mirrored], 64)
     assert both.pairs == 2 and both.grid == (4, 16, 16)
     for name in ("mean", "std", "foreground", "background"):
         tensor = getattr(both, name)
         assert torch.equal(tensor[0, 1], tensor[1, 0]), name
         assert not torch.equal(tensor[0, 0], tensor[0, 1]), name
     assert both.mean.dtype == both.std.dtype == torch.float32
-    assert vae.dtype == torch.bfloat16
+    assert pipe.vae.dtype == torch.bfloat16
     pixels = torch.from_numpy(pair.image).permute(2, 0, 1)[None] / 127.5 - 1
-    posterior = vae.float().encode(pixels).latent_dist
+    posterior = pipe.vae.float().encode(pixels).latent_dist
     assert torch.allclose(both.mean[0, 0], posterior.mean[0] * 0.18215, atol=1e-5)
     assert torch.allclose(both.std[0, 0], posterior.std[0] * 0.18215, atol=1e-5)
 
 
 def test_support_of_any_size_is_one_batch(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
-    vae = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.float32).vae
-    support = encode_support(vae, load_support(dataset_template / "fish"), 64)
+    pipe = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.float32)
+    support = encode_support(pipe, load_support(dataset_template / "fish"), 64)
     assert support.mean.shape == (3, 2, 4, 16, 16)
     assert support.foreground.shape == (3, 2, 16, 16)
     assert support.foreground.flatten(2).any(-1).all() and not support.mean.requires_grad
@@ -89,7 +90,8 @@ def fake_support(pairs: int) -> SupportLatents:
 def test_batches_keep_image_mask_and_target_together(kind: str) -> None:
     schedule = DDPMScheduler(prediction_type=kind)
     generator = torch.Generator().manual_seed(0)
-    batches = list(training_batches(fake_support(3), schedule, 30, 4, generator))
+    levels = NoiseSchedule(schedule, flow=False)
+    batches = list(training_batches(fake_support(3), levels, 30, 4, generator))
     seen = []
     for batch in batches:
         alpha = schedule.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
@@ -108,10 +110,10 @@ def test_batches_keep_image_mask_and_target_together(kind: str) -> None:
 
 def test_pairs_are_encoded_one_by_one(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
     """An iterator of pairs will do, which frees each before it reads the next."""
-    vae = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.float32).vae
+    pipe = load_pipeline(ModelChoice("small", tiny_pipeline_dir, "test"), "cpu", torch.float32)
     pairs = load_support(dataset_template / "fish")
-    support = encode_support(vae, iter(pairs), 64)
-    alone = [encode_support(vae, [pair], 64) for pair in pairs]
+    support = encode_support(pipe, iter(pairs), 64)
+    alone = [encode_support(pipe, [pair], 64) for pair in pairs]
     for name in ("mean", "std", "foreground", "background"):
         each = torch.cat([getattr(one, name) for one in alone])
         assert torch.equal(getattr(support, name), each), name

@@ -21,9 +21,9 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import FailureRecord, read_record
 from aligndiff.dataset.support import load_support
 from aligndiff.diffusion.embeddings import load_embedding
+from aligndiff.diffusion.prediction import NoiseSchedule
 from aligndiff.diffusion.pretrained import load_pipeline
-from aligndiff.diffusion.stable_diffusion import add_placeholders
-from aligndiff.diffusion.tokens import initial_vectors, initializer_id
+from aligndiff.diffusion.vectors import add_placeholders, initial_vectors, initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.latents import (
     SupportLatents,
@@ -31,7 +31,7 @@ from aligndiff.inversion.latents import (
     training_batches,
 )
 from aligndiff.inversion.learn import NO_MEMORY, learn_object, learn_vectors
-from aligndiff.inversion.loss import batch_loss
+from aligndiff.inversion.loss import normalized_masked_loss
 from aligndiff.inversion.plan import (
     InversionJob,
     check_jobs,
@@ -72,7 +72,7 @@ def pipe(tiny_pipeline_dir: Path) -> StableDiffusionPipeline:
 
 @pytest.fixture
 def support(pipe: StableDiffusionPipeline, dataset_template: Path) -> SupportLatents:
-    return encode_support(pipe.vae, load_support(dataset_template / "fish"), 64)
+    return encode_support(pipe, load_support(dataset_template / "fish"), 64)
 
 
 def silent(count: int = 1, category: str = "", *, status: str = "") -> None:
@@ -81,7 +81,12 @@ def silent(count: int = 1, category: str = "", *, status: str = "") -> None:
 
 def learn(pipe: StableDiffusionPipeline, support: SupportLatents, config: InversionConfig) -> Any:
     generator = torch.Generator().manual_seed(5)
-    return learn_vectors(pipe, PROMPT, support, config, 0.6, generator, silent)
+    embedding, losses = learn_vectors(pipe, PROMPT, support, config, 0.6, generator, silent)
+    return embedding.vectors["text_encoder"], losses
+
+
+def vectors_of(job: InversionJob) -> torch.Tensor:
+    return load_embedding(job.embedding).vectors["text_encoder"]
 
 
 def jobs_of(dataset_dir: Path, config: InversionConfig, model: str = "m") -> list[InversionJob]:
@@ -99,7 +104,8 @@ def test_vectors_equal_training_the_whole_table(
     rows, losses = learn(pipe, support, SHORT)
 
     plain = load(tiny_pipeline_dir)
-    (token,) = add_placeholders(plain, 1)
+    (token,) = add_placeholders(plain, 1)["text_encoder"]
+    plain.text_encoder.resize_token_embeddings(len(plain.tokenizer), mean_resizing=False)
     table = plain.text_encoder.get_input_embeddings().weight
     with torch.no_grad():
         table[token] = table[initializer_id(plain.tokenizer, "good")]
@@ -109,12 +115,16 @@ def test_vectors_equal_training_the_whole_table(
     schedule = DDPMScheduler.from_config(plain.scheduler.config)
     generator = torch.Generator().manual_seed(5)
     ids = plain.tokenizer(PROMPT, padding="max_length", return_tensors="pt").input_ids
-    batches = list(training_batches(support, schedule, 6, 2, generator))
+    levels = NoiseSchedule(schedule, flow=False)
+    batches = list(training_batches(support, levels, 6, 2, generator))
     for step in range(3):
         optimizer.param_groups[0]["lr"] = 5e-4 * (1 + math.cos(math.pi * step / 3)) / 2
         total = 0.0
         for batch in batches[2 * step : 2 * step + 2]:
-            loss = batch_loss(plain.unet, batch, plain.text_encoder(ids)[0], 0.6) / 2
+            states = plain.text_encoder(ids)[0].expand(2, -1, -1)
+            answer = plain.unet(batch.noisy, batch.timesteps, encoder_hidden_states=states).sample
+            sides = batch.foreground, batch.background
+            loss = normalized_masked_loss(answer, batch.target, *sides, 0.6) / 2
             loss.backward()
             total += loss.item()
         optimizer.step()
@@ -131,7 +141,7 @@ def test_only_the_vectors_learn(pipe: StableDiffusionPipeline, support: SupportL
     table = pipe.text_encoder.get_input_embeddings()
     assert rows.dtype == torch.float32 and rows.shape == (1, 32) and not rows.requires_grad
     assert not torch.equal(rows[0], start[initializer_id(pipe.tokenizer, "good")])
-    assert torch.equal(table.weight[: len(start)], start) and not table._forward_hooks
+    assert torch.equal(table.weight, start) and not pipe.text_encoder._forward_hooks
     for network in (pipe.unet, pipe.vae, pipe.text_encoder):
         assert all(p.grad is None and not p.requires_grad for p in network.parameters())
         assert not network.training
@@ -161,8 +171,8 @@ def test_runs_are_alike_and_the_seed_matters(
     config = replace(SHORT, inversion_steps=2)
     first, again = learn(pipe, support, config), learn(pipe, support, config)
     assert torch.equal(first[0], again[0]) and first[1] == again[1]
-    other = learn_vectors(pipe, PROMPT, support, config, 0.6, torch.Generator(), silent)
-    assert not torch.equal(first[0], other[0])
+    other, _ = learn_vectors(pipe, PROMPT, support, config, 0.6, torch.Generator(), silent)
+    assert not torch.equal(first[0], other.vectors["text_encoder"])
 
 
 def test_checkpointing_changes_no_result(
@@ -199,7 +209,7 @@ def test_out_of_memory_takes_fewer_views_at_once_and_the_same_steps(
 
 
 def start_of(pipe: StableDiffusionPipeline) -> torch.Tensor:
-    return initial_vectors(pipe, SHORT.initializer, SHORT.vectors)
+    return initial_vectors(pipe, SHORT.initializer, SHORT.vectors).vectors["text_encoder"]
 
 
 def test_an_object_that_is_too_much_for_the_memory_fails_and_is_tried_again(
@@ -246,7 +256,7 @@ def test_samples_that_are_too_much_for_the_memory_are_drawn_by_the_next_run(
 
 def test_bfloat16_weights_float32_vectors(tiny_pipeline_dir: Path, dataset_template: Path) -> None:
     pipe = load(tiny_pipeline_dir, torch.bfloat16)
-    support = encode_support(pipe.vae, load_support(dataset_template / "fish"), 64)
+    support = encode_support(pipe, load_support(dataset_template / "fish"), 64)
     rows, losses = learn(pipe, support, replace(SHORT, inversion_steps=1))
     assert rows.dtype == torch.float32 and math.isfinite(losses[0])
 
@@ -289,7 +299,7 @@ def test_diffusers_loads_the_embedding(
     config = replace(SHORT, inversion_steps=1, vectors=vectors)
     (job,) = jobs_of(dataset_dir, config)
     assert learn_object(pipe, [job], config, silent) == {}
-    rows = load_embedding(job.embedding)
+    rows = vectors_of(job)
     assert rows.shape == (vectors, 32) and job.is_learned
 
     plain = load(tiny_pipeline_dir)
@@ -333,18 +343,18 @@ def test_sweep_encodes_once_and_is_adopted(
     assert learn_object(pipe, sweep, config, silent) == {}
     assert sum(encoded) == 6  # three pairs and their flips
     assert [job.folder.name for job in sweep] == ["bg_lambda_0.2", "bg_lambda_1"]
-    rows = [load_embedding(job.embedding) for job in sweep]
+    rows = [vectors_of(job) for job in sweep]
     assert not torch.equal(*rows)
 
     (one,) = jobs_of(dataset_dir, replace(config, bg_lambda=(1.0,)))
     copy(one)
-    assert one.is_learned and torch.equal(load_embedding(one.embedding), rows[1])
+    assert one.is_learned and torch.equal(vectors_of(one), rows[1])
     (other,) = jobs_of(dataset_dir, replace(config, bg_lambda=(0.2,)))
     (sweep[0].folder / "loss.png").unlink()  # by somebody who needed the room
     with pytest.raises(InputError, match="bg_lambda was 1.0, now 0.2; --overwrite"):
         check_jobs([other])
     copy(other)
-    assert torch.equal(load_embedding(other.embedding), rows[0])
+    assert torch.equal(vectors_of(other), rows[0])
     assert not (other.folder / "loss.png").exists(), "the plot of the one before would be a lie"
     assert other.adoptable() is None, "it is there"
     mark_outdated(other)
