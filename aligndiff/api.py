@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from aligndiff.core.console import Advance
 from aligndiff.core.device import halve_batch, try_or_oom
-from aligndiff.core.errors import AlignDiffError
+from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.dataset.entries import PLACEHOLDER, placeholder_tokens
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import StoredSample, sample_seed, stored_samples
 from aligndiff.dataset.support import SupportPair, load_support
+from aligndiff.diffusion.families import check_drawing, steps_and_guidance
 from aligndiff.diffusion.load import load_diffusion_model as _load_pipeline
 from aligndiff.diffusion.load import resolve_diffusion_model
-from aligndiff.diffusion.pipeline import generation_size, image_size, scheduled
+from aligndiff.diffusion.pipeline import family_of, generation_size, image_size, scheduled
 from aligndiff.diffusion.sampling import (
     GeneratedSample,
     SamplerSettings,
@@ -135,10 +136,14 @@ def generate(
     config = SynthesisConfig(**options)
     tokens = [] if embedding is None else placeholder_tokens(len(embedding))
     text = _prompt(prompt, tokens, category)
-    guided = config.guidance_scale > 1
+    family = family_of(model)
+    steps, scale = steps_and_guidance(family, config)
+    if problems := check_drawing(family, config.negative_prompt, config.side):
+        raise InputError(problems)
+    guided = scale > 1
     encoded = encode_prompts(model, text, category, embedding, config.negative_prompt, guided)
     size = generation_size(model, config.side)
-    settings = SamplerSettings(config.num_inference_steps, config.guidance_scale, size)
+    settings = SamplerSettings(steps, scale, size)
     seeds = [sample_seed(config.seed, category, index) for index in range(count)]
     batch = config.batch_size or batch_that_fits(model, size)
     samples: list[GeneratedSample] = []

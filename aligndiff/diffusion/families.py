@@ -7,10 +7,10 @@ pipeline's own code does not tell; what the engine does with them is in `diffusi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Protocol
 
 from aligndiff.core.errors import InputError
 
@@ -277,6 +277,39 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "AuraFlowPipeline": _AURA_FLOW,
     }
 )
+
+
+class _Drawing(Protocol):
+    """Options of drawing that may be left to the family."""
+
+    @property
+    def num_inference_steps(self) -> int | None: ...
+    @property
+    def guidance_scale(self) -> float | None: ...
+
+
+def steps_and_guidance(family: Family, config: _Drawing) -> tuple[int, float]:
+    """The steps and the guidance scale of a configuration, or the family's where it has none."""
+    steps, scale = config.num_inference_steps, config.guidance_scale
+    return (
+        family.steps if steps is None else steps,
+        family.guidance if scale is None else scale,
+    )
+
+
+def check_drawing(
+    family: Family, negative_prompt: str, side: Sequence[int], name: str = "--negative_prompt"
+) -> list[str]:
+    """What a family cannot draw: a negative prompt, or sides (px) of the images; a line each.
+
+    `name` is what gives the negative prompt.
+    """
+    problems = []
+    if negative_prompt and not family.has_negative:
+        problems.append(f"{name}: {family.title} takes none; leave it out")
+    if any(length % family.multiple for length in side):
+        problems.append(f"--side: must be a multiple of {family.multiple} px with {family.title}")
+    return problems
 
 
 def find_family(pipeline_class: str) -> Family:

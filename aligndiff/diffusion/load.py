@@ -23,8 +23,8 @@ from aligndiff.diffusion.choice import (
     Quantization,
     with_options,
 )
-from aligndiff.diffusion.families import find_family
-from aligndiff.diffusion.hub import OFFER_TINY_MODEL, load_tokenizers
+from aligndiff.diffusion.families import Family, find_family
+from aligndiff.diffusion.hub import OFFER_TINY_MODEL, from_disk_or_hub, load_tokenizers
 from aligndiff.diffusion.lora import parse_lora
 from aligndiff.diffusion.model_files import (
     MODEL_INDEX,
@@ -36,6 +36,7 @@ from aligndiff.diffusion.model_files import (
     choose_variant,
     explain_file,
     list_files,
+    model_file,
     pipeline_class,
 )
 from aligndiff.diffusion.quantization import check_quantization
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 DEFAULT_DIFFUSION_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+DEFAULT_PIPELINE = "StableDiffusionPipeline"
 READ_AT_MOST = 64 * 2**20  # bytes of a weight file that its fingerprint reads
 # Hub names are "owner/name", each of letters, digits, dots, dashes and underscores.
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -104,7 +106,7 @@ def token_counter(line: CommandLine) -> TokenCounter:
         def limits() -> list[tuple[Any, int]]:
             chosen = choose_diffusion_model(line, defaults)
             tokenizers = load_tokenizers(chosen)
-            most = find_family(class_of(chosen) or "StableDiffusionPipeline").limits
+            most = model_family(chosen).limits
             return [(tokenizers[name], most[name]) for name in most if name in tokenizers]
 
         return lambda prompt: [
@@ -174,6 +176,27 @@ def class_of(chosen: ModelChoice) -> str | None:
     if chosen.location.is_file():
         return kind_of_file(chosen.location).pipeline
     return pipeline_class(chosen.location / MODEL_INDEX)
+
+
+def model_family(chosen: ModelChoice) -> Family:
+    """The family of a model, by a small file, which is fetched from the hub if need be.
+
+    Where it is not to be had, that of the default model: loading will tell what is missing.
+    """
+    if (known := class_of(chosen)) is not None:
+        return find_family(known)
+    assert isinstance(chosen.location, str)
+    try:
+        fetched = from_disk_or_hub(chosen, lambda local: _known_index(chosen, local))
+    except MissingWeightsError:
+        return find_family(DEFAULT_PIPELINE)
+    return find_family(pipeline_class(fetched))
+
+
+def _known_index(chosen: ModelChoice, local_only: bool) -> Path:
+    index = model_file(chosen.location, MODEL_INDEX, local_only)
+    check_family(index, chosen.name)
+    return index
 
 
 def model_identity(chosen: ModelChoice) -> str:

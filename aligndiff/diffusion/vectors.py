@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.diffusion.pipeline import text_encoders, tokenizers
+from aligndiff.diffusion.tokens import initializer_id
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -59,20 +60,6 @@ def initial_vectors(pipe: DiffusionPipeline, word: str, count: int) -> Embedding
         table = encoders[name].get_input_embeddings().weight
         vectors[name] = table[initializer_id(tokenizer, word)].detach().float().repeat(count, 1)
     return Embedding(vectors)
-
-
-def initializer_id(tokenizer: Any, word: str) -> int:
-    """The token of the initializer word. Raises InputError when it is unknown or several tokens."""
-    # Many vocabularies hold a word with the space before it.
-    for text in (f" {word}", word):
-        ids = tokenizer(text, add_special_tokens=False).input_ids
-        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
-            return int(ids[0])
-    pieces = " ".join(tokenizer.convert_ids_to_tokens(ids)) if len(ids) > 1 else "unknown"
-    raise InputError(
-        f"--initializer {word}: must be one token of the diffusion model's vocabulary, is {pieces};"
-        " choose a common word, such as good"
-    )
 
 
 def check_fit(embedding: Embedding, pipe: DiffusionPipeline) -> None:

@@ -72,7 +72,17 @@ class SheetConfig(Options):
     """How the samples of the contact sheet are generated."""
 
     sheet_samples: int = option(3, "images generated with each embedding for the sheet", 1, 16)
-    num_inference_steps: int = option(50, "denoising steps of these images", 1, MAX_DENOISING_STEPS)
-    guidance_scale: float = option(
-        7.5, "classifier-free guidance scale of these images; <= 1 disables it", 0, MAX_GUIDANCE
+    num_inference_steps: int | None = option(
+        None,
+        "denoising steps of these images",
+        1,
+        MAX_DENOISING_STEPS,
+        shown_default="50 with Stable Diffusion 1.x and 2.x, of other families docs/MODELS.md",
+    )
+    guidance_scale: float | None = option(
+        None,
+        "classifier-free guidance scale of these images; <= 1 disables it",
+        0,
+        MAX_GUIDANCE,
+        shown_default="7.5 with Stable Diffusion 1.x and 2.x, of other families docs/MODELS.md",
     )

@@ -170,7 +170,7 @@ def learn_object(
     The support pairs are encoded once for all of them. A job that fails leaves its reason beside
     what was there and does not stop the next. Returns why, by the job's folder.
     """
-    from aligndiff.diffusion.pipeline import image_size
+    from aligndiff.diffusion.pipeline import generation_size
     from aligndiff.inversion.latents import encode_support
 
     failed: dict[Path, str] = {}
@@ -180,7 +180,7 @@ def learn_object(
             continue
         try:
             if support is None:
-                size = config.side or image_size(pipe)
+                size, _ = generation_size(pipe, () if config.side is None else (config.side,))
                 pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
                 support = encode_support(pipe, pairs, size)
             _learn_job(pipe, job, support, config, advance)

@@ -19,6 +19,7 @@ from aligndiff.dataset.images import Uint8, read_image, write_image
 from aligndiff.dataset.records import read_record
 from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import SUPPORT_SIDE, find_pairs, load_pair, reduce_pair
+from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.inversion.config import SheetConfig
 from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
 from aligndiff.render.overlay import overlay_mask
@@ -66,7 +67,7 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
     Their seeds depend on the object and on `seed` alone: the same for every `bg_lambda`.
     """
     from aligndiff.diffusion.embeddings import load_embedding
-    from aligndiff.diffusion.pipeline import image_size
+    from aligndiff.diffusion.pipeline import family_of, image_size
     from aligndiff.diffusion.prompts import encode
     from aligndiff.diffusion.sampling import SamplerSettings, draw
 
@@ -74,9 +75,10 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
     side = job.settings["resolution"] or image_size(pipe)
     count, seed = config.sheet_samples, job.settings["seed"]
     seeds = [sample_seed(seed, job.entry.id, index) for index in range(count)]
-    settings = SamplerSettings(config.num_inference_steps, config.guidance_scale, (side, side))
+    steps, scale = steps_and_guidance(family_of(pipe), config)
+    settings = SamplerSettings(steps, scale, (side, side))
     tokens = placeholder_tokens(len(embedding))
-    prompt = encode(pipe, job.entry.prompt(tokens), embedding, guided=config.guidance_scale > 1)
+    prompt = encode(pipe, job.entry.prompt(tokens), embedding, guided=scale > 1)
     images = draw(pipe, prompt, seeds, settings).permute(0, 2, 3, 1).cpu().numpy()
     for index, image in enumerate(images):
         write_image(_sample_path(job, index), (np.nan_to_num(image) * 255).round().astype("uint8"))

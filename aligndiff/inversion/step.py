@@ -5,26 +5,30 @@ from __future__ import annotations
 import itertools
 from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.core.console import progress, say, table, warn
+from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import is_first
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import embedding_file, sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.diffusion.hub import load_tokenizer
+from aligndiff.diffusion.families import check_drawing, steps_and_guidance
+from aligndiff.diffusion.hub import load_tokenizers
 from aligndiff.diffusion.load import (
     DiffusionOptions,
     check_model,
     choose_diffusion_model,
     load_diffusion_model,
+    model_family,
     model_identity,
     token_counter,
 )
-from aligndiff.diffusion.vectors import initializer_id
+from aligndiff.diffusion.tokens import initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.learn import learn_object
 from aligndiff.inversion.plan import (
@@ -164,7 +168,8 @@ class Inversion:
         return self.run.overwrite and job.folder not in self._copied
 
     def _check(self) -> None:
-        initializer_id(load_tokenizer(self.model), self.config.initializer)
+        for tokenizer in load_tokenizers(self.model).values():
+            initializer_id(tokenizer, self.config.initializer)
 
     def _mark(self, jobs: itertools.chain[InversionJob]) -> None:
         for job in jobs:
@@ -192,6 +197,11 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     config = line.config(InversionConfig)
     sheet = line.config(SheetConfig, bank.defaults)
     model = choose_diffusion_model(line, bank.defaults)
+    family = model_family(model)
+    steps, scale = steps_and_guidance(family, sheet)
+    sheet = replace(sheet, num_inference_steps=steps, guidance_scale=scale)
+    if problems := check_drawing(family, "", [config.side] if config.side else []):
+        raise InputError(problems)
     recipe = config.recipe(model_identity(model), run.precision)
     units = [
         plan_jobs(bank.root, entry, recipe, config.bg_lambda, config.squeeze)

@@ -35,13 +35,23 @@ class SynthesisConfig(Options):
         MAX_BATCH,
         shown_default="what fits in the free memory, at most 16 on a GPU and 8 on a CPU",
     )
-    num_inference_steps: int = option(50, "denoising steps", 1, MAX_DENOISING_STEPS)
+    num_inference_steps: int | None = option(
+        None,
+        "denoising steps",
+        1,
+        MAX_DENOISING_STEPS,
+        shown_default="50 with Stable Diffusion 1.x and 2.x, of other families docs/MODELS.md",
+    )
     scheduler: SchedulerName = option(
         "default",
         "default is the model's own scheduler; dpm++ (DPM-Solver++ 2M) needs 20 to 25 steps",
     )
-    guidance_scale: float = option(
-        7.5, "classifier-free guidance scale; <= 1 disables it", 0, MAX_GUIDANCE
+    guidance_scale: float | None = option(
+        None,
+        "classifier-free guidance scale; <= 1 disables it",
+        0,
+        MAX_GUIDANCE,
+        shown_default="7.5 with Stable Diffusion 1.x and 2.x, of other families docs/MODELS.md",
     )
     negative_prompt: str = option(
         "",

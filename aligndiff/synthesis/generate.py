@@ -16,6 +16,7 @@ from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.records import FailureRecord
 from aligndiff.dataset.samples import discard_sample
+from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.plan import EntryPlan, Sample, new_record
 
@@ -60,11 +61,11 @@ def synthesize(
     sample for which the model produces NaN the reason is written instead, and the run goes on.
     Where the memory does not suffice, the batches become smaller. `advance` counts samples.
     """
-    from aligndiff.diffusion.pipeline import generation_size, scheduled
+    from aligndiff.diffusion.pipeline import family_of, generation_size, scheduled
     from aligndiff.diffusion.sampling import SamplerSettings, batch_that_fits, compiled
 
     settings = SamplerSettings(
-        config.num_inference_steps, config.guidance_scale, generation_size(pipe, config.side)
+        *steps_and_guidance(family_of(pipe), config), generation_size(pipe, config.side)
     )
     batch = batch_size or BatchSize()
     # What torch keeps for itself after a first call would not count as free in a second one.

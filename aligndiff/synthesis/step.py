@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from aligndiff.dataset.bank_checks import check_prompt_length, learned_words
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.diffusion.embeddings import check_embeddings
+from aligndiff.diffusion.families import check_drawing, steps_and_guidance
 from aligndiff.diffusion.load import (
     DiffusionOptions,
     check_model,
     choose_diffusion_model,
     load_diffusion_model,
+    model_family,
     token_counter,
 )
 from aligndiff.diffusion.schedulers import check_scheduler
@@ -148,7 +151,16 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Synthesis:
         raise InputError([f"--negative_prompt: {problem}" for problem in problems])
     model = choose_diffusion_model(line, bank.defaults)
     check_scheduler(config.scheduler, model)
+    family = model_family(model)
+    steps, scale = steps_and_guidance(family, config)
+    config = replace(config, num_inference_steps=steps, guidance_scale=scale)
     plans = plan_synthesis(bank, model, config, run.precision)
+    problems = check_drawing(family, config.negative_prompt, config.side)
+    for plan in plans if not config.negative_prompt else ():
+        name = f"{plan.entry.id}: negative_prompt"
+        problems += check_drawing(family, plan.negative_prompt, (), name)
+    if problems:
+        raise InputError(problems)
     check_embeddings([plan.embedding for plan in plans if plan.embedding is not None], model)
     if not run.overwrite:
         check_settings(plans)

@@ -23,7 +23,8 @@ from aligndiff.dataset.support import load_support
 from aligndiff.diffusion.embeddings import load_embedding
 from aligndiff.diffusion.prediction import NoiseSchedule
 from aligndiff.diffusion.pretrained import load_pipeline
-from aligndiff.diffusion.vectors import add_placeholders, initial_vectors, initializer_id
+from aligndiff.diffusion.tokens import initializer_id
+from aligndiff.diffusion.vectors import add_placeholders, initial_vectors
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.latents import (
     SupportLatents,
