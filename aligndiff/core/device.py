@@ -220,6 +220,15 @@ def describe_device(device_name: str, precision: str, processes: int = 1) -> str
     return f"device: {where}, {precision}, {count}"
 
 
+def free_on_device(device_name: str) -> tuple[int | None, bool]:
+    """Bytes that are free where a run will compute, the first GPU's or the CPU's; whether on a GPU.
+
+    Asked in another process where it is a GPU, so that this one stays without a CUDA context.
+    """
+    gpus = visible_gpus() if device_name in ("auto", "cuda") else []
+    return (_free_on(gpus[0]), True) if gpus else (_available_memory(), False)
+
+
 def _describe_gpus(gpus: Sequence[str]) -> str:
     import torch
 

@@ -85,7 +85,7 @@ class DiffusionOptions(Options):
     offload: Offload = option(
         "none",
         "keep in the CPU's memory what a GPU has no room for: whole networks (model) or single "
-        "layers (sequential, much slower); steps 2 and the sheet of step 1",
+        "layers (sequential, much slower); step 2 only",
     )
     vae_tiling: bool = option(
         False, "decode images in overlapping parts: less memory for large ones, faint seams"
@@ -135,6 +135,16 @@ def check_model(chosen: ModelChoice) -> None:
 
     plain = replace(with_options(chosen), quantize="none", offload="none")
     load_pipeline(plain, "cpu", torch.bfloat16)  # half of the memory; its numbers do not matter
+
+
+def check_learnable(chosen: DiffusionChoice) -> None:
+    """Raise InputError for a model that gradients cannot go through."""
+    if chosen.offload != "none":
+        raise InputError(
+            f"--offload {chosen.offload}: step 1 needs text encoders and denoiser on the device "
+            "together, for its gradient; use --gradient_checkpointing, --quantize or a smaller "
+            "--side"
+        )
 
 
 def resolve_diffusion_model(

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aligndiff.core.console import progress, say, table, warn
+from aligndiff.core.console import note, progress, say, table, warn
 from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine
-from aligndiff.core.ranks import is_first
+from aligndiff.core.ranks import is_first, is_worker
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import embedding_file, sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
@@ -21,6 +21,7 @@ from aligndiff.diffusion.families import check_drawing, steps_and_guidance
 from aligndiff.diffusion.hub import load_tokenizers
 from aligndiff.diffusion.load import (
     DiffusionOptions,
+    check_learnable,
     check_model,
     choose_diffusion_model,
     load_diffusion_model,
@@ -28,6 +29,7 @@ from aligndiff.diffusion.load import (
     model_identity,
     token_counter,
 )
+from aligndiff.diffusion.memory import memory_lines
 from aligndiff.diffusion.tokens import initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.learn import learn_object
@@ -111,10 +113,12 @@ class Inversion:
         if self.run.overwrite:  # what workers would find out when all is marked
             check_device(self.run)
             check_model(self.model)
+        self._tell_memory()
         self._mark(itertools.chain(*self.units))
 
     def do(self, units: Sequence[Sequence[InversionJob]]) -> None:
         self._check()
+        self._tell_memory()
         pipe = self._pipe
         self._mark(itertools.chain(*units))
         totals = Counter[str]()
@@ -176,6 +180,15 @@ class Inversion:
             if self._is_redone(job):
                 mark_outdated(job)
 
+    def _tell_memory(self) -> None:
+        if is_worker() or self.run.launcher == "ray":
+            return
+        run, side = self.run, [self.config.side] if self.config.side else []
+        sentence, warning = memory_lines(self.model, run.device, run.precision, side, learning=True)
+        if sentence:
+            say(sentence)
+        note([warning] if warning else [])
+
     @cached_property
     def _pipe(self) -> DiffusionPipeline:
         return load_diffusion_model(self.model, self.run.device, self.run.precision)
@@ -197,6 +210,7 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     config = line.config(InversionConfig)
     sheet = line.config(SheetConfig, bank.defaults)
     model = choose_diffusion_model(line, bank.defaults)
+    check_learnable(model)
     family = model_family(model)
     steps, scale = steps_and_guidance(family, sheet)
     sheet = replace(sheet, num_inference_steps=steps, guidance_scale=scale)

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aligndiff.core.console import progress, say, table
+from aligndiff.core.console import note, progress, say, table
 from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine
-from aligndiff.core.ranks import is_first
+from aligndiff.core.ranks import is_first, is_worker
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.bank_checks import check_prompt_length, learned_words
 from aligndiff.dataset.layout import sheet_path
@@ -28,6 +28,7 @@ from aligndiff.diffusion.load import (
     model_family,
     token_counter,
 )
+from aligndiff.diffusion.memory import memory_lines
 from aligndiff.diffusion.schedulers import check_scheduler
 from aligndiff.runner import step as runner
 from aligndiff.runner.options import RunOptions
@@ -102,9 +103,11 @@ class Synthesis:
             # A model that cannot be loaded must not cost what is there.
             check_device(self.run)
             check_model(self.model)
+        self._tell_memory()
         self._prepare(self.units)
 
     def do(self, units: Sequence[Sequence[Sample]]) -> None:
+        self._tell_memory()
         pipe = self._pipe
         self._prepare(units)
         missing = [sample for sample in itertools.chain(*units) if not sample.is_made]
@@ -137,6 +140,15 @@ class Synthesis:
     def _prepare(self, units: Sequence[Sequence[Sample]]) -> None:
         samples = [*itertools.chain(*units)]
         prepare_folders(self.plans, samples, self.run.overwrite, is_first())
+
+    def _tell_memory(self) -> None:
+        if is_worker() or self.run.launcher == "ray":
+            return
+        run = self.run
+        sentence, warning = memory_lines(self.model, run.device, run.precision, self.config.side)
+        if sentence:
+            say(sentence)
+        note([warning] if warning else [])
 
     @cached_property
     def _pipe(self) -> DiffusionPipeline:
