@@ -24,8 +24,8 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import StoredSample, sample_seed, stored_samples
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.diffusion.families import check_drawing, steps_and_guidance
+from aligndiff.diffusion.load import DiffusionOptions, resolve_diffusion_model
 from aligndiff.diffusion.load import load_diffusion_model as _load_pipeline
-from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.pipeline import family_of, generation_size, image_size, scheduled
 from aligndiff.diffusion.sampling import (
     GeneratedSample,
@@ -77,14 +77,16 @@ def read_support(folder: str | Path) -> list[SupportPair]:
 
 
 def load_diffusion_model(
-    name: str, device: str = "auto", precision: str = "auto"
+    name: str, device: str = "auto", precision: str = "auto", **options: Any
 ) -> DiffusionPipeline:
-    """A text-to-image model: "tiny", a diffusers folder, or a hub name.
+    """A text-to-image model: "tiny", a diffusers folder, a .safetensors file, or a hub name.
 
-    `device` is auto, cpu, cuda or mps; `precision` auto, float32, bfloat16 or float16. Raises
-    InputError for a name that is none of these, MissingWeightsError when the weights are not there.
+    `device` is auto, cpu, cuda or mps; `precision` auto, float32, bfloat16 or float16; `options`
+    are the fields of `DiffusionOptions`, such as lora=("style.safetensors:0.8",). Raises InputError
+    for a name that is none of these, MissingWeightsError when the weights are not there.
     """
-    return _load_pipeline(resolve_diffusion_model(name, None), device, precision)
+    chosen = resolve_diffusion_model(name, None, DiffusionOptions(**options))
+    return _load_pipeline(chosen, device, precision)
 
 
 def learn_embedding(

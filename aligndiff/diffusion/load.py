@@ -23,7 +23,7 @@ from aligndiff.diffusion.choice import (
     Quantization,
     with_options,
 )
-from aligndiff.diffusion.families import Family, find_family
+from aligndiff.diffusion.families import Family, find_family, supported
 from aligndiff.diffusion.hub import OFFER_TINY_MODEL, from_disk_or_hub, load_tokenizers
 from aligndiff.diffusion.lora import parse_lora
 from aligndiff.diffusion.model_files import (
@@ -59,7 +59,8 @@ class DiffusionOptions(Options):
 
     diffusion_model: str | None = option(
         None,
-        "'tiny', a diffusers folder, a .safetensors file, or a hub name",
+        "'tiny', a diffusers folder, a .safetensors file, or a hub name, of any of these: "
+        + supported(),
         shown_default=f"the one of dataset.json, else {DEFAULT_DIFFUSION_MODEL}",
     )
     base_model: str | None = option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError
 from aligndiff.diffusion.families import FAMILIES
+from aligndiff.diffusion.model_files import WEIGHT_PART
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,9 @@ def large_parts(index: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and _LARGE.fullmatch(str(value[1]))
+        if WEIGHT_PART.fullmatch(name)
+        and isinstance(value, list)
+        and _LARGE.fullmatch(str(value[1]))
     ]
 
 

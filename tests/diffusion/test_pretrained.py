@@ -15,6 +15,7 @@ from aligndiff.diffusion.families import FAMILIES
 from aligndiff.diffusion.hub import load_tokenizers, quiet_loading
 from aligndiff.diffusion.load import DiffusionOptions, resolve_diffusion_model
 from aligndiff.diffusion.pretrained import load_pipeline, networks
+from aligndiff.diffusion.quantization import large_parts
 from scripts.tiny_families.build import build_tiny
 
 PROMPT = "a photo of an albatross on water"
@@ -87,6 +88,19 @@ def test_offload_and_quantisation_are_refused_where_they_cannot_be(
     monkeypatch.setattr("aligndiff.diffusion.quantization.PACKAGE", "torch")
     with pytest.raises(InputError, match="^--quantize 8bit: needs a CUDA GPU, which torch does"):
         load(folders["SanaPipeline"], quantize="8bit")
+
+
+def test_transformers_are_quantised_and_nothing_small(folders: dict[str, Path]) -> None:
+    index = json.loads((folders["SanaPipeline"] / "model_index.json").read_text())
+    assert large_parts(index) == ["text_encoder", "transformer"]
+    flux = {
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "T5EncoderModel"],
+        "tokenizer_2": ["transformers", "T5Tokenizer"],
+        "transformer": ["diffusers", "FluxTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    assert large_parts(flux) == ["text_encoder_2", "transformer"]
 
 
 def test_an_offloaded_pipeline_draws_the_same(folders: dict[str, Path]) -> None:
