@@ -11,14 +11,10 @@ from torch import Generator
 
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.entries import TextEntry
-from aligndiff.diffusion.sampling import (
-    EncodedPrompt,
-    SamplerSettings,
-    encode_entry,
-    generate,
-    generation_size,
-    initial_noise,
-)
+from aligndiff.diffusion.latents import initial_noise
+from aligndiff.diffusion.pipeline import generation_size
+from aligndiff.diffusion.prompts import EncodedPrompt
+from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.memory import MEGABYTE, Peak, alternate_peaks, can_be_measured
@@ -87,9 +83,10 @@ def plain_call(
     """One image by diffusers alone, from the same text and the same noise, as a picture."""
     height, width = settings.size
     generators = [Generator("cpu").manual_seed(SEED)]
+    ((conditional, unconditional),) = prompt.answers.values()
     return pipe(
-        prompt_embeds=prompt.conditional,
-        negative_prompt_embeds=prompt.unconditional,
+        prompt_embeds=conditional,
+        negative_prompt_embeds=unconditional,
         latents=initial_noise(pipe, generators, settings.size),
         generator=generators,
         num_inference_steps=settings.num_inference_steps,

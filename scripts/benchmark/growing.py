@@ -13,7 +13,8 @@ import torch
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.diffusion.load import resolve_diffusion_model
-from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate, generation_size
+from aligndiff.diffusion.pipeline import generation_size
+from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import clear_masks
 from aligndiff.refinement.plan import plan_refinements

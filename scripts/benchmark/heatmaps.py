@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from aligndiff.diffusion.attention import LEVELS, fuse_heatmap, heatmap_to_uint8
+from aligndiff.diffusion.attention import LEVELS
+from aligndiff.diffusion.heatmaps import fuse_heatmap, heatmap_to_uint8
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.timing import alternate, clock

@@ -52,7 +52,7 @@ def learn(
     UNet runs alone. The first pair is left out: it warms up.
     """
     size = int(pipe.unet.config.sample_size) * pipe.vae_scale_factor
-    support = encode_support(pipe.vae, [scene_pair(0, size)], size)
+    support = encode_support(pipe, [scene_pair(0, size)], size)
     watch = _Watch(unet_alone(pipe), now)
     config = InversionConfig(
         inversion_steps=repeats + 1, inversion_train_bs=BATCH, gradient_accumulation=1
