@@ -60,12 +60,9 @@ def build_tiny(pipeline_class: str, seed: int = 0) -> DiffusionPipeline:
         for part in pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.eval()
-        for name, weight in getattr(
-            pipe, "transformer", getattr(pipe, "unet", None)
-        ).named_parameters():
-            if weight.ndim == 2 and name.endswith(
-                ("to_q.weight", "to_k.weight", "add_k_proj.weight")
-            ):
+        denoiser: Any = getattr(pipe, "transformer", None) or pipe.unet
+        for name, weight in denoiser.named_parameters():
+            if name.endswith(ENLARGED):
                 weight.mul_(4)
     pipe.set_progress_bar_config(disable=True)
     return pipe
