@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.diffusion.pipeline import denoiser, family_of, is_guided, latent_grid
@@ -110,7 +110,6 @@ class AttentionTap:
                 torch.zeros((), device=device),
             )
         self._handles: list[Any] = []
-        self._mode = _SeenAttention(self)
 
     def __enter__(self) -> AttentionTap:
         for name in self.layers:
@@ -120,8 +119,7 @@ class AttentionTap:
         if self._turns > 1:
             turn = partial(_next_turn, self._turns)
             self._handles.append(self._denoiser.register_forward_pre_hook(turn))
-        _NOW.layer, _NOW.turn = None, self._turns - 1 if self._turns > 1 else 0
-        self._mode.__enter__()
+        _SEEN.tap, _SEEN.turn = self, self._turns - 1
         return self
 
     def __exit__(
@@ -130,11 +128,12 @@ class AttentionTap:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._mode.__exit__(kind, error, trace)
-        _NOW.layer = None  # where an error came between a layer's hooks
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        _SEEN.tap = None
+        while _SEEN in _get_current_function_mode_stack():  # an error came from inside a layer
+            _SEEN.__exit__(kind, error, trace)
         if error is None:
             self._check_seen()
 
@@ -294,42 +293,36 @@ def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
     return scores.add_(mask)
 
 
-@dataclass
-class _Now:
-    """Which layer runs, and which of the calls of one denoising step: 0 is the conditional one.
+class _SeenAttention(TorchFunctionMode):
+    """Shows a tap the attention calls of the layers that it has sums for.
 
-    One object for all taps: a compiled denoiser keeps the hooks that it was traced with.
+    It is on in these layers only, because every call of torch costs a little more with it. There is
+    one for all taps: a compiled denoiser keeps the hooks that it was traced with.
     """
 
-    layer: str | None = None
-    turn: int = 0
-
-
-_NOW = _Now()
-
-
-def _enter_layer(name: str, *_: Any) -> None:
-    _NOW.layer = name
-
-
-def _leave_layer(*_: Any) -> None:
-    _NOW.layer = None
-
-
-def _next_turn(turns: int, *_: Any) -> None:
-    _NOW.turn = (_NOW.turn + 1) % turns
-
-
-class _SeenAttention(TorchFunctionMode):
-    """Shows a tap every attention call of the layers that it has sums for."""
-
-    def __init__(self, tap: AttentionTap) -> None:
-        super().__init__()
-        self._tap = tap
+    tap: AttentionTap | None = None
+    layer = ""
+    turn = 0  # which of the calls of one denoising step runs: 0 is the conditional one
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func is functional.scaled_dot_product_attention:
-            if _NOW.layer is not None and _NOW.turn == 0:
-                self._tap.record(_NOW.layer, *args, **(kwargs or {}))
+            if self.tap is not None and self.turn == 0:
+                self.tap.record(self.layer, *args, **(kwargs or {}))
         return output
+
+
+_SEEN = _SeenAttention()
+
+
+def _enter_layer(name: str, *_: Any) -> None:
+    _SEEN.layer = name
+    _SEEN.__enter__()
+
+
+def _leave_layer(*_: Any) -> None:
+    _SEEN.__exit__(None, None, None)
+
+
+def _next_turn(turns: int, *_: Any) -> None:
+    _SEEN.turn = (_SEEN.turn + 1) % turns

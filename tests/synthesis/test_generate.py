@@ -25,6 +25,7 @@ from aligndiff.dataset.records import FailureRecord, SampleRecord
 from aligndiff.dataset.samples import discard_sample
 from aligndiff.diffusion.embeddings import save_embedding
 from aligndiff.diffusion.pretrained import load_pipeline
+from aligndiff.diffusion.vectors import Embedding
 from aligndiff.runner.options import RunOptions
 from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import NO_MEMORY, NO_NUMBERS, BatchSize, synthesize
@@ -49,7 +50,8 @@ def still(count: int = 1, category: str = "", *, status: str = "") -> None:
 
 def learn(root: Path, vectors: int = 1, seed: int = 0) -> None:
     rows = torch.randn(vectors, 32, generator=torch.Generator().manual_seed(seed))
-    save_embedding(root / "fish" / "learned_embeddings" / "learned_embeds.safetensors", rows)
+    path = root / "fish" / "learned_embeddings" / "learned_embeds.safetensors"
+    save_embedding(path, Embedding({"text_encoder": rows}))
 
 
 def plans_for(
@@ -87,7 +89,8 @@ def test_an_entry_that_has_not_been_learned_says_what_to_run(
         plans_for(dataset_dir, chosen, config)
     sweep = dataset_dir / "fish" / "learned_embeddings" / "bg_lambda_0.2"
     sweep.mkdir(parents=True)
-    save_embedding(sweep / "learned_embeds.safetensors", torch.zeros(1, 32))
+    zeros = Embedding({"text_encoder": torch.zeros(1, 32)})
+    save_embedding(sweep / "learned_embeds.safetensors", zeros)
     with pytest.raises(InputError, match=r"a sweep \(bg_lambda_0.2\): choose one of its values"):
         plans_for(dataset_dir, chosen, config)
 

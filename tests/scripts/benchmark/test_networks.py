@@ -27,7 +27,8 @@ def test_a_random_pipeline_draws_finite_images_with_heatmaps() -> None:
 
 def test_the_text_of_random_networks_is_as_long_as_clips() -> None:
     pipe = random_pipeline(TINIEST, CPU, torch.float32)
-    assert encode_entry(pipe, ENTRY).conditional.shape == (1, 77, TINIEST.text_width)
+    ((conditional, _),) = encode_entry(pipe, ENTRY).answers.values()
+    assert conditional.shape == (1, 77, TINIEST.text_width)
 
 
 def test_topology_of_stable_diffusion() -> None:
