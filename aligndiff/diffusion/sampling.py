@@ -132,11 +132,12 @@ def batch_that_fits(pipe: DiffusionPipeline, size: tuple[int, int]) -> int:
 
     Call it with the model loaded: what the model takes is not free any more.
     """
-    free = free_memory(pipe.device)
+    device = pipe._execution_device  # networks that wait elsewhere are on another
+    free = free_memory(device)
     if free is None:
         return USUALLY_AT_ONCE
     image = size[0] * size[1] * BYTES_PER_PIXEL * denoiser(pipe).dtype.itemsize
-    fits = max(1, min(free // image, MOST_AT_ONCE[pipe.device.type]))
+    fits = max(1, min(free // image, MOST_AT_ONCE[device.type]))
     return int(2 ** (fits.bit_length() - 1))
 
 

@@ -98,8 +98,10 @@ def test_a_pickle_is_refused_with_the_command_that_converts_it(
     )
     assert line.endswith(f"; then --diffusion_model {target}")
     command = shlex.split(line[line.index("python -c") : line.index("; then --diff")])
-    subprocess.run([sys.executable, *command[1:]], check=True)
-    assert load_file(target)["a"].tolist() == [1, 1]
+    compile(command[2], "command", "exec")
+    if "'" in name:  # once: torch takes seconds to load
+        subprocess.run([sys.executable, *command[1:]], check=True)
+        assert load_file(target)["a"].tolist() == [1, 1]
 
 
 def test_what_exists_is_a_path_and_never_a_hub_name(

@@ -220,9 +220,9 @@ def class_of_its_own(folder: Path) -> None:
 
 MODELS: dict[str, tuple[Spoil, str]] = {
     "no index": (no_index, "has no model_index.json"),
-    "an index that is a list": (write("model_index.json", b"[]"), "only StableDiffusionPipeline"),
+    "an index that is a list": (write("model_index.json", b"[]"), "supported are text-to-im"),
     "an index cut off": (write("model_index.json", b"{"), "model_index.json: not valid JSON"),
-    "another family": (index(_class_name="FluxPipeline"), "is a FluxPipeline; only"),
+    "another family": (index(_class_name="CogVideoXPipeline"), "is a CogVideoXPipeline (a model"),
     "weights cut off": (
         write("unet/diffusion_pytorch_model.safetensors", b"\x10" + bytes(20)), "cannot be loaded"),
     "weights that run code": (weights_that_run_code, "cannot be loaded from the folder"),
