@@ -110,12 +110,12 @@ def describe_memory(
     """What is needed and what is there, in one sentence."""
     how = {"none": "", "model": ", one network at a time", "sequential": ", layer by layer"}
     weights = (
-        f"{_gib(need.total(choice.offload) - need.image)} for the weights{how[choice.offload]}"
+        f"{_size(need.total(choice.offload) - need.image)} for the weights{how[choice.offload]}"
     )
-    more = f"{_gib(need.image)} for each image of {need.side} px that is drawn at once"
+    more = f"{_size(need.image)} for each image of {need.side} px that is drawn at once"
     if learning:
-        more = "several times an image's for the gradient (less with --gradient_checkpointing)"
-    there = "" if free is None else f"; {_gib(free)} are free"
+        more = "what the gradient takes on top (less with --gradient_checkpointing)"
+    there = "" if free is None else f"; {_size(free)} are free"
     return f"memory: about {weights}, and {more}{there}"
 
 
@@ -138,10 +138,10 @@ def advise(
     if precision == "float32":
         options["--precision bfloat16"] = need.total("none") / 2
     fits = next((name for name, size in options.items() if size <= free), None)
-    wants = f"this model needs about {_gib(need.total(choice.offload))}, {_gib(free)} are free"
+    wants = f"this model needs about {_size(need.total(choice.offload))}, {_size(free)} are free"
     if fits is None:
         return f"{wants}: it will not fit here; take a smaller model or --side"
-    return f"{wants}: it will hardly fit; {fits} needs about {_gib(options[fits])}"
+    return f"{wants}: it will hardly fit; {fits} needs about {_size(options[fits])}"
 
 
 def _numbers_of_folder(choice: DiffusionChoice, skip: Sequence[str] = ()) -> dict[str, int]:
@@ -213,5 +213,5 @@ def _own_side(choice: DiffusionChoice) -> int:
     return 512 if choice.is_file and "unet" in _index(choice) else _USUAL_SIDE
 
 
-def _gib(size: float) -> str:
-    return f"{size / _GIB:.1f} GiB"
+def _size(size: float) -> str:
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / 2**20:.0f} MiB"

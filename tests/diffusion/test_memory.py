@@ -92,12 +92,13 @@ def test_a_model_whose_files_are_not_all_here_is_not_estimated(flux: Path, tmp_p
 def test_what_is_needed_and_what_is_there_is_one_sentence(flux: Path) -> None:
     need = memory_need(choice(flux), "bfloat16")
     assert need is not None
+    weights = round(sum(need.parts.values()) / 2**20)
     assert describe_memory(need, choice(flux), 3 * GIB) == (
-        "memory: about 0.0 GiB for the weights, and 2.0 GiB for each image of 1024 px that is "
+        f"memory: about {weights} MiB for the weights, and 2.0 GiB for each image of 1024 px that is "
         "drawn at once; 3.0 GiB are free"
     )
     learning = describe_memory(need, choice(flux), None, learning=True)
-    assert learning.endswith("for the gradient (less with --gradient_checkpointing)")
+    assert learning.endswith("gradient takes on top (less with --gradient_checkpointing)")
     sentence, _ = memory_lines(choice(flux), "cpu", "bfloat16", [64])
     assert sentence is not None and sentence.endswith(" GiB are free")
 
