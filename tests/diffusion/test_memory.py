@@ -94,8 +94,8 @@ def test_what_is_needed_and_what_is_there_is_one_sentence(flux: Path) -> None:
     assert need is not None
     weights = round(sum(need.parts.values()) / 2**20)
     assert describe_memory(need, choice(flux), 3 * GIB) == (
-        f"memory: about {weights} MiB for the weights, and 2.0 GiB for each image of 1024 px that is "
-        "drawn at once; 3.0 GiB are free"
+        f"memory: about {weights} MiB for the weights, and 2.0 GiB for each image of 1024 px "
+        "that is drawn at once; 3.0 GiB are free"
     )
     learning = describe_memory(need, choice(flux), None, learning=True)
     assert learning.endswith("gradient takes on top (less with --gradient_checkpointing)")
