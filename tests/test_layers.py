@@ -23,7 +23,7 @@ LAYERS = (
     ("core",),
     ("dataset",),
     ("runner",),
-    ("render", "diffusion", "segmenters"),
+    ("render", "diffusion", "segmenters", "composition"),
     ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
     + ("export", "gallery"),
 )

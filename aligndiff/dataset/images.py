@@ -159,6 +159,13 @@ def resize_mask(mask: Uint8, size: tuple[int, int]) -> Uint8:
     return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
+def resize_cut_out(image: Uint8, size: tuple[int, int]) -> Uint8:
+    """Resize uint8 RGBA (h, w, 4) to `size` (h, w): what is transparent lends no colour."""
+    height, width = size
+    # Pillow multiplies colours by their opacity before it resizes.
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     image = to_srgb(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
