@@ -23,7 +23,7 @@ LAYERS = (
     ("core",),
     ("dataset",),
     ("runner",),
-    ("render", "diffusion", "segmenters", "composition"),
+    ("render", "diffusion", "segmenters", "annotations", "composition"),
     ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
     + ("export", "gallery"),
 )
