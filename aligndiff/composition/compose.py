@@ -12,6 +12,7 @@ from aligndiff.composition.instance import Extent, Instance, cut_out
 from aligndiff.composition.paste import Composite, empty, paste
 from aligndiff.composition.placement import Placement, place_anywhere, place_like
 from aligndiff.composition.recipe import SceneRecipe
+from aligndiff.composition.view import view_of, whole_view
 from aligndiff.dataset.images import BACKGROUND, OBJECT, Uint8
 
 Role = Literal["ground", "object", "other"]
@@ -24,17 +25,18 @@ class Ingredients:
     """What scenes are made of. Any sequence will do: an item is read when it is drawn.
 
     Attributes:
-        pairs: images with masks of the object, `Composite`s of the scenes' size or any other:
-            real ones, and samples of step 3.
-        backgrounds: uint8 RGB (h, w, 3), of the scenes' size, without the object.
-        others: other things, which are not the object.
+        pairs: images with masks of the object: real ones, and samples of step 3.
+        backgrounds: uint8 RGB (h, w, 3), without the object.
+        others: other things, which are not the object; None for one that is not worth pasting.
         support: size and place of the object in the real pairs.
+        size: (h, w) of the scenes; None: that of the background or pair.
     """
 
     pairs: Sequence[Composite]
     backgrounds: Sequence[Uint8]
-    others: Sequence[Instance]
+    others: Sequence[Instance | None]
     support: Sequence[Extent]
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,13 @@ def compose(
     An empty scene is a negative: a background, maybe with other things, where nothing is object.
     """
     if not with_object:
-        return _with_other(_background(ingredients, rng), ingredients, rng, recipe, True)
+        scene = _background(ingredients, rng, recipe)
+        return _with_other(scene, ingredients, rng, recipe, True)
     if ingredients.others and rng.random() >= recipe.on_background:
-        at = int(rng.integers(len(ingredients.pairs)))
-        scene = ComposedScene(ingredients.pairs[at], (ScenePart("ground", at, pair=True),))
+        scene = _pair(ingredients, rng)
         other = rng.random() < recipe.other_on_pair
         return _with_other(scene, ingredients, rng, recipe, bool(other))
-    scene = _background(ingredients, rng)
+    scene = _background(ingredients, rng, recipe)
     count = int(rng.integers(2, _MOST_OBJECTS + 1)) if rng.random() < recipe.several else 1
     for _ in range(count):
         scene = _with_object(scene, ingredients, rng, recipe)
@@ -83,9 +85,22 @@ def compose(
     return _with_other(scene, ingredients, rng, recipe, bool(other))
 
 
-def _background(ingredients: Ingredients, rng: np.random.Generator) -> ComposedScene:
+def _background(
+    ingredients: Ingredients, rng: np.random.Generator, recipe: SceneRecipe
+) -> ComposedScene:
     at = int(rng.integers(len(ingredients.backgrounds)))
-    return ComposedScene(empty(ingredients.backgrounds[at]), (ScenePart("ground", at),))
+    image = ingredients.backgrounds[at]
+    if ingredients.size is not None:
+        image = view_of(image, ingredients.size, rng, recipe)
+    return ComposedScene(empty(image), (ScenePart("ground", at),))
+
+
+def _pair(ingredients: Ingredients, rng: np.random.Generator) -> ComposedScene:
+    at = int(rng.integers(len(ingredients.pairs)))
+    pair = ingredients.pairs[at]
+    if ingredients.size is not None:
+        pair = whole_view(pair, ingredients.size)
+    return ComposedScene(pair, (ScenePart("ground", at, pair=True),))
 
 
 def _with_object(
@@ -117,9 +132,11 @@ def _with_other(
         return scene
     at = int(rng.integers(len(ingredients.others)))
     before, other = scene.composite, ingredients.others[at]
+    if other is None:
+        return scene
     for _ in range(_TRIES):
         placement = place_anywhere(other, rng, recipe)
         after = paste(before, other, placement, BACKGROUND, recipe.finish)
-        if after.area >= recipe.least_visible * before.area:
+        if after is not before and after.area >= recipe.least_visible * before.area:
             return ComposedScene(after, (*scene.parts, ScenePart("other", at, placement)))
     return scene

@@ -35,17 +35,14 @@ def place_like(
 ) -> Placement:
     """A placement after one of the real pairs' objects: its size and place, both varied."""
     like = support[int(rng.integers(len(support)))]
-    foot = Spot(
-        like.foot.row + rng.uniform(-recipe.shift, recipe.shift),
-        like.foot.column + rng.uniform(-recipe.shift, recipe.shift),
-    )
+    foot = _moved(like.foot, recipe.rise, recipe.shift, rng)
     return _drawn(like.scale * _between(recipe.scales, rng), foot, rng, recipe, behind)
 
 
 def place_anywhere(other: Instance, rng: np.random.Generator, recipe: SceneRecipe) -> Placement:
-    """A placement of something else: of the size it has in its photo, reduced; anywhere."""
+    """A placement of something else: smaller than in its photo, and nearly anywhere."""
     scale = other.extent.scale * _between(recipe.other_scales, rng)
-    foot = Spot(rng.uniform(0.2, 1.2), rng.uniform(0.0, 1.0))
+    foot = _moved(other.extent.foot, recipe.other_shift, recipe.other_shift, rng)
     behind = bool(rng.random() < recipe.behind)
     return _drawn(scale, foot, rng, recipe, behind)
 
@@ -55,6 +52,13 @@ def _drawn(
 ) -> Placement:
     flip = bool(rng.random() < recipe.flip)
     return Placement(scale, foot, flip, behind, _between(recipe.colour_fit, rng))
+
+
+def _moved(foot: Spot, rows: float, columns: float, rng: np.random.Generator) -> Spot:
+    return Spot(
+        foot.row + float(rng.uniform(-rows, rows)),
+        foot.column + float(rng.uniform(-columns, columns)),
+    )
 
 
 def _between(limits: Interval, rng: np.random.Generator) -> float:
