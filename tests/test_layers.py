@@ -25,7 +25,7 @@ LAYERS = (
     ("runner",),
     ("render", "diffusion", "segmenters", "annotations", "composition"),
     ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
-    + ("export", "gallery"),
+    + ("scenes", "export", "gallery"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SLOW = {"torch", "diffusers", "transformers", "matplotlib", "tqdm"}

@@ -47,12 +47,13 @@ def read_photo(path: Source) -> Photo:
     return Photo(np.array(_to_rgb(picture.image)), picture.orientation, picture.notes)
 
 
-def read_image(path: Source) -> Uint8:
+def read_image(path: Source, side: int | None = None) -> Uint8:
     """Read any image as uint8 RGB (h, w, 3), upright (EXIF), in sRGB, transparency over white.
 
-    InputError names the file when it is missing or broken.
+    `side`: a JPEG may be read in a reduced size that has at least so many pixels on each side,
+    which is faster. InputError names the file when it is missing or broken.
     """
-    return np.array(_to_rgb(open_picture(path).image))
+    return np.array(_to_rgb(open_picture(path, side=side).image))
 
 
 def check_image(path: Source) -> tuple[int, int]:
