@@ -18,6 +18,7 @@ from aligndiff.dataset.images import BACKGROUND, OBJECT, Uint8
 Role = Literal["ground", "object", "other"]
 _TRIES = 8  # placements drawn before something that hides too much, or misses, is left out
 _MOST_OBJECTS = 3
+_LEAST_SEEN = 0.005  # of a scene's pixels
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,12 @@ def _with_object(
     return scene
 
 
+def _seen(before: Composite, after: Composite) -> bool:
+    """Whether enough of a scene has changed to be seen: what was pasted may be out of sight."""
+    changed = np.count_nonzero((before.image != after.image).any(axis=2))
+    return bool(changed >= _LEAST_SEEN * after.mask.size)
+
+
 def _with_other(
     scene: ComposedScene,
     ingredients: Ingredients,
@@ -137,6 +144,7 @@ def _with_other(
     for _ in range(_TRIES):
         placement = place_anywhere(other, rng, recipe)
         after = paste(before, other, placement, BACKGROUND, recipe.finish)
-        if after is not before and after.area >= recipe.least_visible * before.area:
+        hidden = after.area < recipe.least_visible * before.area
+        if not hidden and _seen(before, after):
             return ComposedScene(after, (*scene.parts, ScenePart("other", at, placement)))
     return scene

@@ -184,8 +184,12 @@ def _plan(
     root: Path, category: str, materials: Materials, config: SceneConfig, size: tuple[int, int]
 ) -> ScenePlan:
     settings = {
-        **{name: fingerprint(lines) for name, lines in materials.identities().items()},
-        "recipe": asdict(config.recipe),
+        **{
+            name: f"{len(lines)} ({fingerprint(lines)})"
+            for name, lines in materials.identities().items()
+        },
+        "recipe": fingerprint(asdict(config.recipe)),
+        "several": config.several,
         "negatives": config.negatives,
         "side": list(size),
         "seed": config.seed,
