@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,10 +24,19 @@ class Composite:
     Attributes:
         image: uint8 RGB (h, w, 3).
         mask: uint8 (h, w): 0 background, 1 object, 255 ignore (along pasted edges).
+        front: uint8 (h, w): how much of a pixel objects cover, 255 all of it; None as by the mask.
     """
 
     image: Uint8
     mask: Uint8
+    front: Uint8 | None = None
+
+    @property
+    def coverage(self) -> Uint8:
+        """How much of each pixel objects cover, uint8 (h, w); what is unknown counts as object."""
+        if self.front is not None:
+            return self.front
+        return (self.mask != BACKGROUND).astype(np.uint8) * np.uint8(255)
 
     @property
     def area(self) -> int:
@@ -69,17 +78,19 @@ def paste(
     coverage = _feathered(layer[..., 3], feather)[window.layer]
     colours = layer[..., :3][window.layer]
     if placement.behind:
-        coverage = _behind(coverage, scene.mask[window.scene], feather)
+        coverage = _scaled(coverage, 255 - scene.coverage[window.scene])
     under = scene.image[window.scene]
     colours = fit_colours(colours, coverage >= _HALF, under, placement.colour_fit)
-    image, mask = scene.image.copy(), scene.mask.copy()
+    image, mask, front = scene.image.copy(), scene.mask.copy(), scene.coverage.copy()
     image[window.scene] = _blend(colours, coverage, under)
     pasted = np.zeros(mask.shape, dtype=np.bool_)
     pasted[window.scene] = coverage >= _HALF
     mask[pasted] = label
     if band:
         mask[_edge(pasted, band) & _edge(mask == OBJECT, band)] = IGNORE
-    return replace(scene, image=image, mask=mask)
+    covered = _scaled(front[window.scene], 255 - coverage)
+    front[window.scene] = covered + coverage if label == OBJECT else covered
+    return Composite(image, mask, front)
 
 
 def _layer(instance: Instance, placement: Placement, scene: tuple[int, ...]) -> Uint8:
@@ -138,14 +149,6 @@ def _feathered(coverage: Uint8, width: int) -> Uint8:
     side = 2 * width + 1
     soft = cv2.blur(coverage, (side, side), borderType=cv2.BORDER_CONSTANT)
     return np.minimum(coverage, np.asarray(soft, dtype=np.uint8))
-
-
-def _behind(coverage: Uint8, mask: Uint8, feather: int) -> Uint8:
-    """What is left of a coverage behind the objects of a mask, both uint8 (h, w)."""
-    front = (mask != BACKGROUND).astype(np.uint8) * np.uint8(255)
-    if feather:
-        front = np.maximum(front, cv2.blur(front, (3, 3)))
-    return _scaled(coverage, 255 - front)
 
 
 def _scaled(values: Uint8, parts: Uint8) -> Uint8:

@@ -174,7 +174,7 @@ class SceneFolder:
         return self.folder / "images" / f"{_name(index)}.{image_format}"
 
     def mask_path(self, index: int) -> Path:
-        """The mask: 0 background, 128 ignore, 255 object."""
+        """The mask: 0 background, 127 ignore, 255 object."""
         return self.folder / "masks" / f"{_name(index)}.png"
 
     def record_path(self, index: int) -> Path:

@@ -15,7 +15,7 @@ from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import IMAGE_FORMATS, SceneRecord, SceneSetRecord
 
 SCENE = "scene"  # the source of a scene's mask, beside those of the samples
-_GREY, _WHITE = 128, 255  # of a mask file: ignore, object
+_GREY, _WHITE = 127, 255  # of a mask file: ignore, object
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_scene(place: SceneFolder, index: int) -> StoredScene:
 
 
 def write_scene_mask(path: Path, mask: Uint8) -> None:
-    """Write uint8 (h, w) of 0, 1, 255 (ignore) as black, white and mid grey."""
+    """Write uint8 (h, w) of 0, 1, 255 (ignore) as black, white and mid grey (127)."""
     grey = np.zeros_like(mask)
     grey[mask == OBJECT], grey[mask == IGNORE] = _WHITE, _GREY
     write_grey(path, grey)

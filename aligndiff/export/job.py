@@ -67,6 +67,7 @@ class ExportJob:
         done: called after each item.
         failures: one line for each item that could not be read.
         written: the items that were.
+        unfit: the number of items that the layout cannot hold.
         left_out: numbers of what the layout left out of written items, by the reason.
     """
 
@@ -77,7 +78,13 @@ class ExportJob:
     done: Callable[[], None] = lambda: None
     failures: list[str] = field(default_factory=list)
     written: list[ExportItem] = field(default_factory=list)
+    unfit: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """How many items could not be read, once all are written."""
+        return len(self.selection.items) - len(self.written) - self.unfit
 
     @property
     def categories(self) -> list[str]:

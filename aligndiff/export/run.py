@@ -11,6 +11,7 @@ from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine, option, parse
 from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.scenes import SCENE
 from aligndiff.export.config import SelectionConfig, TargetConfig
 from aligndiff.export.export import export, samples_of, settings_of
 from aligndiff.export.folder import is_there
@@ -85,7 +86,7 @@ def _choice(line: CommandLine) -> FormatChoice:
 
 def _report(job: ExportJob, folder: Path) -> int:
     """Print what was written and what was left out; returns 1 when an image could not be read."""
-    kinds = [*SPLITS, "consensus", "pseudo_label", SUPPORT]
+    kinds = [*SPLITS, "consensus", "pseudo_label", SCENE, SUPPORT]
     counts = {category: Counter[str]() for category in job.categories}
     for item in job.written:
         counts[item.category].update([job.selection.split(item), item.source])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 
 from aligndiff.annotations.formats import recognise
@@ -14,13 +15,22 @@ from aligndiff.annotations.shapes import check_size, draw_mask
 from aligndiff.annotations.source import SourcePair, SourceTree, shortlist
 from aligndiff.composition.instance import Instance, cut_out
 from aligndiff.core.errors import InputError
-from aligndiff.dataset.images import OBJECT, Uint8, read_grey, read_image
+from aligndiff.dataset.images import (
+    OBJECT,
+    Uint8,
+    read_grey,
+    read_image,
+    resize_image,
+    resize_mask,
+)
 from aligndiff.dataset.raster import picture_size
 from aligndiff.dataset.records import EntryRecord, SampleRecord
+from aligndiff.render.canvas import fitting
 from aligndiff.scenes.materials import Material
 
 _LEAST = 16  # px, longer side; something smaller is not worth pasting
-_HOT = 127  # grey level of a heatmap, above which is the thing that was drawn
+_SURE, _LIKELY, _MAYBE = 0.75, 0.35, 0.15  # of a heatmap's maximum, for the thing that was drawn
+_CUT_SIDE, _ROUNDS = 192, 3  # px and rounds of GrabCut: a heatmap has fewer cells
 _TOLD = 5  # files that an error names
 
 
@@ -169,7 +179,31 @@ def _cut(tree: SourceTree, pair: SourcePair) -> Instance | None:
 
 
 def _cut_by_heat(image: Path, heatmap: Path) -> Instance | None:
-    return _worth(read_image(image), (read_grey(heatmap) > _HOT).astype(np.uint8))
+    picture = read_image(image)
+    instance = _worth(picture, cut_by_heat(picture, read_grey(heatmap)))
+    # What reaches several edges is more than the thing: the heatmap was none of its outline.
+    return instance if instance is not None and sum(instance.cut) < 2 else None
+
+
+def cut_by_heat(image: Uint8, heatmap: Uint8) -> Uint8:
+    """Where the thing is that a heatmap, uint8 (h, w), is of: uint8 (h, w) of 0 and 1.
+
+    A heatmap alone would take a rim of background along; GrabCut (Rother et al. 2004) finds the
+    outline between where it is surely hot and where it is surely cold.
+    """
+    size = fitting(heatmap.shape, _CUT_SIDE)
+    heat = resize_image(heatmap[..., None].repeat(3, axis=2), size)[..., 0] / max(heatmap.max(), 1)
+    marks = np.full(size, cv2.GC_BGD, dtype=np.uint8)
+    marks[heat > _MAYBE], marks[heat > _LIKELY] = cv2.GC_PR_BGD, cv2.GC_PR_FGD
+    marks[heat > _SURE] = cv2.GC_FGD
+    if (marks == cv2.GC_BGD).any() and (marks == cv2.GC_FGD).any():
+        cv2.setRNGSeed(0)  # its clusters begin anywhere
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        small = resize_image(image, size)
+        nowhere = (0, 0, 0, 0)  # the marks tell
+        cv2.grabCut(small, marks, nowhere, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    thing = ((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)).astype(np.uint8)
+    return resize_mask(thing, (heatmap.shape[0], heatmap.shape[1]))
 
 
 def _worth(image: Uint8, mask: Uint8) -> Instance | None:
