@@ -137,11 +137,11 @@ def _with_other(
     """The scene with another thing over, behind or beside the object, if so drawn."""
     if not (wished and ingredients.others):
         return scene
-    at = int(rng.integers(len(ingredients.others)))
-    before, other = scene.composite, ingredients.others[at]
-    if other is None:
-        return scene
+    before = scene.composite
     for _ in range(_TRIES):
+        at = int(rng.integers(len(ingredients.others)))
+        if (other := ingredients.others[at]) is None:
+            continue
         placement = place_anywhere(other, rng, recipe)
         after = paste(before, other, placement, BACKGROUND, recipe.finish)
         hidden = after.area < recipe.least_visible * before.area

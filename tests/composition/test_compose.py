@@ -105,3 +105,13 @@ def test_the_parts_tell_what_was_pasted(ingredients: Ingredients) -> None:
     roles = [part.role for part in scene.parts]
     assert roles[0] == "ground"
     assert 2 <= roles.count("object") <= 3
+
+
+def test_what_is_not_worth_pasting_is_drawn_no_second_time(ingredients: Ingredients) -> None:
+    """Another thing takes its place: a pair with nothing on it would be no scene."""
+    few = replace(ingredients, others=[None, *ingredients.others])
+    recipe = SceneRecipe(on_background=0.0, other_on_pair=1.0)
+    scenes = [compose(few, np.random.default_rng(n), recipe) for n in range(30)]
+    assert all(len(scene.parts) == 2 for scene in scenes)
+    nothing = replace(ingredients, others=[None])
+    assert len(compose(nothing, np.random.default_rng(0), recipe).parts) == 1

@@ -122,3 +122,12 @@ def test_colours_go_as_far_as_the_strength_says() -> None:
     means = [fit_colours(image, there, scene, s).mean() for s in (0.25, 0.5, 1.0)]
     assert image.mean() > means[0] > means[1] > means[2]
     assert abs(means[2] - scene.mean()) < 4
+
+
+def test_behind_a_soft_edge_little_of_the_old_ground_is_left() -> None:
+    """The ground is black, the object white, what comes behind it white too: no dark rim."""
+    scene = paste(empty(ground() * 0), square(colour=255), WHERE, finish=Finish(0.05, 0.05))
+    cover = Placement(3.0, Spot(2.0, 0.5), behind=True)
+    made = paste(scene, square(colour=255), cover, 0, Finish(0.05, 0.05))
+    assert made.image.min() >= 150  # where each covers half, a quarter of the ground is left
+    assert (made.image > 250).mean() > 0.9
