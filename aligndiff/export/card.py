@@ -87,7 +87,7 @@ def _size_category(count: int) -> str:
 
 def _counts(job: ExportJob) -> list[Row]:
     """Images of each class, by split and by the source of the mask; the first row is the head."""
-    kinds = [*SPLITS, "consensus", "pseudo_label", SCENE, SUPPORT, "images"]
+    kinds = [*SPLITS, *job.sources, "images"]
     counts = {name: Counter[str]() for name in job.categories}
     for item in job.written:
         counts[item.category].update([job.selection.split(item), item.source, "images"])

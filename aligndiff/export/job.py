@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.export.items import SPLITS, ExportItem, Picture, Split
+from aligndiff.dataset.scenes import SCENE
+from aligndiff.export.items import SPLITS, SUPPORT, ExportItem, Picture, Split
 from aligndiff.export.selection import THREADS, Selection
 
 Result = TypeVar("Result")
@@ -90,6 +91,12 @@ class ExportJob:
     def categories(self) -> list[str]:
         """Those asked for, in the order of the file, also where a class has no image."""
         return self.bank.select(self.selection.config.categories).categories
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of masks that a table has a column for: scenes only where there are some."""
+        scenes = any(item.source == SCENE for item in self.selection.items)
+        return ("consensus", "pseudo_label", *([SCENE] if scenes else []), SUPPORT)
 
     @property
     def suffix(self) -> str:

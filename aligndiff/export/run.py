@@ -11,12 +11,11 @@ from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.errors import InputError
 from aligndiff.core.options import CommandLine, option, parse
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.dataset.scenes import SCENE
 from aligndiff.export.config import SelectionConfig, TargetConfig
 from aligndiff.export.export import export, samples_of, settings_of
 from aligndiff.export.folder import is_there
 from aligndiff.export.formats.table import FORMATS
-from aligndiff.export.items import SPLITS, SUPPORT
+from aligndiff.export.items import SPLITS
 from aligndiff.export.job import ExportJob, FormatChoice
 from aligndiff.export.selection import Selection, select
 
@@ -86,7 +85,7 @@ def _choice(line: CommandLine) -> FormatChoice:
 
 def _report(job: ExportJob, folder: Path) -> int:
     """Print what was written and what was left out; returns 1 when an image could not be read."""
-    kinds = [*SPLITS, "consensus", "pseudo_label", SCENE, SUPPORT]
+    kinds = [*SPLITS, *job.sources]
     counts = {category: Counter[str]() for category in job.categories}
     for item in job.written:
         counts[item.category].update([job.selection.split(item), item.source])

@@ -96,6 +96,18 @@ def test_an_excluded_sample_takes_its_scenes_along(
     assert selection.left_out["scenes with a sample of --exclude"] > 0
 
 
+def test_a_scene_that_was_marked_bad_is_left_out(
+    composed: Path, scenes: list[StoredScene], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.txt").write_text(f"{scenes[1].name}\n")
+    bank = load_prompt_bank(composed)
+    selection = select(bank, SelectionConfig(exclude=tmp_path / "bad.txt"))
+    assert selection.left_out["--exclude"] == 1
+    classes, _ = collect_pairs([bank], ["scene"], tmp_path / "bad.txt")
+    names = {pair.name for pairs in classes for pair in pairs.synthetic}
+    assert names == {scene.name for scene in scenes} - {scenes[1].name}
+
+
 def test_a_negative_is_a_query_and_never_support(composed: Path) -> None:
     classes, known = collect_pairs([load_prompt_bank(composed)], ["real", "scene"])
     assert known["scenes"].startswith("20 (")
