@@ -35,7 +35,7 @@ _TOLD = 5  # files that an error names
 
 
 @dataclass(frozen=True)
-class Thing:
+class NamedThing:
     """Something in a background whose outline is known; `category` is "" where it has no name."""
 
     category: str
@@ -55,7 +55,7 @@ class Background:
 
     path: Path
     material: Material[Uint8]
-    things: tuple[Thing, ...] = ()
+    things: tuple[NamedThing, ...] = ()
     names: frozenset[str] = frozenset()
 
     def shows(self, category: str) -> bool:
@@ -131,7 +131,7 @@ def _photos(folder: Path, side: int) -> Iterator[Background]:
         name = f"{folder.name}/{photo}"
         identity = str(path.stat().st_size)
         things = tuple(
-            Thing(
+            NamedThing(
                 pair.category,
                 Material(
                     "thing",
@@ -161,7 +161,7 @@ def _drawn(folder: Path) -> Iterator[Background]:
             heatmap = place / "attention_masks" / f"{path.stem}.png"
             name, identity = f"{place.name}/{path.stem}", f"{sample.fingerprint} {sample.seed}"
             read = partial(_cut_by_heat, image, heatmap)
-            things = (Thing(thing, Material("thing", f"{name} {thing}", identity, read)),)
+            things = (NamedThing(thing, Material("thing", f"{name} {thing}", identity, read)),)
             ground = Material("background", name, identity, partial(read_image, image))
             yield Background(image, ground, things if thing else ())
 

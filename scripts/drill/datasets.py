@@ -37,7 +37,7 @@ STEPS: dict[int, tuple[str, str]] = {
     2: (SYNTHESIS, "--image_per_entry 4 --num_inference_steps 4 --batch_size 2"),
     3: (REFINEMENT, "--batch_size 4"),
     # The pairs of one category are backgrounds of the other.
-    4: (COMPOSITION, f"--backgrounds {EXAMPLE / 'fish'} {EXAMPLE / 'mushroom'} --count 40"),
+    4: (COMPOSITION, f"--backgrounds {EXAMPLE / 'fish'} {EXAMPLE / 'mushroom'} --count 100"),
 }
 # Where each step's results appear: the work has begun when something does.
 RESULTS = {
