@@ -6,6 +6,7 @@ alone, never from rank, world size or the order of work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,7 +87,9 @@ def plan_scenes(
         if sample.name not in excluded
     ]
     size = _size(config, samples)
-    backgrounds = read_backgrounds(_folders(bank.root, options), max(size))
+    # Of a large photo that is read reduced, a part is seen.
+    side = math.ceil(max(size) / config.recipe.view.low)
+    backgrounds = read_backgrounds(_folders(bank.root, options), side)
     if not is_worker():  # its parent has looked
         check_photos(backgrounds, size)
     plans, problems, notes = list[ScenePlan](), list[str](), list[str]()
