@@ -1,10 +1,15 @@
-"""Backgrounds that were drawn: what a heatmap outlines, and what it does not."""
+"""Backgrounds: a user's photos, annotated or not, and what the heatmap of a drawn one outlines."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from aligndiff.scenes.backgrounds import cut_by_heat
+import numpy as np
+import pytest
+
+from aligndiff.core.errors import InputError
+from aligndiff.scenes.backgrounds import check_photos, cut_by_heat, read_backgrounds
+from scripts import export_dataset
 
 
 def test_a_broad_heatmap_becomes_the_outline_of_its_thing() -> None:
@@ -18,3 +23,31 @@ def test_a_broad_heatmap_becomes_the_outline_of_its_thing() -> None:
     assert (cut & (away < 14)).sum() / (cut | (away < 14)).sum() > 0.9
     assert ((heatmap > 80) & (away > 15)).any()  # the heatmap alone would bring ground along
     assert (cut_by_heat(image, heatmap) == cut).all()
+
+
+@pytest.mark.parametrize(("layout", "more"), [("coco", []), ("voc", ["--void_width", "0"])])
+def test_annotated_photos_tell_what_is_in_them(
+    refined_dir: Path, layout: str, more: list[str]
+) -> None:
+    words = ["--dataset_dir", str(refined_dir), "--format", layout, "--categories", "fish"]
+    assert export_dataset.main([*words, "--val_fraction", "0", *more]) == 0
+    backgrounds = read_backgrounds([refined_dir / "exports" / layout], 64)
+    assert len(backgrounds) == 6  # two entries of three refined samples
+    assert all(background.shows("Fish") for background in backgrounds)
+    assert not any(background.shows("albatross") for background in backgrounds)
+    for background in backgrounds:
+        (thing,) = background.things
+        instance = thing.material.read()
+        assert instance is not None and instance.mask.any()
+        assert instance.image.shape[:2] == instance.mask.shape
+    check_photos(backgrounds, (64, 64))
+
+
+def test_a_plain_folder_has_photos_and_no_things(photos: Path) -> None:
+    backgrounds = read_backgrounds([photos], 64)
+    assert [background.material.name for background in backgrounds] == [
+        f"photos/{number}.png" for number in range(5)
+    ]
+    assert not any(background.things for background in backgrounds)
+    with pytest.raises(InputError, match="1 of 5 backgrounds are smaller .*/0.png"):
+        check_photos(backgrounds, (73, 90))
