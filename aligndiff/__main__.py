@@ -17,6 +17,8 @@ COMMANDS = {
     "image_mask_inversion": ("aligndiff.inversion.step", "step 1: learn each object"),
     "diffuse_img_attention": ("aligndiff.synthesis.step", "step 2: generate images and heatmaps"),
     "mask_generation": ("aligndiff.refinement.step", "step 3: refine the masks"),
+    "draw_backgrounds": ("aligndiff.synthesis.backgrounds", "have backgrounds for scenes drawn"),
+    "compose_scenes": ("aligndiff.scenes.step", "paste the object into other photos"),
     "view_dataset": ("aligndiff.gallery.run", "a page to look through the samples"),
     "export_dataset": ("aligndiff.export.run", "write them in a layout that others read"),
     "evaluate": ("aligndiff.evaluation.run", "score masks, a segmenter, or synthetic support"),

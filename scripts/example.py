@@ -14,6 +14,7 @@ EXAMPLE = REPOSITORY / "example_dataset"
 INVERSION = "scripts.image_mask_inversion"
 SYNTHESIS = "scripts.diffuse_img_attention"
 REFINEMENT = "scripts.mask_generation"
+COMPOSITION = "scripts.compose_scenes"
 
 
 def copy_example(folder: Path, texts_only: bool = False) -> Path:

@@ -27,6 +27,7 @@ HELP = {  # the heading in docs/CLI.md: what is run
     for name in (
         *(*STEPS, "prepare_dataset", "view_dataset", "export_dataset"),
         *("evaluate", "evaluate masks", "evaluate benchmark", "evaluate support"),
+        *("draw_backgrounds", "compose_scenes"),
         *("train_segmenter", "benchmark", "drill"),
     )
 } | {"aligndiff": "aligndiff"}

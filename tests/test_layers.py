@@ -23,9 +23,9 @@ LAYERS = (
     ("core",),
     ("dataset",),
     ("runner",),
-    ("render", "diffusion", "segmenters"),
+    ("render", "diffusion", "segmenters", "annotations", "composition"),
     ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
-    + ("export", "gallery"),
+    + ("scenes", "export", "gallery"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SLOW = {"torch", "diffusers", "transformers", "matplotlib", "tqdm"}
@@ -189,7 +189,7 @@ def test_lengths(path: Path) -> None:
     lines = text.count("\n")
     assert lines <= MODULE_LINES
     if path.parent == ROOT / "scripts" and re.search(
-        r"from aligndiff\.\w+\.(step|run) import", text
+        r"from aligndiff\.\w+\.(step|run|backgrounds) import", text
     ):
         assert lines <= STEP_LINES
     for node in ast.walk(ast.parse(text)):

@@ -47,12 +47,13 @@ def read_photo(path: Source) -> Photo:
     return Photo(np.array(_to_rgb(picture.image)), picture.orientation, picture.notes)
 
 
-def read_image(path: Source) -> Uint8:
+def read_image(path: Source, side: int | None = None) -> Uint8:
     """Read any image as uint8 RGB (h, w, 3), upright (EXIF), in sRGB, transparency over white.
 
-    InputError names the file when it is missing or broken.
+    `side`: a JPEG may be read in a reduced size that has at least so many pixels on each side,
+    which is faster. InputError names the file when it is missing or broken.
     """
-    return np.array(_to_rgb(open_picture(path).image))
+    return np.array(_to_rgb(open_picture(path, side=side).image))
 
 
 def check_image(path: Source) -> tuple[int, int]:
@@ -157,6 +158,13 @@ def resize_mask(mask: Uint8, size: tuple[int, int]) -> Uint8:
     """Resize uint8 (h, w) to `size` (h, w) by nearest neighbour: no value is made up."""
     height, width = size
     return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def resize_cut_out(image: Uint8, size: tuple[int, int]) -> Uint8:
+    """Resize uint8 RGBA (h, w, 4) to `size` (h, w): what is transparent lends no colour."""
+    height, width = size
+    # Pillow multiplies colours by their opacity before it resizes.
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -7,7 +7,9 @@
   synthesized/<entry id>/entry.json, generated_images/, attention_masks/, aligndiff_masks/, samples/
   synthesized/<entry id>/failures/                         why samples could not be made
   synthesized/<entry id>/shards/shard_000000.tar, index.jsonl      when its samples are packed
-  sheets/1_inversion.png, 2_synthesis.png, 3_masks.png
+  scenes/<category>-<hash>/scenes.json, images/, masks/, samples/, failures/
+  backgrounds/<entry id>/                                  as below synthesized/, drawn by a prompt
+  sheets/1_inversion.png, 2_synthesis.png, 3_masks.png, 4_scenes.png, backgrounds.png
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ from aligndiff.core.errors import GONE, MachineFault
 from aligndiff.core.files import fingerprint
 from aligndiff.dataset.entries import EmbeddingEntry, Entry, slug
 
-Step = Literal["1_inversion", "2_synthesis", "3_masks"]
+Step = Literal["1_inversion", "2_synthesis", "3_masks", "4_scenes", "backgrounds"]
 
 
 DATASET_FILE = "dataset.json"
+SCENES, BACKGROUNDS = "scenes", "backgrounds"  # folders in it
 
 # What an embedding's folder holds.
 LEARNED = "learned_embeddings"
@@ -140,6 +143,69 @@ class EntryFolder:
 
     def failed_indices(self) -> list[int]:
         """The indices of all samples with a record of a failure, in order."""
+        return _indices(self.folder / "failures")
+
+
+class BackgroundFolder(EntryFolder):
+    """Where the images of a background's prompt are kept, like the samples of an entry."""
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.root / BACKGROUNDS / self.entry.id
+
+
+@dataclass(frozen=True)
+class SceneFolder:
+    """Where the composed scenes of a category are kept."""
+
+    root: Path
+    category: str
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.root / SCENES / f"{slug(self.category)}-{fingerprint(self.category)[:8]}"
+
+    @property
+    def scenes_json(self) -> Path:
+        return self.folder / "scenes.json"
+
+    def image_path(self, index: int, image_format: str) -> Path:
+        """The composed image; `image_format` is "jpg" or "png"."""
+        return self.folder / "images" / f"{_name(index)}.{image_format}"
+
+    def mask_path(self, index: int) -> Path:
+        """The mask: 0 background, 127 ignore, 255 object."""
+        return self.folder / "masks" / f"{_name(index)}.png"
+
+    def record_path(self, index: int) -> Path:
+        """The scene's record; written last, so it marks the scene done."""
+        return self.folder / "samples" / f"{_name(index)}.json"
+
+    def failure_path(self, index: int) -> Path:
+        """Why the scene could not be composed; only as long as that is so."""
+        return self.folder / "failures" / f"{_name(index)}.json"
+
+    def scene_name(self, index: int) -> str:
+        """Unique within the dataset folder, fit for a file name: "scene-fish-1a2b3c4d_000007"."""
+        return f"scene-{self.folder.name}_{index:06d}"
+
+    def outputs(self) -> list[Path]:
+        """One file of each folder that is written into."""
+        files = [self.image_path(0, "jpg"), self.mask_path(0), self.record_path(0)]
+        return [self.scenes_json, *files, self.failure_path(0)]
+
+    def make(self) -> None:
+        """Make the folder. Raises MachineFault when the dataset folder is gone."""
+        check_still_there(self.root)
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(exist_ok=True)
+
+    def indices(self) -> list[int]:
+        """The indices of all scenes that have a record, in order."""
+        return _indices(self.folder / "samples")
+
+    def failed_indices(self) -> list[int]:
+        """The indices of all scenes with a record of a failure, in order."""
         return _indices(self.folder / "failures")
 
 

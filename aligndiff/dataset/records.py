@@ -118,6 +118,64 @@ class SampleRecord(_Record):
 
 
 @dataclass(frozen=True)
+class SceneSetRecord(_Record):
+    """What the scenes of a category are composed with: `scenes.json`."""
+
+    category: str
+    settings: dict[str, Any]
+    fingerprint: str  # of the category and the settings; scenes carry it too
+
+
+@dataclass(frozen=True)
+class PastedRecord:
+    """What went into a scene, and how.
+
+    Attributes:
+        role: "ground", "object", or "other" for what is not the object.
+        source: "sample" or "pair" (of the category), "background", "thing" (of a background),
+            "other pair" (of another category).
+        name: of the sample, of a pair its folder and stem, of a background its file.
+        scale, row, column, flip, behind, colour_fit: as in `composition/placement.py`; None of the
+            ground.
+    """
+
+    role: Literal["ground", "object", "other"]
+    source: str
+    name: str
+    scale: float | None = None
+    row: float | None = None
+    column: float | None = None
+    flip: bool | None = None
+    behind: bool | None = None
+    colour_fit: float | None = None
+
+
+@dataclass(frozen=True)
+class SceneRecord(_Record):
+    """What is known of one scene: `samples/image_<index>.json` below `scenes/`.
+
+    Attributes:
+        index: the scene's number within its category.
+        seed: of its generator.
+        image_format: "jpg" or "png".
+        fingerprint: that of `scenes.json` when the scene was composed.
+        area: the part of the image that is object, in [0, 1]; 0 of a negative.
+        parts: what it is made of, in the order of pasting, the ground first.
+    """
+
+    index: int
+    seed: int
+    image_format: str
+    fingerprint: str
+    area: float
+    parts: tuple[PastedRecord, ...]
+
+    def __post_init__(self) -> None:
+        if self.image_format not in IMAGE_FORMATS:  # it becomes a part of a path
+            raise ValueError(f"image_format {self.image_format!r} is unknown")
+
+
+@dataclass(frozen=True)
 class FailureRecord(_Record):
     """Why something could not be made: `failures/image_<index>.json`, `failure.json`.
 
@@ -125,12 +183,12 @@ class FailureRecord(_Record):
     succeeds.
 
     Attributes:
-        step: 1 for an embedding, 2 or 3 for a sample.
+        step: 1 for an embedding, 2 or 3 for a sample, 4 for a scene.
         reason: in words, one line.
         index: the sample's number within its entry; None for an embedding.
     """
 
-    step: Literal[1, 2, 3]
+    step: Literal[1, 2, 3, 4]
     reason: str
     index: int | None = None
 

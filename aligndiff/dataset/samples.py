@@ -17,6 +17,7 @@ from aligndiff.dataset.images import Uint8, read_grey, read_image
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.dataset.records import IMAGE_FORMATS, EntryRecord, SampleRecord
+from aligndiff.dataset.scenes import stored_scenes
 from aligndiff.dataset.shards import PackedSample, load_index, packed_file, packed_sample
 
 EXCLUDE_HELP = "a text file: one name of a sample to leave out a line"
@@ -139,12 +140,14 @@ def unknown_names(path: Path | None, names: dict[str, int]) -> list[str]:
 def excluded_samples(path: Path | None, roots: Iterable[Path]) -> frozenset[str]:
     """The names on the list `path` (None: no list) of samples in the dataset folders `roots`.
 
-    InputError tells every name that no sample there has.
+    Scenes may be named too. InputError tells every name that nothing there has.
     """
     if path is None:
         return frozenset()
     names = read_names(path)
-    known = {s.name for root in set(roots) for s in stored_samples(load_prompt_bank(root))}
+    banks = [load_prompt_bank(root) for root in set(roots)]
+    known = {sample.name for bank in banks for sample in stored_samples(bank)}
+    known |= {scene.name for bank in banks for scene in stored_scenes(bank)}
     if unknown := {name: line for name, line in names.items() if name not in known}:
         raise InputError(unknown_names(path, unknown))
     return frozenset(names)

@@ -10,6 +10,7 @@ from aligndiff.core.files import FilePart
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import stored_samples
+from aligndiff.dataset.scenes import stored_scenes
 
 ONE_CLASS = "object"  # what masks that lie in no sub-folder are masks of
 
@@ -35,7 +36,7 @@ class MaskPairs:
 def find_mask_pairs(predicted: Path, truth: Path) -> MaskPairs:
     """The masks of `predicted` that `truth` has, too.
 
-    `predicted` is a dataset folder, whose masks are called by the names of its samples
+    `predicted` is a dataset folder, whose masks are called by the names of its samples and scenes
     (fish-1a2b3c4d_000007), or a folder of PNG files, whose first sub-folder is the class. Every
     true mask must have a prediction: leaving the missing ones out would flatter. Samples that step
     3 rejected have none and are told. InputError holds every problem.
@@ -65,10 +66,13 @@ def find_mask_pairs(predicted: Path, truth: Path) -> MaskPairs:
 
 def _of_a_dataset(root: Path, true: dict[str, Path]) -> MaskPairs:
     samples = {sample.name: sample for sample in stored_samples(load_prompt_bank(root))}
+    scenes = {scene.name: scene for scene in stored_scenes(load_prompt_bank(root))}
     problems, pairs, unmasked = [], [], 0
     for name, path in true.items():
-        sample = samples.get(name)
-        if sample is None:
+        sample, scene = samples.get(name), scenes.get(name)
+        if scene is not None:
+            pairs.append(MaskPair(scene.category, name, scene.mask_file, path))
+        elif sample is None:
             form = "a true mask is called like its sample, as in fish-1a2b3c4d_000007.png"
             problems.append(f"{path}: {root} has no sample of this name; {form}")
         elif sample.record.status != "refined":
@@ -80,7 +84,7 @@ def _of_a_dataset(root: Path, true: dict[str, Path]) -> MaskPairs:
     if problems:
         raise InputError(problems)
     refined = sum(sample.record.status == "refined" for sample in samples.values())
-    notes = _spare(refined - len(pairs))
+    notes = _spare(refined - sum(pair.name in samples for pair in pairs))
     if unmasked:
         notes += (f"{unmasked} true masks of samples that step 3 gave no mask, left out",)
     return MaskPairs(tuple(pairs), notes)

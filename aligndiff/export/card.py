@@ -11,9 +11,10 @@ from aligndiff import __version__
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.entries import EmbeddingEntry
-from aligndiff.dataset.layout import EntryFolder, embedding_dir, embedding_file
-from aligndiff.dataset.records import EntryRecord, read_record
+from aligndiff.dataset.layout import EntryFolder, SceneFolder, embedding_dir, embedding_file
+from aligndiff.dataset.records import EntryRecord, SceneSetRecord, read_record
 from aligndiff.dataset.samples import settings_on_disk
+from aligndiff.dataset.scenes import SCENE
 from aligndiff.export.items import HUB_SPLITS, SPLITS, SUPPORT
 from aligndiff.export.job import ExportJob
 from aligndiff.export.markup import markdown_text
@@ -86,7 +87,7 @@ def _size_category(count: int) -> str:
 
 def _counts(job: ExportJob) -> list[Row]:
     """Images of each class, by split and by the source of the mask; the first row is the head."""
-    kinds = [*SPLITS, "consensus", "pseudo_label", SUPPORT, "images"]
+    kinds = [*SPLITS, *job.sources, "images"]
     counts = {name: Counter[str]() for name in job.categories}
     for item in job.written:
         counts[item.category].update([job.selection.split(item), item.source, "images"])
@@ -109,7 +110,7 @@ def _chosen(job: ExportJob) -> list[Row]:
         **{f"left out: {why}": count for why, count in job.left_out.items() if count},
     }
     if job.failures:
-        asked["left out: could not be read"] = len(job.selection.items) - len(job.written)
+        asked["left out: could not be read"] = job.failed
     return [["what", "value"], *asked.items()]
 
 
@@ -127,8 +128,17 @@ def _made(job: ExportJob) -> tuple[list[Row], dict[str, list[Row]]]:
     settings = {
         "Step 2, the images": _merged(synthesis),
         "Step 3, the masks": _merged(refinement),
+        "Scenes": _merged(_scene_settings(job)),
     }
     return rows, settings
+
+
+def _scene_settings(job: ExportJob) -> list[Mapping[str, Any]]:
+    """What the scenes of the written classes were composed with."""
+    categories = dict.fromkeys(item.category for item in job.written if item.source == SCENE)
+    places = [SceneFolder(job.bank.root, category) for category in categories]
+    records = [SceneSetRecord.read_or_none(place.scenes_json) for place in places]
+    return [record.settings for record in records if record is not None]
 
 
 def _learned(job: ExportJob) -> list[Mapping[str, Any]]:

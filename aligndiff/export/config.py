@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal
 
 from aligndiff.core.options import Options, option
-from aligndiff.dataset.records import MaskSource
 from aligndiff.dataset.samples import EXCLUDE_HELP
 
-_SOURCES: tuple[MaskSource, ...] = get_args(MaskSource)
+Source = Literal["consensus", "pseudo_label", "scene"]
+_SOURCES: tuple[Source, ...] = ("consensus", "pseudo_label", "scene")
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,14 @@ class SelectionConfig(Options):
     """Which samples are taken, and which of them are kept for validation."""
 
     categories: tuple[str, ...] = option((), "take these categories only (default: all of them)")
-    sources: tuple[MaskSource, ...] = option(_SOURCES, "which samples, by their mask")
+    sources: tuple[Source, ...] = option(
+        _SOURCES, "which samples, by their mask, and composed scenes"
+    )
     min_iou: float = option(
-        0.0, "take samples whose `iou` (segmenter and heatmap) is at least this", 0, 1
+        0.0,
+        "take samples whose `iou` (segmenter and heatmap) is at least this; scenes have none",
+        0,
+        1,
     )
     min_area: float = option(0.0, "the object covers at least this part of the image", 0, 1)
     max_area: float = option(1.0, "the object covers at most this part of the image", 0, 1)

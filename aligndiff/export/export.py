@@ -34,8 +34,7 @@ def export(
         if not job.written:
             raise AlignDiffError([*job.failures, "no image could be read; nothing was exported"])
         write_text(folder / "README.md", card(job))
-        failed = len(selection.items) - len(job.written)
-        Marker(settings_of(selection, choice), samples_of(selection), failed).write(folder)
+        Marker(settings_of(selection, choice), samples_of(selection), job.failed).write(folder)
     return job
 
 

@@ -16,6 +16,7 @@ from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.images import OBJECT, Uint8, encode
 from aligndiff.dataset.samples import SETTINGS_FILE, StoredSample, settings_on_disk
+from aligndiff.dataset.scenes import SCENE, StoredScene
 from aligndiff.dataset.support import PairPaths, load_pair
 from aligndiff.export.markup import hashed_slug
 
@@ -31,7 +32,8 @@ class Picture:
 
     Attributes:
         image: uint8 RGB (h, w, 3).
-        mask: uint8 (h, w): 0 background, 1 object, 255 ignore; some of it is object.
+        mask: uint8 (h, w): 0 background, 1 object, 255 ignore; without object only in a negative
+            scene.
         stored: the image file's own bytes, None for a photo, whose metadata stay private.
         stored_as: "jpg" or "png", what `stored` is.
     """
@@ -48,7 +50,7 @@ class Picture:
 
     @property
     def area(self) -> float:
-        """The part of the image that the object covers, in (0, 1]."""
+        """The part of the image that the object covers, in [0, 1]."""
         return float(self.object.mean())
 
     def image_file(self, suffix: str) -> bytes:
@@ -69,13 +71,15 @@ class ExportItem:
     Attributes:
         name: unique within the dataset folder, fit for a file name (letters, digits, - and _).
         category: as in `dataset.json`.
-        entry: the entry's id; of a real pair the folder that it comes from.
-        source: "consensus", "pseudo_label" or "support".
-        iou: of the segmenter's first mask with the heatmap, in [0, 1]; None of a real pair.
+        entry: the entry's id; of a real pair the folder that it comes from, of a scene its own.
+        source: "consensus", "pseudo_label", "scene" or "support".
+        iou: of the segmenter's first mask with the heatmap, in [0, 1]; None of others.
         made_as: "jpg" or "png" of a synthetic image's file; None of a real pair.
         identity: changes when the image, the mask or the scores do.
         read: reads the image and the mask. Raises InputError where it cannot be used.
-        read_coarse: bool (h, w): where step 3 saw the object in the heatmap; None of a real pair.
+        read_coarse: bool (h, w): where step 3 saw the object in the heatmap; None of others.
+        made_of: the names of the samples that went into a scene.
+        is_negative: whether nothing in it is the object.
     """
 
     name: str
@@ -87,11 +91,13 @@ class ExportItem:
     identity: tuple[Any, ...]
     read: Callable[[], Picture]
     read_coarse: Callable[[], NDArray[np.bool_]] | None = None
+    made_of: frozenset[str] = frozenset()
+    is_negative: bool = False
 
     @property
     def sureness(self) -> tuple[int, float, str]:
-        """Sorts real pairs first, then consensus before pseudo-labels, then the highest IoU."""
-        rank = (SUPPORT, "consensus", "pseudo_label").index(self.source)
+        """Sorts real pairs first, then consensus, pseudo-labels, scenes, then the highest IoU."""
+        rank = (SUPPORT, "consensus", "pseudo_label", SCENE).index(self.source)
         return rank, -(self.iou or 0.0), self.name
 
     def facts(self) -> dict[str, Any]:
@@ -118,6 +124,23 @@ def item_of_sample(sample: StoredSample) -> ExportItem:
         identity=(record.seed, record.fingerprint, record.refinement, record.iou),
         read=partial(_read_sample, sample),
         read_coarse=partial(_read_coarse, sample),
+    )
+
+
+def item_of_scene(scene: StoredScene) -> ExportItem:
+    """A composed scene, with or without the object."""
+    record = scene.record
+    return ExportItem(
+        name=scene.name,
+        category=scene.category,
+        entry=f"scenes/{scene.place.folder.name}",
+        source=SCENE,
+        iou=None,
+        made_as=record.image_format,
+        identity=(record.seed, record.fingerprint),
+        read=partial(_read_scene, scene),
+        made_of=scene.samples,
+        is_negative=scene.is_negative,
     )
 
 
@@ -150,6 +173,11 @@ def _read_sample(sample: StoredSample) -> Picture:
         raise InputError(f"{sample.name}: its mask is empty; repeat step 3 with --overwrite")
     stored = sample.read_image_bytes()
     return Picture(image, mask.astype(np.uint8), stored, sample.record.image_format)
+
+
+def _read_scene(scene: StoredScene) -> Picture:
+    stored = scene.image_file.read_bytes()
+    return Picture(scene.read_image(), scene.read_mask(), stored, scene.record.image_format)
 
 
 def _read_coarse(sample: StoredSample) -> NDArray[np.bool_]:

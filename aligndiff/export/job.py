@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.export.items import SPLITS, ExportItem, Picture, Split
+from aligndiff.dataset.scenes import SCENE
+from aligndiff.export.items import SPLITS, SUPPORT, ExportItem, Picture, Split
 from aligndiff.export.selection import THREADS, Selection
 
 Result = TypeVar("Result")
@@ -67,6 +68,7 @@ class ExportJob:
         done: called after each item.
         failures: one line for each item that could not be read.
         written: the items that were.
+        unfit: the number of items that the layout cannot hold.
         left_out: numbers of what the layout left out of written items, by the reason.
     """
 
@@ -77,12 +79,24 @@ class ExportJob:
     done: Callable[[], None] = lambda: None
     failures: list[str] = field(default_factory=list)
     written: list[ExportItem] = field(default_factory=list)
+    unfit: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """How many items could not be read, once all are written."""
+        return len(self.selection.items) - len(self.written) - self.unfit
 
     @property
     def categories(self) -> list[str]:
         """Those asked for, in the order of the file, also where a class has no image."""
         return self.bank.select(self.selection.config.categories).categories
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of masks that a table has a column for: scenes only where there are some."""
+        scenes = any(item.source == SCENE for item in self.selection.items)
+        return ("consensus", "pseudo_label", *([SCENE] if scenes else []), SUPPORT)
 
     @property
     def suffix(self) -> str:

@@ -15,7 +15,7 @@ from aligndiff.export.config import SelectionConfig, TargetConfig
 from aligndiff.export.export import export, samples_of, settings_of
 from aligndiff.export.folder import is_there
 from aligndiff.export.formats.table import FORMATS
-from aligndiff.export.items import SPLITS, SUPPORT
+from aligndiff.export.items import SPLITS
 from aligndiff.export.job import ExportJob, FormatChoice
 from aligndiff.export.selection import Selection, select
 
@@ -85,7 +85,7 @@ def _choice(line: CommandLine) -> FormatChoice:
 
 def _report(job: ExportJob, folder: Path) -> int:
     """Print what was written and what was left out; returns 1 when an image could not be read."""
-    kinds = [*SPLITS, "consensus", "pseudo_label", SUPPORT]
+    kinds = [*SPLITS, *job.sources]
     counts = {category: Counter[str]() for category in job.categories}
     for item in job.written:
         counts[item.category].update([job.selection.split(item), item.source])

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.samples import StoredSample, read_names, stored_samples, unknown_names
+from aligndiff.dataset.scenes import SCENE, stored_scenes
 from aligndiff.dataset.support import find_pairs
 from aligndiff.export.config import SelectionConfig
-from aligndiff.export.items import ExportItem, Split, item_of_pair, item_of_sample
+from aligndiff.export.items import (
+    ExportItem,
+    Split,
+    item_of_pair,
+    item_of_sample,
+    item_of_scene,
+)
 
 THREADS = 4  # decoding and encoding release Python's lock; more of them wait for the disk
 
@@ -30,12 +37,17 @@ class Selection:
         """ "val" for a part of the samples, by a hash of the name and the seed alone.
 
         So no sample moves between the splits when others come or go, and a larger part only adds
-        to the smaller one. Real pairs are "train": what they look like is known to every sample.
+        to the smaller one. Real pairs are "train": what they look like is known to every sample;
+        and so are scenes, which show samples again.
         """
-        if item.made_as is None:
+        if item.made_as is None or item.source == SCENE:
             return "train"
-        part = hash_of(item.name, self.config.seed) / 2**64
-        return "val" if part < self.config.val_fraction else "train"
+        return "val" if is_for_validation(item.name, self.config) else "train"
+
+
+def is_for_validation(name: str, config: SelectionConfig) -> bool:
+    """Whether the sample of this name goes to the validation split."""
+    return hash_of(name, config.seed) / 2**64 < config.val_fraction
 
 
 def hash_of(name: str, seed: int) -> int:
@@ -53,6 +65,7 @@ def select(bank: PromptBank, config: SelectionConfig) -> Selection:
     chosen = bank.select(config.categories)
     categories, left_out = set(chosen.categories), Counter[str]()
     excluded = read_names(config.exclude) if config.exclude else {}
+    marked = frozenset(excluded)
     support = _support_items(chosen) if config.include_support else []
 
     kept: list[ExportItem] = []
@@ -64,6 +77,15 @@ def select(bank: PromptBank, config: SelectionConfig) -> Selection:
                 left_out[reason] += 1
             else:
                 kept.append(item_of_sample(sample))
+    for scene in stored_scenes(bank):
+        listed = excluded.pop(scene.name, None) is not None
+        if scene.category in categories:
+            item = item_of_scene(scene)
+            reason = "--exclude" if listed else _unfit_scene(item, config, marked)
+            if reason:
+                left_out[reason] += 1
+            else:
+                kept.append(item)
     fit = [item for item in support if excluded.pop(item.name, None) is None]
     if excluded:
         raise InputError(unknown_names(config.exclude, excluded))
@@ -86,6 +108,20 @@ def _unfit(sample: StoredSample, config: SelectionConfig) -> str:
     if record.mask_source not in config.sources:
         return "--sources"
     return "--min_iou" if (record.iou or 0.0) < config.min_iou else ""
+
+
+def _unfit_scene(item: ExportItem, config: SelectionConfig, excluded: Collection[str]) -> str:
+    """Why a scene is left out; empty when it is not.
+
+    A scene that shows a sample of the validation split would give it away.
+    """
+    if SCENE not in config.sources:
+        return "--sources"
+    if not item.made_of.isdisjoint(excluded):
+        return "scenes with a sample of --exclude"
+    if any(is_for_validation(name, config) for name in item.made_of):
+        return "scenes with a sample of the validation split"
+    return ""
 
 
 def _support_items(bank: PromptBank) -> list[ExportItem]:

@@ -9,24 +9,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint, fingerprint
 from aligndiff.dataset.entries import Entry
+from aligndiff.dataset.layout import SCENES
 from aligndiff.dataset.prompt_bank import PromptBank
-from aligndiff.dataset.records import EntryRecord
+from aligndiff.dataset.records import EntryRecord, SampleRecord, SceneRecord, SceneSetRecord
 from aligndiff.dataset.samples import StoredSample, stored_samples
+from aligndiff.dataset.scenes import SCENE, StoredScene, stored_scenes
 from aligndiff.dataset.support import PairPaths, find_pairs, load_pair
 from aligndiff.gallery.cache import CacheChunk, GalleryItem, find_chunks
 from aligndiff.gallery.config import GalleryConfig
 from aligndiff.gallery.pictures import MaskStats, PictureFiles, draw_pictures
 
 PICTURES = "pictures"
+Item = TypeVar("Item")
 _VERSION = 1  # of how pictures are drawn and measured; another one draws all anew
 
 
@@ -41,11 +45,15 @@ class SupportSection:
 
 @dataclass(frozen=True)
 class EntrySection:
-    """The samples of one entry that are shown."""
+    """The samples of one entry that are shown, or the scenes of one category.
+
+    `rows` holds, by the number of an item, its record's values, as of a `SampleRecord`; of scenes
+    `entry` is one of their category, whose support pairs are shown beside them.
+    """
 
     entry: Entry
     made_with: EntryRecord
-    samples: Sequence[StoredSample]
+    rows: Mapping[int, Sequence[Any]]
     chunks: Sequence[CacheChunk]
 
 
@@ -73,7 +81,10 @@ def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Galle
     by_entry: dict[str, list[StoredSample]] = {}
     for sample in stored_samples(bank):
         by_entry.setdefault(sample.place.entry.id, []).append(sample)
-    if not by_entry:
+    scenes: dict[str, list[StoredScene]] = {}
+    for scene in stored_scenes(bank):
+        scenes.setdefault(scene.category, []).append(scene)
+    if not by_entry and not scenes:
         raise InputError(
             f"{bank.root}: no synthesized images of the chosen entries; run python -m "
             f"scripts.diffuse_img_attention --dataset_dir {bank.root} first"
@@ -82,6 +93,9 @@ def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Galle
     entries = [
         _entry_shelf(_evenly(samples, config.max_samples), pictures, size)
         for samples in by_entry.values()
+    ] + [
+        _scene_shelf(bank, _evenly(shown, config.max_samples), pictures, size)
+        for shown in scenes.values()
     ]
     first = {support_name(section.entry): section.entry for section in reversed(entries)}
     names = dict.fromkeys(support_name(section.entry) for section in entries)
@@ -89,7 +103,7 @@ def plan_gallery(bank: PromptBank, output: Path, config: GalleryConfig) -> Galle
     return Gallery(output, config, support, entries)
 
 
-def _evenly(samples: list[StoredSample], most: int) -> list[StoredSample]:
+def _evenly(samples: list[Item], most: int) -> list[Item]:
     if not 0 < most < len(samples):
         return samples
     places = np.linspace(0, len(samples) - 1, most).round().astype(int)
@@ -100,7 +114,43 @@ def _entry_shelf(samples: Sequence[StoredSample], pictures: Path, size: int) -> 
     place = samples[0].place
     folder = pictures / place.entry.id
     chunks = find_chunks(folder, size, (_sample_item(sample, folder, size) for sample in samples))
-    return EntrySection(place.entry, EntryRecord.read(place.entry_json), samples, chunks)
+    rows = {s.record.index: [*s.record.to_json().values()] for s in samples}
+    return EntrySection(place.entry, EntryRecord.read(place.entry_json), rows, chunks)
+
+
+def _scene_shelf(
+    bank: PromptBank, scenes: Sequence[StoredScene], pictures: Path, size: int
+) -> EntrySection:
+    """Scenes are shown as if they were one more entry of their category."""
+    place = scenes[0].place
+    name = f"{SCENES}-{place.folder.name}"
+    folder = pictures / name
+    chunks = find_chunks(folder, size, (_scene_item(scene, folder, size) for scene in scenes))
+    made_with = SceneSetRecord.read(place.scenes_json)
+    entry = next(entry for entry in bank.entries if entry.category == place.category)
+    as_entry = EntryRecord(
+        entry_id=name,
+        type=SCENE,
+        category=place.category,
+        prompt=f"scenes with and without a {place.category}",
+        support_dir=entry.support_dir,
+        model="",
+        settings=made_with.settings,
+        fingerprint=made_with.fingerprint,
+    )
+    rows = {scene.record.index: _as_sample(scene.record) for scene in scenes}
+    return EntrySection(entry, as_entry, rows, chunks)
+
+
+def _as_sample(record: SceneRecord) -> list[Any]:
+    """A scene's values in the places of a `SampleRecord`'s."""
+    known = {
+        **{name: getattr(record, name) for name in ("index", "seed", "image_format")},
+        "fingerprint": record.fingerprint,
+        "status": "composed",
+        "mask_source": SCENE,
+    }
+    return [known.get(item.name) for item in fields(SampleRecord)]
 
 
 def support_name(entry: Entry) -> str:
@@ -127,6 +177,17 @@ def _sample_item(sample: StoredSample, folder: Path, size: int) -> GalleryItem:
 
     key = fingerprint([_VERSION, size, record.to_json()])
     return GalleryItem(sample.name, record.index, files, key, True, draw)
+
+
+def _scene_item(scene: StoredScene, folder: Path, size: int) -> GalleryItem:
+    record = scene.record
+    files = PictureFiles(folder / f"{record.index:06d}")
+
+    def draw() -> MaskStats:
+        return draw_pictures(files, scene.read_image(), None, scene.read_mask(), size)
+
+    key = fingerprint([_VERSION, size, record.to_json()])
+    return GalleryItem(scene.name, record.index, files, key, False, draw)
 
 
 def _pair_item(paths: PairPaths, number: int, folder: Path, size: int) -> GalleryItem:

@@ -83,17 +83,16 @@ def _support(section: SupportSection) -> dict[str, Any]:
 
 def _entry(section: EntrySection, support: int) -> dict[str, Any]:
     """The entry for data.js; `support` is the place of its pairs there."""
-    records = {sample.record.index: sample.record for sample in section.samples}
     return {
-        "id": section.entry.id,
-        "type": section.entry.type,
-        "category": section.entry.category,
+        "id": section.made_with.entry_id,
+        "type": section.made_with.type,
+        "category": section.made_with.category,
         "support": support,
         "prompt": section.made_with.prompt,
         "model": section.made_with.model,
         "settings": section.made_with.settings,
         "samples": [
-            [item.name, *records[item.number].to_json().values(), *vars(stats).values()]
+            [item.name, *section.rows[item.number], *vars(stats).values()]
             for item, stats in _drawn(section)
         ],
     }

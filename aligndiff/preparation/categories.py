@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from aligndiff.annotations.source import SourcePair
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.bank_checks import did_you_mean, parse_entry
-from aligndiff.preparation.source import SourcePair
 
 Names = dict[str, str]  # the source's own name of a category, and the one it gets
 

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aligndiff.annotations.formats import FORMATS, WITH_MASK_FILES, SourceFormat, recognise
+from aligndiff.annotations.source import SourcePair, SourceReading, SourceTree, shortlist
 from aligndiff.core.console import progress, quiet_libraries, say, table, warn
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import check_writable
@@ -20,8 +22,6 @@ from aligndiff.preparation.by_hand import category_to_draw, draw_by_hand, photos
 from aligndiff.preparation.categories import Names, choose
 from aligndiff.preparation.config import PrepareConfig, add_prepare_options
 from aligndiff.preparation.sheet import write_pair_sheet
-from aligndiff.preparation.source import SourcePair, SourceReading, SourceTree, shortlist
-from aligndiff.preparation.sources import FORMATS, WITH_MASK_FILES, SourceFormat, recognise
 from aligndiff.preparation.write import Outcome, Photos, Writer, draw_all, staged
 
 _PLENTY = 30  # pairs; the steps read each of them, and 3 to 10 are enough

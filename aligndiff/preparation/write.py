@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from aligndiff.annotations.shapes import MaskFile, check_size, draw_mask
+from aligndiff.annotations.source import SourcePair, SourceTree
 from aligndiff.core.errors import InputError, printable
 from aligndiff.core.files import file_fingerprint, read_input, write_bytes
 from aligndiff.dataset.colour_map import VOID_COLOUR
@@ -27,8 +29,6 @@ from aligndiff.dataset.images import (
 from aligndiff.dataset.mask_checks import shape_notes, turn_notes
 from aligndiff.dataset.masks import MaskReading, read_mask
 from aligndiff.dataset.support import MASK_MARK, SUFFIXES
-from aligndiff.preparation.shapes import MaskFile, check_size, draw_mask
-from aligndiff.preparation.source import SourcePair, SourceTree
 
 _STAGING = ".prepare_dataset.tmp"
 _MOST_BYTES = 512 * 2**20  # of a photo, as when it is read

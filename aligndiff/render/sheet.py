@@ -51,14 +51,15 @@ class SheetSample:
     Attributes:
         image: uint8 RGB (h, w, 3).
         heatmap: uint8 (h, w), or None to leave it out.
-        mask: bool (h, w), or None when there is none (yet).
+        mask: (h, w): bool, or uint8 0 background, 1 object, 255 ignore; None when there is none
+            (yet).
         note: a few words under the sample, such as "consensus, IoU 0.91".
         mark: the colour of the dot before the note.
     """
 
     image: Uint8
     heatmap: Uint8 | None = None
-    mask: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_] | Uint8 | None = None
     note: str = ""
     mark: Mark | None = None
 

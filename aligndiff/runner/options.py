@@ -52,3 +52,12 @@ class RunOptions(Options):
                 "--precision float16 needs a GPU and --device says cpu; use float32 or bfloat16"
             )
         return problems
+
+
+@dataclass(frozen=True)
+class CpuRunOptions(RunOptions):
+    """The same for a step that computes no network."""
+
+    device: Literal["cpu"] = option("cpu", "this step needs no GPU")
+    precision: Literal["float32"] = option("float32", "and no network's number format")
+    workers: int = option(0, "processes to start; 0 is just one", 0, MAX_WORKERS)

@@ -101,6 +101,7 @@ class Step:
         product: the title of its table.
         plan: the work that a command line asks for, checked against the disk; loads no model.
         token_counter: how the tokens of a prompt are counted; None where no prompt is read.
+        run_options: where to run; a step that needs no GPU has fewer to choose from.
         nothing_to_do: why there is nothing to do at all in a prompt bank; None when there is.
     """
 
@@ -113,6 +114,7 @@ class Step:
     product: str
     plan: Callable[[CommandLine, RunOptions, PromptBank], Work]
     token_counter: Callable[[CommandLine], TokenCounter] | None = None
+    run_options: type[RunOptions] = RunOptions
     nothing_to_do: Callable[[PromptBank], str | None] = lambda bank: None
 
 
@@ -174,10 +176,10 @@ def _read(
     step: Step, argv: Sequence[str], prog: str | None = None
 ) -> tuple[CommandLine, RunOptions, PromptBank]:
     """The command line and the prompt bank, checked; each is read once."""
-    options = {"run": RunOptions, **step.options}
+    options = {"run": step.run_options, **step.options}
     prog = prog or f"python -m scripts.{step.name}"
     line = parse(prog, step.description, step.epilog, options, argv)
-    run = line.config(RunOptions)
+    run = line.config(step.run_options)
     quiet_libraries()
     counter = step.token_counter and step.token_counter(line)
     # The parent of a worker has read it.

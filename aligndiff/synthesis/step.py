@@ -134,8 +134,12 @@ class Synthesis:
         ]
         table(title, ("entry", "generated", "skipped", "failed", "folder"), rows)
         if not self.run.no_sheet and is_first():
-            say(f"contact sheet: {write_synthesis_sheet(self.run.dataset_dir, self.plans)}")
+            say(f"contact sheet: {self.write_sheet()}")
         return min(len(failed), 1)
+
+    def write_sheet(self) -> Path:
+        """Draw what lies on disk; returns the sheet's path."""
+        return write_synthesis_sheet(self.run.dataset_dir, self.plans)
 
     def _prepare(self, units: Sequence[Sequence[Sample]]) -> None:
         samples = [*itertools.chain(*units)]

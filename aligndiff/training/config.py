@@ -89,7 +89,7 @@ class TrainingConfig(Options):
     )
     sources: tuple[Source, ...] = option(
         ("real", "consensus", "pseudo_label"),
-        "which pairs to learn from: real ones, and synthetic ones by their mask",
+        "which pairs to learn from: real ones, synthetic ones by their mask, and composed scenes",
     )
     exclude: Path | None = option(None, EXCLUDE_HELP)
     real_fraction: float = option(0.5, "probability that a pair of an episode is a real one", 0, 1)

@@ -78,13 +78,16 @@ class PairEpisodes:
 def draw_pairs(
     chosen: ClassPairs, count: int, real_fraction: float, rng: np.random.Generator
 ) -> list[Pair]:
-    """`count` different pairs, each real with the probability `real_fraction`.
+    """`count` different pairs, each real with the probability `real_fraction`; the last is a query.
 
-    When one kind is used up the other one serves.
+    When one kind is used up the other one serves. A negative is never drawn as support.
     """
-    kinds = list(chosen.synthetic), list(chosen.real)
+    negatives = [pair for pair in chosen.synthetic if pair.is_negative]
+    kinds = [pair for pair in chosen.synthetic if not pair.is_negative], list(chosen.real)
     drawn = []
-    for _ in range(count):
+    for place in range(count):
+        if place == count - 1:
+            kinds[0].extend(negatives)
         kind = kinds[rng.random() < real_fraction] or kinds[0] or kinds[1]
         drawn.append(kind.pop(rng.integers(len(kind))))
     return drawn
@@ -96,9 +99,10 @@ def random_view(
     """A square view of `side` px, flipped, scaled and moved; image and mask by the same draws.
 
     The longer side becomes `side` times a factor from 1 / scale_jitter to scale_jitter. What is
-    beside the image is grey and ignored. A view without object or without background is drawn
-    again; after ten of them the whole image, unscaled, is the view.
+    beside the image is grey and ignored. A view without object, where the image has one, or
+    without background is drawn again; after ten of them the whole image, unscaled, is the view.
     """
+    shows = (mask == OBJECT).any()
     for attempt in range(TRIES + 1):
         reach = math.log(scale_jitter) if attempt < TRIES else 0.0
         scale = side / max(mask.shape) * math.exp(rng.uniform(-reach, reach))
@@ -107,7 +111,7 @@ def random_view(
             seen, marked = seen[:, ::-1], marked[:, ::-1]
         top, left = (_offset(length, side, rng) for length in marked.shape)
         marked = _window(marked, top, left, np.full((side, side), IGNORE, np.uint8))
-        if (marked == OBJECT).any() and (marked == BACKGROUND).any():
+        if (marked == OBJECT).any() >= shows and (marked == BACKGROUND).any():
             break
     return _window(seen, top, left, np.tile(_GREY, (side, side, 1))), marked
 

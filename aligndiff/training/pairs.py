@@ -16,6 +16,7 @@ from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.samples import StoredSample, excluded_samples, stored_samples
+from aligndiff.dataset.scenes import SCENE, StoredScene, stored_scenes
 from aligndiff.dataset.support import (
     PairPaths,
     check_support,
@@ -24,7 +25,7 @@ from aligndiff.dataset.support import (
     support_fingerprint,
 )
 
-Source = Literal["real", "consensus", "pseudo_label"]
+Source = Literal["real", "consensus", "pseudo_label", "scene"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Pair:
     category: str
     name: str
     read: Callable[[], tuple[Uint8, Uint8]]
+    is_negative: bool = False  # of a scene in which nothing is the object: a query, no support
     photo: str = ""  # of a real pair a hash of its image's file: the same photo has the same one
 
 
@@ -47,6 +49,11 @@ class ClassPairs:
     category: str
     real: tuple[Pair, ...]
     synthetic: tuple[Pair, ...]
+
+    @property
+    def showing(self) -> tuple[Pair, ...]:
+        """The synthetic pairs that show the object."""
+        return tuple(pair for pair in self.synthetic if not pair.is_negative)
 
     def __len__(self) -> int:
         return len(self.real) + len(self.synthetic)
@@ -65,9 +72,9 @@ def collect_pairs(
 ) -> tuple[list[ClassPairs], dict[str, str]]:
     """The pairs of every category, and what to remember of them: how many, and a hash.
 
-    Synthetic ones are the samples with a mask (status "refined") of the wanted sources, without
-    those on the list `exclude`. Real pairs are collected whatever `sources` says: they are what the
-    validation is made of.
+    Synthetic ones are the samples with a mask (status "refined") of the wanted sources, and scenes,
+    without those on the list `exclude`. Real pairs are collected whatever `sources` says: they are
+    what the validation is made of.
     """
     excluded = excluded_samples(exclude, (bank.root for bank in banks))
     folders = {
@@ -83,6 +90,12 @@ def collect_pairs(
         if sample.record.status == "refined" and sample.record.mask_source in sources
         if sample.name not in excluded
     ]
+    scenes = [
+        scene
+        for bank in banks
+        for scene in (stored_scenes(bank) if SCENE in sources else ())
+        if scene.name not in excluded and scene.samples.isdisjoint(excluded)
+    ]
     categories = list(dict.fromkeys(name for bank in banks for name in bank.categories))
     classes = [
         ClassPairs(
@@ -93,7 +106,10 @@ def collect_pairs(
                 if name == category
                 for pair in _real_pairs(category, folder, which)
             ),
-            tuple(_synthetic_pair(sample) for sample in samples if sample.category == category),
+            (
+                *(_synthetic_pair(sample) for sample in samples if sample.category == category),
+                *(_scene_pair(scene) for scene in scenes if scene.category == category),
+            ),
         )
         for category in categories
     ]
@@ -101,10 +117,12 @@ def collect_pairs(
         f"{name} {support_fingerprint(folder, which)}" for name, folder, which in folders
     )
     made = [[sample.name, sample.record.refinement] for sample in samples]
+    composed = [[scene.name, scene.record.fingerprint] for scene in scenes]
     real = sum(len(pairs.real) for pairs in classes)
     return classes, {
         "real_pairs": f"{real} ({fingerprint(hashes)})",
         "synthetic_pairs": f"{len(samples)} ({fingerprint(made)})",
+        **({"scenes": f"{len(scenes)} ({fingerprint(composed)})"} if SCENE in sources else {}),
     }
 
 
@@ -175,7 +193,7 @@ def _real_pairs(category: str, folder: Path, mask_class: MaskClass | None = None
             category,
             f"{folder}/{paths.name}",
             partial(_read_real, paths),
-            file_fingerprint(paths.image),
+            photo=file_fingerprint(paths.image),
         )
         for paths in find_pairs(folder, mask_class)
     ]
@@ -196,6 +214,14 @@ def _read_real(paths: PairPaths) -> tuple[Uint8, Uint8]:
 
 def _synthetic_pair(sample: StoredSample) -> Pair:
     return Pair(sample.category, sample.name, partial(_read_synthetic, sample))
+
+
+def _scene_pair(scene: StoredScene) -> Pair:
+    return Pair(scene.category, scene.name, partial(_read_scene, scene), scene.is_negative)
+
+
+def _read_scene(scene: StoredScene) -> tuple[Uint8, Uint8]:
+    return scene.read_image(), scene.read_mask()
 
 
 def _read_synthetic(sample: StoredSample) -> tuple[Uint8, Uint8]:

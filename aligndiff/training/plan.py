@@ -130,11 +130,11 @@ def _validation_notes(classes: Sequence[ClassPairs], validation: Sequence[ClassP
 
 def _check_enough(classes: Sequence[ClassPairs], config: TrainingConfig) -> None:
     problems = [
-        f"{pairs.category}: {len(pairs.real)} real and {len(pairs.synthetic)} synthetic pairs to "
+        f"{pairs.category}: {len(pairs.real)} real and {len(pairs.showing)} synthetic pairs to "
         f"learn from, an episode of --shot {config.shot} needs {config.shot + 1}; make more with "
         "steps 2 and 3, or hold out fewer (--val_fraction)"
         for pairs in classes
-        if len(pairs) <= config.shot
+        if len(pairs.real) + len(pairs.showing) <= config.shot
     ]
     if problems:
         raise InputError(problems)

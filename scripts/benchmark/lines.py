@@ -10,7 +10,9 @@ from scripts.benchmark.config import Part
 from scripts.benchmark.timing import spread
 from scripts.reporting import Columns, Line, Target, verdict
 
-Unit = Literal["x", "IoU", "s", "ms", "MB", "KB", "%", "images/s", "views/s"]
+Unit = Literal[
+    "x", "IoU", "s", "ms", "MB", "KB", "%", "images/s", "views/s", "scenes/s", "hours", "GB"
+]
 
 DECIMALS = {"x": 3, "IoU": 4}  # others get three digits
 DIGITS = 3

@@ -1,4 +1,4 @@
-"""Kill, stop, starve and mislead the three steps, and hold what they leave against quiet runs.
+"""Kill, stop, starve and mislead the steps, and hold what they leave against quiet runs.
 
 Real processes, signals and disks, on the tiny models. docs/DRILL.md says what each line means.
 """

@@ -52,8 +52,8 @@ class DrillConfig(Options):
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps that a scenario goes through."""
-        return (2,) if self.quick else (1, 2, 3)
+        """The steps that a scenario goes through; 4 is composing scenes."""
+        return (2,) if self.quick else (1, 2, 3, 4)
 
     @property
     def work_dir(self) -> Path:

@@ -17,7 +17,14 @@ from aligndiff.dataset.layout import DATASET_FILE
 from scripts.drill.config import DrillConfig
 from scripts.drill.processes import POLL, Command, Ended
 from scripts.drill.snapshots import Watch, differences, tree
-from scripts.example import INVERSION, REFINEMENT, SYNTHESIS, copy_example
+from scripts.example import (
+    COMPOSITION,
+    EXAMPLE,
+    INVERSION,
+    REFINEMENT,
+    SYNTHESIS,
+    copy_example,
+)
 from scripts.reporting import without_bars
 
 # Each small enough for seconds, large enough for a middle that one can hit.
@@ -29,15 +36,18 @@ STEPS: dict[int, tuple[str, str]] = {
     ),
     2: (SYNTHESIS, "--image_per_entry 4 --num_inference_steps 4 --batch_size 2"),
     3: (REFINEMENT, "--batch_size 4"),
+    # The pairs of one category are backgrounds of the other.
+    4: (COMPOSITION, f"--backgrounds {EXAMPLE / 'fish'} {EXAMPLE / 'mushroom'} --count 100"),
 }
 # Where each step's results appear: the work has begun when something does.
 RESULTS = {
     1: frozenset({"learned_embeddings"}),
     2: frozenset({"generated_images", "attention_masks", "samples"}),
     3: frozenset({"aligndiff_masks", "samples"}),
+    4: frozenset({"scenes"}),
 }
 # Words that make other files, for --overwrite to replace.
-OTHERWISE = {1: "--seed 1", 2: "--seed 1", 3: "--pseudo_label_threshold 0.6"}
+OTHERWISE = {1: "--seed 1", 2: "--seed 1", 3: "--pseudo_label_threshold 0.6", 4: "--seed 1"}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scripts.reporting import Line
 
 _BLOCK = 4096  # bytes; a tmpfs gives out whole pages
 # Blocks that are left free: enough for the lock and a part of the results.
-_LEFT = {1: 3, 2: 7, 3: 7}
+_LEFT = {1: 3, 2: 7, 3: 7, 4: 12}
 
 
 class CannotMountError(AlignDiffError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +73,20 @@ def _read_whole(path: Path) -> None:
 def _check_promises(path: Path, record: Mapping[str, object]) -> None:
     """What a sample's record says is there."""
     entry = path.parents[1]
+    if "parts" in record:  # of a scene
+        image = entry / "images" / f"{path.stem}.{record['image_format']}"
+        _check_files(entry, [image, entry / "masks" / f"{path.stem}.png"])
+        return
     wanted = [
         entry / "generated_images" / f"{path.stem}.{record['image_format']}",
         entry / "attention_masks" / f"{path.stem}.png",
     ]
     if record["status"] == "refined":
         wanted.append(entry / "aligndiff_masks" / f"{path.stem}.png")
+    _check_files(entry, wanted)
+
+
+def _check_files(entry: Path, wanted: Sequence[Path]) -> None:
     for file in wanted:
         if not file.is_file():
             raise ValueError(f"promises {file.relative_to(entry)}, which is not there")

@@ -128,7 +128,7 @@ def test_nothing_left_says_why(chosen, dataset_dir: Path) -> None:
     [
         (
             {"sources": ("consensus", "guess")},
-            "--sources: must be one of consensus, pseudo_label, is guess",
+            "--sources: must be one of consensus, pseudo_label, scene, is guess",
         ),
         ({"min_iou": 1.5}, "--min_iou: must be 0 to 1, is 1.5"),
         ({"min_area": 0.5, "max_area": 0.2}, "--min_area 0.5 is above --max_area 0.2"),

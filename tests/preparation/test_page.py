@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from aligndiff.annotations.formats import FORMATS
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.preparation.sources import FORMATS
 from scripts.prepare_dataset import main
 from tests.preparation.made_sources import ELL, OUTERMOST, masks_of, save_photo, write_json
 

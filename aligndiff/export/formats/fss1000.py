@@ -17,6 +17,7 @@ from aligndiff.export.job import ExportJob, Format
 from aligndiff.export.markup import folder_names
 
 ROOT = "FSS-1000"  # where readers look for the classes
+NEGATIVES = "scenes without the object, which FSS-1000 has not"
 _LEAST_SIDE, _MOST_SIDE = 8, 4096  # px
 
 
@@ -48,9 +49,14 @@ def write_fss1000(job: ExportJob) -> None:
         split = SPLITS.index(job.selection.split(item))
         return categories.index(item.category), split, item.sureness
 
+    # Every image of FSS-1000 shows its class.
+    shown = [item for item in job.selection.items if not item.is_negative]
+    job.unfit = job.left_out[NEGATIVES] = len(job.selection.items) - len(shown)
+    for _ in range(job.unfit):
+        job.done()
     counts = dict.fromkeys(categories, 0)
     listed: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for item, (image, mask) in job.each(write, sorted(job.selection.items, key=place)):
+    for item, (image, mask) in job.each(write, sorted(shown, key=place)):
         counts[item.category] += 1  # here, so that one that cannot be read leaves no gap
         name = f"{folders[item.category]}/{counts[item.category]}"
         folder = job.make(ROOT, folders[item.category])

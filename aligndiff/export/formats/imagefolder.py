@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from aligndiff.core.files import write_text
-from aligndiff.export.items import HUB_SPLITS, SUPPORT, ExportItem, Picture, Split
+from aligndiff.export.items import HUB_SPLITS, ExportItem, Picture, Split
 from aligndiff.export.job import ExportJob, Format
 
 
@@ -28,8 +28,8 @@ def write_imagefolder(job: ExportJob) -> None:
         row = {"file_name": image, "mask_file_name": mask, **item.facts(), "area": picture.area}
         return json.dumps(row, ensure_ascii=False)
 
-    # `datasets` reads the types off the first rows, and a real pair has no iou: these go last.
-    items = sorted(job.selection.items, key=lambda item: item.source == SUPPORT)
+    # `datasets` reads the types off the first rows; what has no iou goes last.
+    items = sorted(job.selection.items, key=lambda item: item.iou is None)
     rows: dict[Split, list[str]] = {split: [] for split in job.splits}
     for item, row in job.each(write, items):
         rows[job.selection.split(item)].append(row)

@@ -3,10 +3,11 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const OUTCOMES = ["consensus", "pseudo_label", "rejected", "synthesized"];
+const OUTCOMES = ["consensus", "pseudo_label", "scene", "rejected", "synthesized"];
 const SAID = {
   consensus: "consensus", pseudo_label: "pseudo label", rejected: "rejected",
-  synthesized: "synthesized", refined: "refined", none: "no mask",
+  synthesized: "synthesized", refined: "refined", none: "no mask", scene: "scene",
+  composed: "composed",
 };
 const CELLS = 16; // a side of the coarse masks
 const GAP = 10, MARGIN = 14, LINE = 22, GROUP = 34; // px; as in the style sheet
@@ -80,8 +81,8 @@ const state = {
 /** The facets by which samples are filtered: none chosen means all of them. */
 const FACETS = {
   category: { of: (s) => s.entry.category, values: () => all.categories },
-  status: { of: (s) => s.status, values: () => ["synthesized", "refined", "rejected"] },
-  source: { of: (s) => s.mask_source ?? "none", values: () => ["consensus", "pseudo_label", "none"] },
+  status: { of: (s) => s.status, values: () => ["synthesized", "refined", "rejected", "composed"] },
+  source: { of: (s) => s.mask_source ?? "none", values: () => ["consensus", "pseudo_label", "scene", "none"] },
   mark: { of: (s) => (marks.has(s) ? "marked" : "not marked"), values: () => ["marked", "not marked"] },
   entry: { of: (s) => s.entry.id, values: () => all.entries.map((entry) => entry.id) },
 };
@@ -264,13 +265,16 @@ function picture(item, view, large = false) {
   return pic;
 }
 
+/** Real pairs and scenes have none. */
+const hasHeatmap = (item) => !item.isPair && item.mask_source !== "scene";
+
 function setView(pic, view) {
   const { item } = pic;
-  const there = view === "mask" ? item.area !== null : view === "heatmap" && !item.isPair;
+  const there = view === "mask" ? item.area !== null : view === "heatmap" && hasHeatmap(item);
   if (there && !pic.querySelector(`.${view}`)) {
     pic.append(el("img", { className: `layer ${view}`, src: `${item.stem}_${view}.png`, alt: "", draggable: false }));
   }
-  pic.dataset.view = view === "heatmap" && item.isPair ? "image" : view;
+  pic.dataset.view = view === "heatmap" && !hasHeatmap(item) ? "image" : view;
 }
 
 /** What hovering shows: the mask where the image is, and the image where something else is. */

@@ -7,11 +7,11 @@ import binascii
 import math
 from typing import Any
 
+from aligndiff.annotations.bitmaps import png_bits
+from aligndiff.annotations.json_files import first_json, json_objects, number, whole
+from aligndiff.annotations.shapes import Bitmap, Polygon, Shape, circle, points_of
+from aligndiff.annotations.source import Collector, MissingPhotoError, SourceReading, SourceTree
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.bitmaps import png_bits
-from aligndiff.preparation.json_files import first_json, json_objects, number, whole
-from aligndiff.preparation.shapes import Bitmap, Polygon, Shape, circle, points_of
-from aligndiff.preparation.source import Collector, MissingPhotoError, SourceReading, SourceTree
 
 _BACKGROUND, _IGNORE = "_background_", "__ignore__"  # labelme's own names
 _OUTLINES = ("polygon", "rectangle", "circle", "mask", "rotation", None, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree
 
 _PHOTOS, _MASKS, _GOOD = "test", "ground_truth", "good"
 

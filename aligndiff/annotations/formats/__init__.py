@@ -11,11 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aligndiff.core.errors import InputError
-from aligndiff.dataset.hints import hint_for_pictures
-from aligndiff.preparation.json_files import broken_json
-from aligndiff.preparation.source import SourceReading, SourceTree
-from aligndiff.preparation.sources import (
+from aligndiff.annotations.formats import (
     coco,
     cvat,
     label_studio,
@@ -26,6 +22,10 @@ from aligndiff.preparation.sources import (
     voc,
     yolo,
 )
+from aligndiff.annotations.json_files import broken_json
+from aligndiff.annotations.source import SourceReading, SourceTree
+from aligndiff.core.errors import InputError
+from aligndiff.dataset.hints import hint_for_pictures
 
 
 @dataclass(frozen=True)

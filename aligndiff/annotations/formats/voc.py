@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aligndiff.annotations.shapes import MaskFile
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_input
 from aligndiff.dataset.colour_map import VOID_COLOUR, colour_map
 from aligndiff.dataset.images import BACKGROUND, IGNORE, OBJECT, Uint8, read_image, read_labels
-from aligndiff.preparation.shapes import MaskFile
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 _PHOTOS, _MASKS = "JPEGImages", "SegmentationClass"
 _LISTS = ("labelmap.txt", "class_names.txt", "labels.txt", "classes.txt")

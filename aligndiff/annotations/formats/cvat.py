@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
+from aligndiff.annotations.json_files import number, read_xml, whole
+from aligndiff.annotations.runs import decode_runs
+from aligndiff.annotations.shapes import Bitmap, Polygon, Shape, circle, points_of
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.json_files import number, read_xml, whole
-from aligndiff.preparation.runs import decode_runs
-from aligndiff.preparation.shapes import Bitmap, Polygon, Shape, circle, points_of
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 _ROOT = b"<annotations"
 _BEGINNING = 4096  # bytes of a file in which its root element stands

@@ -12,11 +12,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import unquote
 
+from aligndiff.annotations.mask_files import MaskFiles
+from aligndiff.annotations.shapes import MaskFile, Shape
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.mask_class import MaskClass
 from aligndiff.dataset.support import SUFFIXES, natural_order
-from aligndiff.preparation.mask_files import MaskFiles
-from aligndiff.preparation.shapes import MaskFile, Shape
 
 _NAMED = 3  # files that a line names; the others are counted
 _MOST_FILES = 1_000_000

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from aligndiff.annotations.json_files import first_json, json_objects, number, whole
+from aligndiff.annotations.runs import decode_brush
+from aligndiff.annotations.shapes import Bitmap, Polygon, Shape, circle, points_of
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree, shortlist
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.json_files import first_json, json_objects, number, whole
-from aligndiff.preparation.runs import decode_brush
-from aligndiff.preparation.shapes import Bitmap, Polygon, Shape, circle, points_of
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree, shortlist
 
 _PNG = re.compile(
     r"task-(?P<task>\d+)-annotation-\d+-by-.*?-tag-(?P<label>.+)-\d+\.png", re.IGNORECASE

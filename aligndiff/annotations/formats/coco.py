@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from aligndiff.annotations.json_files import first_json, json_objects, whole
+from aligndiff.annotations.runs import decode_runs, uncompress
+from aligndiff.annotations.shapes import Bitmap, Polygon, Shape, points_of
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.json_files import first_json, json_objects, whole
-from aligndiff.preparation.runs import decode_runs, uncompress
-from aligndiff.preparation.shapes import Bitmap, Polygon, Shape, points_of
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 
 def recognise(tree: SourceTree) -> str | None:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from aligndiff.core.errors import InputError
-from aligndiff.preparation.mask_names import (
+from aligndiff.annotations.mask_names import (
     MASK_FOLDERS,
     PHOTO_FOLDERS,
     SPLITS,
@@ -19,7 +18,8 @@ from aligndiff.preparation.mask_names import (
     last_number,
     photo_of,
 )
-from aligndiff.preparation.source import SourcePair, SourceReading, SourceTree, shortlist
+from aligndiff.annotations.source import SourcePair, SourceReading, SourceTree, shortlist
+from aligndiff.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from aligndiff.annotations.shapes import Polygon
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_input
-from aligndiff.preparation.shapes import Polygon
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 _MOST_BYTES = 64 * 2**20
 _MOST_SNIFFED = 20  # label files that are looked into to recognise the format

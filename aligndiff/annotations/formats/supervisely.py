@@ -8,11 +8,11 @@ import posixpath
 import zlib
 from typing import Any
 
+from aligndiff.annotations.bitmaps import png_bits
+from aligndiff.annotations.json_files import first_json, json_objects, number, whole
+from aligndiff.annotations.shapes import Bitmap, Polygon, Shape, points_of
+from aligndiff.annotations.source import Collector, SourceReading, SourceTree
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.bitmaps import png_bits
-from aligndiff.preparation.json_files import first_json, json_objects, number, whole
-from aligndiff.preparation.shapes import Bitmap, Polygon, Shape, points_of
-from aligndiff.preparation.source import Collector, SourceReading, SourceTree
 
 _MOST_BYTES = 64 * 2**20  # of a bitmap's PNG, which zlib could blow up
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aligndiff.preparation.mask_names import photo_of
+from aligndiff.annotations.mask_names import photo_of
 from tests.preparation.made_sources import (
     ELL,
     SQUARE,

@@ -7,8 +7,8 @@ import struct
 import cv2
 import numpy as np
 
+from aligndiff.annotations.runs import Bits, check_area
 from aligndiff.core.errors import InputError
-from aligndiff.preparation.runs import Bits, check_area
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = 24  # bytes of a PNG up to its width and height

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from aligndiff.annotations.source import SourceTree
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_input, read_json
-from aligndiff.preparation.source import SourceTree
 
 MOST_BYTES = 1024 * 2**20  # COCO's own largest file has 450 MB
 _MOST_SNIFFED = 50  # files that are looked into to recognise a format

@@ -1,0 +1,1 @@
+"""Annotated photos as other tools write them: COCO, VOC, YOLO, pairs of files and others."""

@@ -1,0 +1,1 @@
+"""Pasting: things cut out of photos, put into other scenes (pure functions of arrays)."""
