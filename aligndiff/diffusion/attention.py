@@ -7,8 +7,9 @@ float32 running sums of fixed shapes: the category's tokens, of the conditional 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -20,6 +21,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from aligndiff.core.errors import AlignDiffError
+from aligndiff.diffusion.families import Family
 from aligndiff.diffusion.pipeline import denoiser, family_of, is_guided, latent_grid
 
 if TYPE_CHECKING:
@@ -75,15 +77,19 @@ class AttentionTap:
         guidance_scale: float = 1.0,
         per_head: bool = False,
         image_layers: Collection[str] = (),
+        text_layers: Collection[str] | None = None,
     ) -> None:
         """`token_indices`: those of `EncodedPrompt`; `samples`: images of `size` (h, w) pixels.
 
-        `per_head` keeps a sum for each head; of `image_layers`, by name, image-to-image attention
-        is summed too (self-attention layers of a UNet are `...attn1`).
+        `text_layers`, by name, are those whose attention to the tokens is summed; if none are
+        given, those of the family's heatmaps (`heatmap_layers`). `per_head` keeps a sum for each
+        head; of `image_layers`, by name, image-to-image attention is summed too (self-attention
+        layers of a UNet are `...attn1`).
         """
         family, self._denoiser = family_of(pipe), denoiser(pipe)
         grids = layer_grids(pipe, size)
-        text_layers = [name for name in grids if re.fullmatch(family.layers, name)]
+        if text_layers is None:
+            text_layers = heatmap_layers(family, grids)
         if not text_layers:
             raise AlignDiffError(
                 "this diffusion model has no layer in which image positions of a fine enough grid "
@@ -94,7 +100,7 @@ class AttentionTap:
         # Calls of the denoiser in one step, of which the first is conditional.
         two_calls = family.conditional == "first call" and is_guided(pipe, guidance_scale)
         self._turns = 2 if two_calls else 1
-        device = self._denoiser.device
+        device = pipe._execution_device  # also where networks wait elsewhere (--offload)
         start = _padded_positions(pipe, size) if any(t.after_image for t in family.text) else 0
         self._tokens = torch.tensor([index + start for index in token_indices], device=device)
         self.layers: dict[str, LayerSums] = {}
@@ -195,6 +201,16 @@ class AttentionTap:
         if sums.image is not None:
             seen.add_to_image(sums.image, image)
         sums.calls.add_(1)
+
+
+def heatmap_layers(family: Family, names: Iterable[str], all_depths: bool = False) -> list[str]:
+    """Those of the attention layers `names`, in order, that a family's heatmaps are taken from.
+
+    With `all_depths` every layer in which image positions look at text.
+    """
+    layers = [name for name in names if re.fullmatch(family.layers, name)]
+    start, stop = (math.floor(len(layers) * share) for share in family.depth)
+    return layers if all_depths else layers[start : max(stop, start + 1)]
 
 
 def layer_grids(pipe: DiffusionPipeline, size: Grid) -> dict[str, Grid]:

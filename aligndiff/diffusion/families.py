@@ -14,8 +14,12 @@ from typing import Literal, Protocol
 
 from aligndiff.core.errors import InputError
 
-# Blocks in which text and image are one sequence.
+# Blocks in which text and image are one sequence, each with weights of its own, or all of them.
+DOUBLE = r"transformer_blocks\.\d+\.attn"
 JOINT = r"(single_)?transformer_blocks\.\d+\.attn"
+# Of joint layers the middle ones say best where a word is (published for Stable Diffusion 3, where
+# it is block 9 of 24), and to look at all of them would cost as much as their attention.
+MIDDLE = (0.3, 0.5)
 CROSS = r"transformer_blocks\.\d+\.attn2"
 
 
@@ -48,6 +52,8 @@ class Family:
     limits: Mapping[str, int]
     # Names of an embedding's tensors by text encoder, as other programs read them; none: the token.
     tensors: Mapping[str, str] = field(default_factory=dict)
+    # The part of these layers, in their order, that a heatmap is taken from.
+    depth: tuple[float, float] = (0.0, 1.0)
     image: Literal["all", "first", "last"] = "all"  # of a layer's queries, the image's positions
     # Rows of a batch that see the prompt under guidance: the last or first half of a doubled
     # batch, the first of two calls, or all, because there is no unconditional half.
@@ -102,7 +108,8 @@ _SDXL = Family(
 )
 _SD3 = Family(
     title="Stable Diffusion 3 and 3.5",
-    layers=r"transformer_blocks\.\d+\.attn",
+    layers=DOUBLE,
+    depth=MIDDLE,
     text=(
         TextTokens("text_encoder", after_image=True),
         TextTokens("text_encoder_3", offset=77, after_image=True),
@@ -118,7 +125,8 @@ _SD3 = Family(
 )
 _FLUX = Family(
     title="FLUX.1 (dev, schnell)",
-    layers=JOINT,
+    layers=DOUBLE,
+    depth=(0.5, 1.0),  # where its concepts are sharpest in print
     text=(TextTokens("text_encoder_2"),),  # CLIP gives the pooled vector only
     limits={"tokenizer_2": 256},
     tensors={"text_encoder": "clip_l", "text_encoder_2": "t5xxl"},
@@ -134,6 +142,7 @@ _FLUX = Family(
 _FLUX2_KLEIN = Family(
     title="FLUX.2 klein",
     layers=JOINT,
+    depth=MIDDLE,
     text=(TextTokens("text_encoder"),),
     limits={"tokenizer": 500},  # 512 with the chat template
     image="last",
@@ -148,7 +157,8 @@ _FLUX2_KLEIN = Family(
 )
 _CHROMA = Family(
     title="Chroma",
-    layers=JOINT,
+    layers=DOUBLE,
+    depth=(0.5, 1.0),  # as FLUX.1, which it is made of
     text=(TextTokens("text_encoder"),),
     limits={"tokenizer": 512},
     image="last",
@@ -202,6 +212,7 @@ _SANA = Family(
 _LUMINA2 = Family(
     title="Lumina Image 2.0",
     layers=r"layers\.\d+\.attn",  # not the refiners, which see one of the two
+    depth=MIDDLE,
     text=(TextTokens("text_encoder"),),
     limits={"tokenizer": 220},  # 256 with the system prompt
     image="last",
@@ -215,7 +226,8 @@ _LUMINA2 = Family(
 )
 _QWEN = Family(
     title="Qwen-Image",
-    layers=r"transformer_blocks\.\d+\.attn",
+    layers=DOUBLE,
+    depth=MIDDLE,
     text=(TextTokens("text_encoder", offset=-34),),  # the chat template's first tokens are dropped
     limits={"tokenizer": 500},
     image="last",
@@ -231,6 +243,7 @@ _QWEN = Family(
 _Z_IMAGE = Family(
     title="Z-Image (also Turbo)",
     layers=r"layers\.\d+\.attention",  # not the refiners, which see one of the two
+    depth=MIDDLE,
     text=(TextTokens("text_encoder", after_image=True),),
     limits={"tokenizer": 500},  # 512 with the chat template
     image="first",
@@ -248,6 +261,7 @@ _Z_IMAGE = Family(
 _AURA_FLOW = Family(
     title="AuraFlow",
     layers=r"(joint|single)_transformer_blocks\.\d+\.attn",
+    depth=MIDDLE,
     text=(TextTokens("text_encoder", offset=8),),  # after the register tokens
     limits={"tokenizer": 256},
     image="last",
