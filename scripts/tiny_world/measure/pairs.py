@@ -15,8 +15,8 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import read_sample, sample_indices
 from aligndiff.dataset.support import load_support
-from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
-from scripts.tiny_world.world.scene import SIDE, random_scene, render
+from scripts.tiny_world.world.example import EXAMPLES, example_scene, resembles_an_example
+from scripts.tiny_world.world.scene import SIDE, render
 
 FIRST_SCENE = 95_000_000  # far from the seeds of all training scenes and of the real pairs
 
@@ -73,7 +73,7 @@ def crowded_scenes(category: str, count: int) -> Pairs:
     # Each object among other things than the other one.
     drawn, seed = [], FIRST_SCENE + 100_000 * list(EXAMPLES).index(category)
     while len(drawn) < count:
-        scene = random_scene(seed, category, EXAMPLES[category], alone=False)
+        scene = example_scene(seed, category, alone=False)
         seed += 1
         if not resembles_an_example(scene.things[1].look):
             rendering = render(scene)

@@ -35,8 +35,8 @@ from scripts.tiny_world.measure.segmenter import (
     segmentation_loss,
     train_small_segmenter,
 )
-from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
-from scripts.tiny_world.world.scene import random_scene, render
+from scripts.tiny_world.world.example import EXAMPLES, example_scene, resembles_an_example
+from scripts.tiny_world.world.scene import Scene, render
 
 SIDE = 128
 STILL = GainRecipe(
@@ -88,7 +88,7 @@ def test_real_pairs_are_those_of_the_folder(dataset: Path) -> None:
     every = load_real_pairs(dataset / "fish", 5, seed=0)
     assert every.images.shape == (5, SIDE, SIDE, 3) and every.images.dtype == np.uint8
     assert every.masks.shape == (5, SIDE, SIDE) and every.masks.dtype == np.bool_
-    drawn = render(random_scene(90_000_000, "fish", EXAMPLES["fish"], alone=True)).masks[0]
+    drawn = render(example_scene(90_000_000, "fish", alone=True)).masks[0]
     assert any(np.array_equal(mask, drawn) for mask in every.masks)
     single = [load_real_pairs(dataset / "fish", 1, seed) for seed in range(6)]
     assert all(len(pairs) == 1 for pairs in single)
@@ -124,9 +124,8 @@ def test_scenes_show_the_object_beside_another_thing() -> None:
     scenes = crowded_scenes("fish", 3)
     again = crowded_scenes("fish", 2)
     assert np.array_equal(scenes.images[:2], again.images)
-    look = EXAMPLES["fish"]
     seeds = range(FIRST_SCENE, FIRST_SCENE + 6)
-    plans = [random_scene(seed, "fish", look, alone=False) for seed in seeds]
+    plans = [example_scene(seed, "fish", alone=False) for seed in seeds]
     kept = [plan for plan in plans if not resembles_an_example(plan.things[1].look)][:3]
     for plan, image, mask in zip(kept, scenes.images, scenes.masks, strict=True):
         rendering = render(plan)
@@ -139,17 +138,15 @@ def test_the_other_thing_never_wears_an_example_look(monkeypatch: pytest.MonkeyP
     look = EXAMPLES["fish"]
     worn = iter([look, None, look, None])
 
-    def scene(seed: int, *rest: object, alone: bool):  # type: ignore[no-untyped-def]
-        plan = random_scene(seed, "fish", look, alone=alone)
+    def scene(seed: int, category: str, alone: bool) -> Scene:
+        plan = example_scene(seed, category, alone)
         other = next(worn)
         first, second = plan.things
         return replace(plan, things=(first, replace(second, look=other or second.look)))
 
-    monkeypatch.setattr("scripts.tiny_world.measure.pairs.random_scene", scene)
+    monkeypatch.setattr("scripts.tiny_world.measure.pairs.example_scene", scene)
     images = crowded_scenes("fish", 2).images
-    clean = [
-        render(random_scene(FIRST_SCENE + at, "fish", look, alone=False)).image for at in (1, 3)
-    ]
+    clean = [render(example_scene(FIRST_SCENE + at, "fish", alone=False)).image for at in (1, 3)]
     assert np.array_equal(images, np.stack(clean))
 
 
