@@ -60,6 +60,7 @@ def judge_lines(accuracy: JudgeAccuracy, scenes: int) -> list[Line]:
     """How far the judge itself can be trusted."""
     return [
         Line("-", "judge: category right", accuracy.category, "share", scenes, Target(0.97)),
+        Line("-", "judge: category and kind right", accuracy.kind, "share", scenes, Target(0.90)),
         Line("-", "judge: look right", accuracy.look, "share", scenes),
         Line("-", "judge: foreground mIoU", accuracy.foreground_iou, "iou", scenes, Target(0.95)),
     ]

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.measure.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,
     GROUND,
+    KIND_NAMES,
     LOOK_CELL,
     NO_SECOND,
     TEXTURE_NAMES,
     Judge,
     judge_accuracy,
+    judged_scene,
     load_judge,
     save_judge,
 )
@@ -33,52 +34,56 @@ from scripts.tiny_world.train.run import (
     to_signed,
 )
 from scripts.tiny_world.train.ssp import worn_out
-from scripts.tiny_world.world.scene import SIDE, Thing, random_scene, render
+from scripts.tiny_world.world.scene import COMPANY, SIDE, Thing, render
+from scripts.tiny_world.world.shapes import kind_of
 
 FIRST_SCENE = 50_000_000  # seeds from here on: not those that the other models were trained on
 NOWHERE = -100  # the target of a pixel that has none: the look of the ground
 CLEAN = 0.4  # share of scenes left as they were drawn
 WOBBLED = 0.5  # share of the others whose shapes are bent
 LOOK_WEIGHT = 0.5  # of each of the three losses on the look
-CHECKED_SCENES = 64  # fresh scenes judged with a checkpoint
+KIND_WEIGHT = 0.7
+CHECKED_SCENES = 120  # fresh scenes judged with a checkpoint
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What every pixel is and wears, int64 (..., h, w); the look is NOWHERE on the ground."""
+    """What every pixel is and wears, int64 (..., h, w); look and kind are NOWHERE on the ground."""
 
     category: np.ndarray
     texture: np.ndarray
     colour: np.ndarray
     second: np.ndarray
+    kind: np.ndarray
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """``images`` uint8 (n, h, w, 3); ``things`` uint8 (n, h, w): 0 ground, 1 and 2 the objects;
-    ``labels`` int64 (n, 3, 4): category, texture, colour and second colour of those three."""
+    """``images`` uint8 (n, h, w, 3); ``things`` uint8 (n, h, w): 0 ground, 1 to 3 the objects;
+    ``labels`` int64 (n, 4, 5): category, texture, both colours and kind of each of those."""
 
     images: np.ndarray
     things: np.ndarray
     labels: np.ndarray
 
 
-def labels_of(thing: Thing) -> tuple[int, int, int, int]:
+def labels_of(thing: Thing) -> tuple[int, ...]:
     look = thing.look
     return (
         CATEGORY_NAMES.index(thing.category),
         TEXTURE_NAMES.index(look.texture),
         COLOUR_NAMES.index(look.colour),
         NO_SECOND if look.second is None else COLOUR_NAMES.index(look.second),
+        KIND_NAMES.index((thing.category, kind_of(thing.category, thing.shape_seed))),
     )
 
 
 def draw_scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image, things and labels of one scene, see ``Scenes``."""
-    scene = random_scene(seed)
+    scene = judged_scene(seed)
     rendering = render(scene)
     things = np.zeros((SIDE, SIDE), np.uint8)
-    labels = np.full((3, 4), NOWHERE)
+    labels = np.full((1 + len(COMPANY), 5), NOWHERE)
     labels[0, 0] = GROUND
     for i in range(len(scene.things)):
         things[rendering.masks[i]] = i + 1
@@ -152,11 +157,13 @@ def judge_loss(judge: Judge, images: np.ndarray, truth: Truth, device: torch.dev
         + entropy(opinion.colour, truth.colour[middles])
         + entropy(opinion.second, truth.second[middles])
     )
+    kind = entropy(opinion.kind, truth.kind[middles])
     # Most pixels are ground: which object it is would be learned late from the first term alone.
     return (
         entropy(opinion.category, truth.category)
         + entropy(opinion.category[:, :GROUND], objects_only)
         + LOOK_WEIGHT * look
+        + KIND_WEIGHT * kind
     )
 
 
@@ -187,7 +194,7 @@ def train_judge(
     while step < run.steps and not run.out_of_time():
         rng = np.random.default_rng((step, 4))
         for group in optimizer.param_groups:
-            group["lr"] = rate * warmup_cosine(step, run.steps, 100)
+            group["lr"] = rate * run.cosine_rate(step, 100)
         loss = judge_loss(judge, *draw_batch(scenes, batch_size, rng), device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -210,7 +217,11 @@ def train_judge(
             save_judge(publishable, run.folder / "tiny_judge.safetensors")
             accuracy = judge_accuracy(publishable, CHECKED_SCENES)
             run.log(
-                step, category=accuracy.category, look=accuracy.look, iou=accuracy.foreground_iou
+                step,
+                category=accuracy.category,
+                kind=accuracy.kind,
+                look=accuracy.look,
+                iou=accuracy.foreground_iou,
             )
 
 

@@ -58,7 +58,7 @@ def block(columns: int) -> np.ndarray:
 
 
 def verdict(category: str = "fish", columns: int = 8, **worn: str | None) -> JudgeVerdict:
-    look = {"texture": "striped", "colour": "orange", "second": "white"} | worn
+    look = {"kind": "reef", "texture": "striped", "colour": "orange", "second": "white"} | worn
     mask = block(columns)
     return JudgeVerdict(category=category, mask=mask, foreground=mask, **look)  # type: ignore[arg-type]
 
@@ -139,8 +139,8 @@ def test_targets_and_the_words_of_a_table() -> None:
 
 
 def test_the_targets_are_those_of_the_plan() -> None:
-    accuracy = JudgeAccuracy(category=0.98, look=0.9, foreground_iou=0.94)
-    assert [line.holds for line in judge_lines(accuracy, 400)] == [True, None, False]
+    accuracy = JudgeAccuracy(category=0.98, kind=0.92, look=0.9, foreground_iou=0.94)
+    assert [line.holds for line in judge_lines(accuracy, 400)] == [True, True, None, False]
     fish = [sample(verdict(), 8, "consensus")]
     looks = look_lines(look_figures("word", fish), look_figures("learned", fish))
     assert [line.holds for line in looks[:2]] == [False, True]

@@ -35,6 +35,7 @@ from scripts.tiny_world.world.captions import new_tokenizer
 from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import random_scene
+from scripts.tiny_world.world.shapes import RARE
 
 SEEN = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -120,9 +121,9 @@ def test_segmenter_never_sees_the_example_objects_not_even_beside_others() -> No
     assert not {draw_identity(seed)[0] for seed in range(30)} & set(EXAMPLES)
     rng = np.random.default_rng(0)
     scenes = [base_scene(rng, "car", Look("plain", "red")) for _ in range(300)]
-    assert any(len(scene.things) == 2 for scene in scenes)
+    assert {len(scene.things) for scene in scenes} == {1, 2, 3}
     things = [thing for scene in scenes for thing in scene.things]
-    assert not {thing.category for thing in things} & set(EXAMPLES)
+    assert not {thing.category for thing in things} & {*EXAMPLES, RARE}
     assert not any(resembles_an_example(thing.look) for thing in things)
 
 
