@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aligndiff.core.prefetch import prefetch_map
 from scripts.tiny_world.measure.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,
@@ -26,6 +27,7 @@ from scripts.tiny_world.measure.judge import (
     save_judge,
 )
 from scripts.tiny_world.train.run import (
+    BATCHES_AHEAD,
     Ema,
     Run,
     choose_device,
@@ -189,13 +191,16 @@ def train_judge(
     if state := run.load():
         judge.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        ema.shadow, step = state["ema"], state["step"]
+        ema.shadow, step = {k: v.to(device) for k, v in state["ema"].items()}, state["step"]
     scenes = draw_scenes(FIRST_SCENE, scene_count, workers)
-    while step < run.steps and not run.out_of_time():
-        rng = np.random.default_rng((step, 4))
+
+    def draw(step: int) -> tuple[np.ndarray, Truth]:
+        return draw_batch(scenes, batch_size, np.random.default_rng((step, 4)))
+
+    for batch in prefetch_map(draw, range(step, run.steps), BATCHES_AHEAD, workers):
         for group in optimizer.param_groups:
             group["lr"] = rate * run.cosine_rate(step, 100)
-        loss = judge_loss(judge, *draw_batch(scenes, batch_size, rng), device)
+        loss = judge_loss(judge, *batch, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
@@ -223,6 +228,8 @@ def train_judge(
                 look=accuracy.look,
                 iou=accuracy.foreground_iou,
             )
+        if run.out_of_time():
+            break
 
 
 def averaged(ema: Ema) -> Judge:
