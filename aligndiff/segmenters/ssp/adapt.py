@@ -36,14 +36,16 @@ def adapt(
 ) -> SSPSegmenter:
     """Fine-tune on episodes of one support pair and one query; half of a batch is support.
 
-    The statistics of the batch normalisation stay as they are. Of `budget`, the rate is ours.
+    As in SSP's own training, the first two layers and all batch normalisation stay as they are. Of
+    `budget` the rate does not count: it is that of a network without weights.
     """
     checkpoint = load_ssp(Path(choice.location))
-    network = checkpoint.network.train()
+    network = checkpoint.network
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
+    for module in (network.layer0, network.layer1, *network.modules()):
+        if module in (network.layer0, network.layer1) or isinstance(module, nn.BatchNorm2d):
+            module.requires_grad_(False)
+    network.eval()  # nothing but batch normalisation knows the difference
     generator = torch.Generator(device).manual_seed(seed)
     episodes = max(1, budget.batch_size // 2)
     optimizer, schedule = optimizer_for(network, budget, LEARNING_RATE)
