@@ -12,7 +12,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.samples import StoredSample, excluded_samples, stored_samples
-from aligndiff.dataset.support import PairPaths, check_support, find_pairs, is_named_as_image
+from aligndiff.dataset.support import PairPaths, check_support, find_pairs
 from aligndiff.evaluation.gain.config import GainConfig
 
 _HELD_OUT = 0.3  # of the real pairs, to choose a recipe by
@@ -80,18 +80,6 @@ def find_classes(bank: PromptBank, config: GainConfig) -> list[GainClass]:
     if problems:
         raise InputError(problems)
     return classes
-
-
-def find_backgrounds(folder: Path | None) -> list[Path]:
-    """The photos in a folder and below it. InputError without one."""
-    if folder is None:
-        return []
-    if not folder.is_dir():
-        raise InputError(f"--backgrounds {folder}: no such folder; give one of photos")
-    photos = sorted(path for path in folder.rglob("*") if is_named_as_image(path))
-    if not photos:
-        raise InputError(f"--backgrounds {folder}: has no photos; put some in it")
-    return photos
 
 
 def _samples(bank: PromptBank, config: GainConfig) -> list[StoredSample]:

@@ -76,6 +76,9 @@ class GainTraining(Options):
         tuple(RECIPES), "the list that every arm picks its best from", choices=RECIPES
     )
     steps: int = option(600, "optimizer steps of a training", 1, 10**6)
+    few_shot_steps: int = option(
+        150, "those of the few-shot segmenter, which starts from weights", 1, 10**6
+    )
     batch_size: int = option(16, "images of a step", 2, MAX_BATCH)
     lr: float | None = option(
         None, "highest learning rate", high=10, above=0, shown_default="0.003, SegFormer 0.0001"

@@ -90,7 +90,7 @@ def compare(
     for number, contest in enumerate(plan.contests):
         chosen = [choices[contest.name, arm].recipe for arm in (REAL, SYNTHETIC)]
         arms = [plan.finals(a, r) for a, r in zip((REAL, SYNTHETIC), chosen, strict=True)]
-        words = [recipe.words for recipe in chosen]
+        words = [recipe.name for recipe in chosen]
         rows = [_class_gain(plan, records, arms, pairs, seed) for pairs in plan.classes]
         tests = [len(pairs.tests or pairs.real) for pairs in plan.classes]
         if number == 0 and len(rows) > 1:

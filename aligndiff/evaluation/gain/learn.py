@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.support import SupportPair
 from aligndiff.evaluation.evaluate import FOREGROUND_THRESHOLD
-from aligndiff.evaluation.gain.material import REAL_SHARE, Material
+from aligndiff.evaluation.gain.material import REAL_SHARE, GainMaterial
 from aligndiff.evaluation.gain.networks import NetworkChoice, build_network
 from aligndiff.evaluation.gain.recipes import GainRecipe
 from aligndiff.segmenters.base import Segmenter, support_weights
@@ -54,13 +54,14 @@ class Machine:
     network: NetworkChoice
     few_shot: SegmenterChoice | None
     budget: Budget
+    few_shot_budget: Budget  # of the few-shot segmenter, which starts from weights
     device: torch.device
     dtype: torch.dtype
 
 
 def train_and_test(
     recipe: GainRecipe,
-    material: Material,
+    material: GainMaterial,
     tests: Mapping[str, TestSet],
     machine: Machine,
     seed: int,
@@ -95,7 +96,7 @@ def train_and_test(
 
 def _few_shot(
     recipe: GainRecipe,
-    material: Material,
+    material: GainMaterial,
     machine: Machine,
     seed: int,
     advance: Callable[[], None],
@@ -109,7 +110,7 @@ def _few_shot(
         material.support(),
         material.sources(recipe),
         _AUGMENTATIONS[recipe.augmentation],
-        machine.budget,
+        machine.few_shot_budget,
         seed,
         machine.device,
         machine.dtype,
@@ -117,7 +118,7 @@ def _few_shot(
     )
 
 
-def _show_support(segmenter: Segmenter, material: Material) -> None:
+def _show_support(segmenter: Segmenter, material: GainMaterial) -> None:
     """The arm's own pairs, real and synthetic ones by halves."""
     synthetic = material.synthetic[:_MOST_SUPPORT]
     pairs = [*material.real, *synthetic]

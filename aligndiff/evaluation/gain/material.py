@@ -38,7 +38,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Material:
+class GainMaterial:
     """The pairs of an arm and what surrounds them; stacks are made when they are asked for.
 
     `side` is that of the squares that are learned from, in px; `seed` draws the scenes. Without
@@ -101,9 +101,10 @@ class Material:
         side, rng = _OVERSIZE * self.side, np.random.default_rng((self.seed, salt))
         ingredients = Ingredients(
             pairs=[_squeezed(pair, side) for pair in pairs],
-            backgrounds=[resize_image(image, (side, side)) for image in self.around.backgrounds],
+            backgrounds=self.around.backgrounds,
             others=self.around.others,
             support=_extents(self.real),
+            size=(side, side),
         )
         scenes = [compose(ingredients, rng, SceneRecipe(), with_object) for _ in range(count)]
         return _stack([scene.composite for scene in scenes], self.side)
@@ -111,8 +112,9 @@ class Material:
 
 def surroundings(backgrounds: Sequence[Uint8], pairs: Sequence[SupportPair]) -> Surroundings:
     """Backgrounds, and pairs of other things, whose photos are backgrounds as well."""
+    grounds = {id(image): image for image in (*backgrounds, *(pair.image for pair in pairs))}
     things = [cut_out(pair.image, pair.mask) for pair in pairs if (pair.mask == OBJECT).any()]
-    return Surroundings((*backgrounds, *(pair.image for pair in pairs)), tuple(things))
+    return Surroundings(tuple(grounds.values()), tuple(things))
 
 
 def _stack(pairs: Sequence[SupportPair] | Sequence[Composite], side: int) -> PairStack:

@@ -47,7 +47,7 @@ _LIST = (
     GainRecipe("strong", "strong augmentation", augmentation="strong"),
     GainRecipe("erasing", "random erasing", augmentation="erasing"),
     GainRecipe("negatives", "strong, negatives", "network", "strong", 0, _THIRD),
-    GainRecipe("paste", "copy-paste, negatives", "network", "usual", _THIRD, _THIRD),
+    GainRecipe("paste", "copy-paste", "network", "usual", _THIRD, _THIRD),
     GainRecipe(
         "strong_paste", "strong, copy-paste, negatives", "network", "strong", _THIRD, _THIRD
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aligndiff.dataset.images import Uint8
 from aligndiff.evaluation.gain.figures import Comparison, GainPoint
-from aligndiff.evaluation.gain.material import Material
+from aligndiff.evaluation.gain.material import GainMaterial
 from aligndiff.evaluation.gain.plan import ARMS, GainPlan
 from aligndiff.evaluation.gain.recipes import RECIPES
 from aligndiff.evaluation.gain.units import REAL, SYNTHETIC, Choice
@@ -33,23 +33,24 @@ def recipe_cells(plan: GainPlan, choices: Mapping[tuple[str, str], Choice]) -> C
         for arm in ARMS:
             mark = " *" if best[arm].recipe == recipe else ""
             cells.append(f"{best[arm].ious[recipe.name]:.3f}{mark}")
-        rows.append((recipe.words, *cells))
-    return ("recipe", "real alone", "with synthetic"), rows
+        rows.append((recipe.name, *cells, recipe.words))
+    return ("recipe", "real alone", "with synthetic", "what it is"), rows
 
 
 def gain_cells(lines: Sequence[Comparison]) -> Cells:
     """The names and lines of the table; gains in points, hundredths of IoU."""
-    names = ("segmenter", "class", "tests", "real alone", "its recipe")
     cells: list[tuple[object, ...]] = [
         (
-            *(line.contest, line.category, line.tests, line.without, line.real_recipe),
-            *(line.with_samples, line.synthetic_recipe),
+            *(line.contest, line.category, line.tests),
+            f"{line.without:.3f} {line.real_recipe}",
+            f"{line.with_samples:.3f} {line.synthetic_recipe}",
             f"{_PERCENT * line.gain:+.1f}",
             f"{_PERCENT * line.low:+.1f} to {_PERCENT * line.high:+.1f}",
         )
         for line in lines
     ]
-    return (*names, "with synthetic", "its recipe", "gain", "95 %"), cells
+    names = ("segmenter", "class", "tests", "real alone", "with synthetic", "gain", "95 %")
+    return names, cells
 
 
 def gain_json(
@@ -90,7 +91,7 @@ def gain_plot(curve: Sequence[GainPoint]) -> Uint8:
     return curve_plot({"best recipe": line}, *names, log_counts=True)
 
 
-def batches_sheet(title: str, arms: Mapping[str, Material]) -> Uint8:
+def batches_sheet(title: str, arms: Mapping[str, GainMaterial]) -> Uint8:
     """What a batch is made of, a line for each kind: images with their masks."""
     real, synthetic = arms[REAL], arms[SYNTHETIC]
     stacks = {

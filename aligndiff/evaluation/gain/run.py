@@ -14,7 +14,8 @@ from aligndiff.core.files import check_writable, file_fingerprint, fingerprint, 
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import note_progress, shard
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.evaluation.gain.classes import GainClass, find_backgrounds, find_classes
+from aligndiff.evaluation.gain.backgrounds import BackgroundPhoto, find_backgrounds
+from aligndiff.evaluation.gain.classes import GainClass, find_classes
 from aligndiff.evaluation.gain.config import (
     SEGFORMER_RATE,
     SMALL_RATE,
@@ -68,7 +69,7 @@ class GainEvaluation:
     run: GainRun
     network: NetworkChoice
     few_shot: SegmenterChoice | None
-    backgrounds: tuple[Path, ...]
+    backgrounds: tuple[BackgroundPhoto, ...]
     records: UnitRecords
     settings: dict[str, Any]
 
@@ -109,7 +110,7 @@ def _prepare(line: CommandLine) -> GainEvaluation:
     network = choose_network(training.model)
     few_shot = _few_shot(line, bank)
     classes = find_classes(bank, config)
-    backgrounds = tuple(find_backgrounds(config.backgrounds))
+    backgrounds = find_backgrounds(config.backgrounds)
     plan = plan_gain(
         classes,
         config,
@@ -143,7 +144,7 @@ def _settings(
     network: NetworkChoice,
     few_shot: SegmenterChoice | None,
     classes: Sequence[GainClass],
-    backgrounds: Sequence[Path],
+    backgrounds: Sequence[BackgroundPhoto],
 ) -> dict[str, Any]:
     """What decides the figures of a training, beside its unit."""
     return {
@@ -152,7 +153,7 @@ def _settings(
         "precision": known_precision(training.precision, run.device),
         "model": network.identity,
         "few_shot": few_shot.identity if few_shot else None,
-        "backgrounds": fingerprint([file_fingerprint(path) for path in backgrounds]),
+        "backgrounds": fingerprint([file_fingerprint(photo.path) for photo in backgrounds]),
         "pairs": {pairs.category: _pairs_fingerprint(pairs) for pairs in classes},
     }
 
@@ -217,15 +218,17 @@ def _estimate(evaluation: GainEvaluation, missing: Sequence[GainUnit]) -> None:
     trained = [unit for unit in missing if RECIPES[unit.recipe].is_trained]
     if not trained:
         return
-    count, steps = len(trained), evaluation.training.steps
-    work, processes = _work(evaluation), len(_devices(evaluation, count)) or 1
-    seconds = 0.0
+    training = evaluation.training
+    steps = {"network": training.steps, "few_shot": training.few_shot_steps}
+    work, processes = _work(evaluation), len(_devices(evaluation, len(trained))) or 1
+    seconds, parts = 0.0, []
     for learner, unit in first_of_each_learner(trained).items():
-        own = [unit for unit in trained if RECIPES[unit.recipe].learner == learner]
-        seconds += len(own) * steps * work.seconds_a_step(unit)
-    minutes = seconds / processes / 60
+        count = sum(RECIPES[unit.recipe].learner == learner for unit in trained)
+        seconds += count * steps[learner] * work.seconds_a_step(unit)
+        parts.append(f"{count} trainings of {steps[learner]} steps")
+    minutes = max(1, round(seconds / processes / 60))
     where = "1 process" if processes == 1 else f"{processes} processes"
-    say(f"{count} trainings of {steps} steps: about {max(1, round(minutes))} minutes in {where}")
+    say(f"{' and '.join(parts)}: about {minutes} minutes here, in {where}")
 
 
 def _write_batches(evaluation: GainEvaluation, path: Path) -> None:
@@ -293,7 +296,8 @@ def _work(evaluation: GainEvaluation) -> UnitWork:
     if dtype == torch.float16:  # gradients of it would have to be scaled
         dtype = torch.float32
     budget = Budget(training.steps, training.batch_size, evaluation.settings["lr"])
-    machine = Machine(evaluation.network, evaluation.few_shot, budget, device, dtype)
+    few_shot = Budget(training.few_shot_steps, training.batch_size)
+    machine = Machine(evaluation.network, evaluation.few_shot, budget, few_shot, device, dtype)
     return UnitWork(evaluation.plan, evaluation.backgrounds, machine, training.side, training.seed)
 
 

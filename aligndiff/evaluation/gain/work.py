@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from aligndiff.dataset.images import Uint8, read_image, resize_image
 from aligndiff.dataset.samples import StoredSample
 from aligndiff.dataset.support import PairPaths, SupportPair, load_pair, reduce_pair
+from aligndiff.evaluation.gain.backgrounds import BackgroundPhoto
 from aligndiff.evaluation.gain.classes import Split, split_class
 from aligndiff.evaluation.gain.learn import Machine, TestSet, train_and_test
-from aligndiff.evaluation.gain.material import Material, Surroundings, surroundings
+from aligndiff.evaluation.gain.material import GainMaterial, Surroundings, surroundings
 from aligndiff.evaluation.gain.plan import GainPlan
 from aligndiff.evaluation.gain.recipes import RECIPES
 from aligndiff.evaluation.gain.units import REAL, VALIDATION, GainUnit, UnitRecord
@@ -32,7 +31,7 @@ class UnitWork:
     def __init__(
         self,
         plan: GainPlan,
-        backgrounds: Sequence[Path],
+        backgrounds: Sequence[BackgroundPhoto],
         machine: Machine,
         side: int,
         seed: int,
@@ -62,19 +61,19 @@ class UnitWork:
         material.sources(RECIPES[unit.recipe])  # composing is no step
         times = [time.monotonic()]
         few = replace(self.machine.budget, steps=1 + _TIMED_STEPS)
-        machine = replace(self.machine, budget=few)
+        machine = replace(self.machine, budget=few, few_shot_budget=few)
         ticks: Callable[[], None] = lambda: times.append(time.monotonic())  # noqa: E731
         train_and_test(RECIPES[unit.recipe], material, {}, machine, 0, ticks)
         return (times[-1] - times[1]) / _TIMED_STEPS  # the first step prepares the others
 
-    def material(self, unit: GainUnit) -> Material:
+    def material(self, unit: GainUnit) -> GainMaterial:
         """What the unit learns from."""
         return self._material(replace(unit, recipe="", seed=0))
 
-    def _make_material(self, unit: GainUnit) -> Material:
+    def _make_material(self, unit: GainUnit) -> GainMaterial:
         split = self._split(unit)
         synthetic = () if unit.arm == REAL else split.samples[: unit.samples]
-        return Material(
+        return GainMaterial(
             tuple(map(_read_pair, split.real)),
             tuple(_read_sample(sample, 2 * self.side) for sample in synthetic),
             self._around(unit.category),
@@ -90,12 +89,13 @@ class UnitWork:
         return TestSet(tuple(map(_read_pair, pairs)), self.side)
 
     def _read_surroundings(self, category: str) -> Surroundings:
-        """The backgrounds, and the real pairs of the other classes."""
-        order = np.random.default_rng(self.seed).permutation(len(self.backgrounds))
-        chosen = sorted(order[:_MOST_BACKGROUNDS].tolist())
-        photos = [_read_background(self.backgrounds[at]) for at in chosen]
+        """The backgrounds with what is marked in them, and the real pairs of the other classes."""
+        usable = [photo for photo in self.backgrounds if not photo.shows(category)]
+        order = np.random.default_rng(self.seed).permutation(len(usable))
+        read = [usable[at].read(SCORED_SIDE) for at in sorted(order[:_MOST_BACKGROUNDS].tolist())]
         others = [p for own in self.plan.classes if own.category != category for p in own.real]
-        return surroundings(photos, list(map(_read_pair, others)))
+        things = [pair for _, marked in read for pair in marked]
+        return surroundings([image for image, _ in read], [*things, *map(_read_pair, others)])
 
 
 def hash_seed(*numbers: int) -> int:
@@ -127,10 +127,3 @@ def _read_pair(paths: PairPaths) -> SupportPair:
 def _read_sample(sample: StoredSample, side: int) -> SupportPair:
     mask = sample.read_mask().astype(np.uint8)
     return reduce_pair(SupportPair(sample.name, sample.read_image(), mask), side)
-
-
-def _read_background(path: Path) -> Uint8:
-    image = read_image(path)
-    h, w = image.shape[:2]
-    scale = min(1.0, SCORED_SIDE / max(h, w))
-    return resize_image(image, (max(1, round(h * scale)), max(1, round(w * scale))))
