@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from aligndiff.evaluation.gain.classes import GainClass, split_class
 from aligndiff.evaluation.gain.plan import GainPlan
-from aligndiff.evaluation.gain.units import REAL, SYNTHETIC, Choice, GainUnit, UnitRecords
-from aligndiff.evaluation.gain.work import TEST
+from aligndiff.evaluation.gain.units import REAL, SYNTHETIC, TEST, Choice, GainUnit, UnitRecords
 from aligndiff.evaluation.intervals import interval
 
 Int = NDArray[np.int64]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aligndiff.composition.compose import Ingredients, compose
-from aligndiff.composition.instance import Extent, Instance, cut_out
+from aligndiff.composition.instance import Extent, cut_out
 from aligndiff.composition.paste import Composite
 from aligndiff.composition.recipe import SceneRecipe
-from aligndiff.dataset.images import OBJECT, Uint8, resize_image, resize_mask
+from aligndiff.composition.surroundings import Surroundings
+from aligndiff.dataset.images import resize_image, resize_mask
 from aligndiff.dataset.support import SupportPair
 from aligndiff.evaluation.gain.recipes import GainRecipe
 
@@ -24,17 +25,6 @@ COMPOSED = 400  # scenes that an arm's half is composed of; every batch changes 
 NEGATIVES = 200
 REAL_SHARE = 0.5  # of every batch, beside synthetic pairs
 _OVERSIZE = 2  # scenes are composed at so many times the side, so that edges are fine
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every arm has beside its pairs: scenes without the object, and other things.
-
-    backgrounds: uint8 (h, w, 3) each.
-    """
-
-    backgrounds: tuple[Uint8, ...] = ()
-    others: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,13 +98,6 @@ class GainMaterial:
         )
         scenes = [compose(ingredients, rng, SceneRecipe(), with_object) for _ in range(count)]
         return _stack([scene.composite for scene in scenes], self.side)
-
-
-def surroundings(backgrounds: Sequence[Uint8], pairs: Sequence[SupportPair]) -> Surroundings:
-    """Backgrounds, and pairs of other things, whose photos are backgrounds as well."""
-    grounds = {id(image): image for image in (*backgrounds, *(pair.image for pair in pairs))}
-    things = [cut_out(pair.image, pair.mask) for pair in pairs if (pair.mask == OBJECT).any()]
-    return Surroundings(tuple(grounds.values()), tuple(things))
 
 
 def _stack(pairs: Sequence[SupportPair] | Sequence[Composite], side: int) -> PairStack:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aligndiff.annotations.backgrounds import BackgroundPhoto, find_backgrounds
 from aligndiff.core.console import progress, say, table, warn
 from aligndiff.core.device import available_cores, known_precision, visible_gpus
 from aligndiff.core.errors import AlignDiffError
@@ -14,7 +15,6 @@ from aligndiff.core.files import check_writable, file_fingerprint, fingerprint, 
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import note_progress, shard
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.evaluation.gain.backgrounds import BackgroundPhoto, find_backgrounds
 from aligndiff.evaluation.gain.classes import GainClass, find_classes
 from aligndiff.evaluation.gain.config import (
     SEGFORMER_RATE,

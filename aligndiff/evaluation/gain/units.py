@@ -20,7 +20,7 @@ from aligndiff.evaluation.gain.recipes import RECIPES, USUAL_CHOICE, GainRecipe
 from aligndiff.segmenters.metrics import Sums, class_iou
 
 REAL, SYNTHETIC = "real", "synthetic"  # the two arms that are compared
-VALIDATION = "validation"
+VALIDATION, TEST = "validation", "test"  # the names of the test sets
 
 
 @dataclass(frozen=True, order=True)

@@ -9,17 +9,17 @@ from functools import lru_cache
 
 import numpy as np
 
+from aligndiff.annotations.backgrounds import BackgroundPhoto
+from aligndiff.composition.surroundings import Surroundings, surroundings
 from aligndiff.dataset.samples import StoredSample
 from aligndiff.dataset.support import PairPaths, SupportPair, load_pair, reduce_pair
-from aligndiff.evaluation.gain.backgrounds import BackgroundPhoto
 from aligndiff.evaluation.gain.classes import Split, split_class
 from aligndiff.evaluation.gain.learn import Machine, TestSet, train_and_test
-from aligndiff.evaluation.gain.material import GainMaterial, Surroundings, surroundings
+from aligndiff.evaluation.gain.material import GainMaterial
 from aligndiff.evaluation.gain.plan import GainPlan
 from aligndiff.evaluation.gain.recipes import RECIPES
-from aligndiff.evaluation.gain.units import REAL, VALIDATION, GainUnit, UnitRecord
+from aligndiff.evaluation.gain.units import REAL, TEST, VALIDATION, GainUnit, UnitRecord
 
-TEST = "test"
 SCORED_SIDE = 512  # px: larger photos are reduced to it, to be learned from and tested on
 _MOST_BACKGROUNDS = 300  # kept in memory; of more a random choice
 _TIMED_STEPS = 4

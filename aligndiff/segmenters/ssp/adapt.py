@@ -15,7 +15,7 @@ from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.loss import LossWeights, episode_losses
 from aligndiff.segmenters.ssp.network import IMAGE_MEAN, IMAGE_STD, SSP
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
-from aligndiff.segmenters.trained.augment import Augmentation, Batch, augment
+from aligndiff.segmenters.trained.augment import Augmentation, LabelledBatch, augment
 from aligndiff.segmenters.trained.batches import Batches, Source
 from aligndiff.segmenters.trained.learn import Budget, optimizer_for
 
@@ -64,7 +64,7 @@ def adapt(
 
 
 def _episode_loss(
-    network: SSP, shown: Batch, query: Batch, side: int | None, dtype: torch.dtype
+    network: SSP, shown: LabelledBatch, query: LabelledBatch, side: int | None, dtype: torch.dtype
 ) -> Tensor:
     """The mean loss of episodes; those whose support has lost its object say nothing."""
     images = torch.cat([shown.images, query.images])
@@ -86,7 +86,7 @@ def _as_input(images: Tensor, side: int | None) -> Tensor:
     return normalised.contiguous(memory_format=torch.channels_last)
 
 
-def _labels(batch: Batch) -> Tensor:
+def _labels(batch: LabelledBatch) -> Tensor:
     """uint8 (b, h, w) of 0, 1, 255."""
     labels = batch.objects.masked_fill(batch.counted == 0, IGNORE)
     return labels[:, 0].to(torch.uint8)

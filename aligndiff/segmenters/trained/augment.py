@@ -39,7 +39,7 @@ STILL = Augmentation(0, (1, 1), 0, 0, 0, 0, 0)  # changes nothing
 
 
 @dataclass(frozen=True)
-class Batch:
+class LabelledBatch:
     """Images float (b, 3, h, w) in [-1, 1]; the object and what counts, float (b, 1, h, w) 0/1."""
 
     images: Tensor
@@ -47,7 +47,7 @@ class Batch:
     counted: Tensor
 
 
-def augment(batch: Batch, how: Augmentation, generator: torch.Generator) -> Batch:
+def augment(batch: LabelledBatch, how: Augmentation, generator: torch.Generator) -> LabelledBatch:
     """A random version of the batch; the generator's device is the batch's."""
     moved = _moved(torch.cat([batch.images, batch.objects, 1 - batch.counted], 1), how, generator)
     images, objects = moved[:, :3], (moved[:, 3:4] > 0.5).float()
@@ -57,7 +57,7 @@ def augment(batch: Batch, how: Augmentation, generator: torch.Generator) -> Batc
     images = _in_other_light(images, how, generator)
     if how.erased:
         images, objects = _painted_over(images, objects, how.erased, generator)
-    return Batch(images, objects, counted)
+    return LabelledBatch(images, objects, counted)
 
 
 def _between(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from aligndiff.dataset.images import IGNORE, OBJECT, Uint8, resize_image, resize_mask
-from aligndiff.segmenters.trained.augment import Batch
+from aligndiff.segmenters.trained.augment import LabelledBatch
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Batches:
         self.masks = [torch.from_numpy(source.pairs.masks).to(place) for source in filled]
         self.shares = torch.tensor([float(source.share) for source in filled], device=place)
 
-    def draw(self) -> Batch:
+    def draw(self) -> LabelledBatch:
         """The next batch, as it lies in the stacks."""
         counts = torch.multinomial(self.shares, self.batch_size, True, generator=self.generator)
         images, masks = [], []
@@ -78,10 +78,10 @@ class Batches:
         return as_batch(torch.cat(images), torch.cat(masks))
 
 
-def as_batch(images: torch.Tensor, masks: torch.Tensor) -> Batch:
+def as_batch(images: torch.Tensor, masks: torch.Tensor) -> LabelledBatch:
     """uint8 (b, h, w, 3) and (b, h, w) of 0, 1, 255 as a batch."""
     masks = masks[:, None]
-    return Batch(signed(images), (masks == OBJECT).float(), (masks != IGNORE).float())
+    return LabelledBatch(signed(images), (masks == OBJECT).float(), (masks != IGNORE).float())
 
 
 def signed(images: torch.Tensor) -> torch.Tensor:

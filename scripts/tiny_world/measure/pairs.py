@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
+from aligndiff.composition.surroundings import Surroundings, surroundings
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.images import OBJECT
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import StoredSample, read_sample, sample_indices
 from aligndiff.dataset.support import SupportPair, load_support
-from aligndiff.evaluation.gain.material import Surroundings, surroundings
 from aligndiff.refinement.config import RefinementConfig
 from scripts.tiny_world.measure.judge import Judge, judge_images, load_judge
 from scripts.tiny_world.train.ssp import base_scene
@@ -95,16 +95,18 @@ def synthetic_pairs(
 ) -> list[SupportPair]:
     """Up to ``most`` samples that step 3 kept; with the same seed fewer are a part of more.
 
-    The samples are the same whatever their masks are, but of ``consensus`` those alone count.
+    The samples are the same whatever their masks are, but of ``consensus`` those alone count, which
+    may be none.
     """
     kept = list(_refined(dataset, category))
+    if not kept:
+        raise InputError(f"{dataset}: no {category} has a mask; run the three steps on it")
     if masks == "consensus":
         kept = [sample for sample in kept if sample.record.mask_source == "consensus"]
-    if not kept:
-        problem = f"{dataset}: no {category} has such a mask ({masks})"
-        raise InputError(f"{problem}; run the three steps on it")
     order = np.random.default_rng((seed, 75)).permutation(len(kept))[:most]
     chosen = [kept[at] for at in order]
+    if not chosen:
+        return []
     images = [sample.read_image() for sample in chosen]
     found = _judged(images, category) if masks == "judge" else map(_mask_of(dataset, masks), chosen)
     pairs = zip(chosen, images, found, strict=True)
