@@ -50,7 +50,8 @@ def load_segformer(location: str | Path, local_files_only: bool = False) -> SegF
         )
     network = SegformerForSemanticSegmentation.from_pretrained(
         location,
-        num_labels=1,
+        id2label={0: "object"},
+        label2id={"object": 0},
         ignore_mismatched_sizes=True,
         local_files_only=local_files_only,
     )
