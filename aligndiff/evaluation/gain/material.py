@@ -21,8 +21,7 @@ from aligndiff.evaluation.gain.recipes import GainRecipe
 if TYPE_CHECKING:
     from aligndiff.segmenters.trained.batches import PairStack, Source
 
-COMPOSED = 400  # scenes that an arm's half is composed of; every batch changes them anew
-NEGATIVES = 200
+COMPOSED = 400  # scenes that either half of an arm is composed into; batches change them anew
 REAL_SHARE = 0.5  # of every batch, beside synthetic pairs
 _OVERSIZE = 2  # scenes are composed at so many times the side, so that edges are fine
 
@@ -31,8 +30,9 @@ _OVERSIZE = 2  # scenes are composed at so many times the side, so that edges ar
 class GainMaterial:
     """The pairs of an arm and what surrounds them; stacks are made when they are asked for.
 
-    `side` is that of the squares that are learned from, in px; `seed` draws the scenes. Without
-    `scenes` the synthetic pairs are used as they are, and only real pairs are pasted.
+    `side` is that of the squares that are learned from, in px; `seed` draws the scenes, `composed`
+    is their number. Without `scenes` the synthetic pairs are used as they are, and only real pairs
+    are pasted.
     """
 
     real: tuple[SupportPair, ...]
@@ -41,6 +41,7 @@ class GainMaterial:
     side: int
     seed: int
     scenes: bool = True
+    composed: int = COMPOSED
 
     def sources(self, recipe: GainRecipe) -> list[Source]:
         """The stacks that a recipe draws its batches from, each with its share."""
@@ -75,15 +76,15 @@ class GainMaterial:
 
     @cached_property
     def composed_real(self) -> PairStack:
-        return self._composed(self.real, COMPOSED, 1)
+        return self._composed(self.real, self.composed, 1)
 
     @cached_property
     def composed_synthetic(self) -> PairStack:
-        return self._composed(self.synthetic, COMPOSED, 2)
+        return self._composed(self.synthetic, self.composed, 2)
 
     @cached_property
     def negatives(self) -> PairStack:
-        return self._composed(self.real, NEGATIVES, 3, with_object=False)
+        return self._composed(self.real, self.composed // 2, 3, with_object=False)
 
     def _composed(
         self, pairs: Sequence[SupportPair], count: int, salt: int, with_object: bool = True

@@ -8,7 +8,7 @@ from itertools import product
 
 from aligndiff.evaluation.gain.classes import GainClass
 from aligndiff.evaluation.gain.config import GainConfig
-from aligndiff.evaluation.gain.recipes import RECIPES, USUAL_CHOICE, GainRecipe
+from aligndiff.evaluation.gain.recipes import RECIPES, GainRecipe
 from aligndiff.evaluation.gain.units import REAL, SYNTHETIC, Choice, GainUnit
 
 ARMS = (REAL, SYNTHETIC)
@@ -90,10 +90,9 @@ class GainPlan:
     def possible(self) -> list[GainUnit]:
         """Every training that may be needed, whatever is chosen; a unit's number is its place."""
         units = [unit for arm in ARMS for unit in self.candidates(arm)]
-        recipes = dict.fromkeys((*self.recipes, RECIPES[USUAL_CHOICE]))
-        for arm, recipe in product(ARMS, recipes):
+        for arm, recipe in product(ARMS, self.recipes):
             units += self.finals(arm, recipe)
-        for recipe, count in product(recipes, self.counts()):
+        for recipe, count in product(self.recipes, self.counts()):
             units += self.finals(SYNTHETIC, recipe, count)
         return list(dict.fromkeys(units))
 

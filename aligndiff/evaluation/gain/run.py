@@ -26,7 +26,7 @@ from aligndiff.evaluation.gain.config import (
 from aligndiff.evaluation.gain.figures import compare, gain_curve
 from aligndiff.evaluation.gain.networks import NetworkChoice, choose_network
 from aligndiff.evaluation.gain.plan import ARMS, GainPlan, left_out, plan_gain
-from aligndiff.evaluation.gain.recipes import RECIPES, USUAL_CHOICE
+from aligndiff.evaluation.gain.recipes import RECIPES
 from aligndiff.evaluation.gain.report import (
     batches_sheet,
     gain_cells,
@@ -184,8 +184,7 @@ def _describe(evaluation: GainEvaluation) -> None:
             "made with all of them, which flatters the samples"
         )
     if not plan.chooses:
-        what = RECIPES[USUAL_CHOICE].words
-        warn(f"note: too few real pairs to choose a recipe by: both sides take '{what}'")
+        warn("note: too few real pairs to choose a recipe by: both sides take the same one")
     elif plan.holds_out:
         warn("note: no --val_dir: recipes are chosen by few real pairs, held out for it")
     for name in left_out(plan, evaluation.training.recipes):
@@ -200,14 +199,13 @@ def _choose(plan: GainPlan, records: UnitRecords | None) -> dict[tuple[str, str]
     """The recipe of each contest and arm; without records any, as their number is the same."""
     choices = {}
     for contest in plan.contests:
-        names = {recipe.name for recipe in contest.recipes}
         for arm in ARMS:
             if records is None:
                 trained = [r for r in contest.recipes if r.is_trained] or contest.recipes[:1]
                 choices[contest.name, arm] = Choice(trained[0], {})
             else:
-                tried = [unit for unit in plan.candidates(arm) if unit.recipe in names]
-                choices[contest.name, arm] = choose_recipe(records, tried)
+                tried = plan.candidates(arm)
+                choices[contest.name, arm] = choose_recipe(records, tried, contest.recipes)
     return choices
 
 

@@ -120,19 +120,26 @@ class Choice:
 
 
 def choose_recipe(
-    records: UnitRecords, candidates: Sequence[GainUnit], test: str = VALIDATION
+    records: UnitRecords,
+    candidates: Sequence[GainUnit],
+    recipes: Sequence[GainRecipe],
+    test: str = VALIDATION,
 ) -> Choice:
-    """The recipe of the best mean validation IoU over the classes; of equal ones the first.
+    """That of `recipes` with the best mean validation IoU over the classes; of equal the first.
 
-    `candidates` are all units of one arm that were trained to choose by.
+    `candidates` are the units of one arm that were trained to choose by; without any of them it is
+    what won on the tiny world, or else the last.
     """
     ious = {}
-    for name in dict.fromkeys(unit.recipe for unit in candidates):
+    for name in (recipe.name for recipe in recipes):
         own = [unit for unit in candidates if unit.recipe == name]
+        if not own:
+            continue
         classes = dict.fromkeys(unit.category for unit in own)
         ious[name] = float(
             np.mean([records.iou([u for u in own if u.category == c], test) for c in classes])
         )
     if not ious:
-        return Choice(RECIPES[USUAL_CHOICE], {})
+        usual = RECIPES[USUAL_CHOICE]
+        return Choice(usual if usual in recipes else recipes[-1], {})
     return Choice(RECIPES[max(ious, key=lambda name: ious[name])], ious)

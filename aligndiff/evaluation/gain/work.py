@@ -15,7 +15,7 @@ from aligndiff.dataset.samples import StoredSample
 from aligndiff.dataset.support import PairPaths, SupportPair, load_pair, reduce_pair
 from aligndiff.evaluation.gain.classes import Split, split_class
 from aligndiff.evaluation.gain.learn import Machine, TestSet, train_and_test
-from aligndiff.evaluation.gain.material import GainMaterial
+from aligndiff.evaluation.gain.material import COMPOSED, GainMaterial
 from aligndiff.evaluation.gain.plan import GainPlan
 from aligndiff.evaluation.gain.recipes import RECIPES
 from aligndiff.evaluation.gain.units import REAL, TEST, VALIDATION, GainUnit, UnitRecord
@@ -73,12 +73,14 @@ class UnitWork:
     def _make_material(self, unit: GainUnit) -> GainMaterial:
         split = self._split(unit)
         synthetic = () if unit.arm == REAL else split.samples[: unit.samples]
+        budget = self.machine.budget
         return GainMaterial(
             tuple(map(_read_pair, split.real)),
             tuple(_read_sample(sample, 2 * self.side) for sample in synthetic),
             self._around(unit.category),
             self.side,
             hash_seed(self.seed, unit.draw, unit.fold),
+            composed=min(COMPOSED, budget.steps * budget.batch_size),
         )
 
     def _split(self, unit: GainUnit) -> Split:

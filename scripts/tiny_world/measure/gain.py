@@ -21,7 +21,7 @@ from aligndiff.core.console import progress
 from aligndiff.core.device import choose_dtype
 from aligndiff.core.files import file_fingerprint
 from aligndiff.evaluation.gain.learn import Machine, TestSet, train_and_test
-from aligndiff.evaluation.gain.material import GainMaterial
+from aligndiff.evaluation.gain.material import COMPOSED, GainMaterial
 from aligndiff.evaluation.gain.networks import SMALL, choose_network
 from aligndiff.evaluation.gain.recipes import RECIPES, GainRecipe
 from aligndiff.evaluation.gain.units import GainUnit, UnitRecord, UnitRecords, choose_recipe
@@ -144,12 +144,13 @@ def measure_gain(job: GainJob) -> GainFindings:
     for place in PLACES:
         findings.best[place], findings.validation[place] = {}, {}
         for arm in arms:
-            choice = choose_recipe(records, tried[arm], f"validation {place}")
+            every, test = tuple(RECIPES.values()), f"validation {place}"
+            choice = choose_recipe(records, tried[arm], every, test)
             findings.validation[place][arm] = choice.ious
             findings.best[place][arm] = ArmFigures(arm, choice.recipe.name, 0, {})
-            of_networks = [u for u in tried[arm] if RECIPES[u.recipe].learner == "network"]
             if place == "company":
-                network_choice[arm] = choose_recipe(records, of_networks, "validation company")
+                of_networks = [recipe for recipe in every if recipe.learner == "network"]
+                network_choice[arm] = choose_recipe(records, tried[arm], of_networks, test)
         # A ceiling has what the synthetic pairs would reach if they were true.
         recipe = findings.best[place]["synthetic"].recipe
         findings.best[place]["true"] = ArmFigures("true", recipe, 0, {})
@@ -273,6 +274,7 @@ def _material(unit: GainUnit, job: GainJob) -> GainMaterial:
         SIDE,
         hash_seed(unit.draw, 1),
         arm.scenes,
+        min(COMPOSED, 16 * job.size.steps),
     )
 
 

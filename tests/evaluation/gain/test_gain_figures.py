@@ -90,10 +90,7 @@ def test_each_arm_takes_its_best_recipe_by_validation_and_the_gain_is_between_th
     for arm in ARMS:
         fill(records, plan.candidates(arm), validation)
     choices = {
-        (contest.name, arm): choose_recipe(
-            records,
-            [u for u in plan.candidates(arm) if RECIPES[u.recipe] in contest.recipes],
-        )
+        (contest.name, arm): choose_recipe(records, plan.candidates(arm), contest.recipes)
         for contest in plan.contests
         for arm in ARMS
     }
@@ -145,7 +142,9 @@ def test_leave_out_sums_are_in_the_order_of_the_real_pairs(tmp_path: Path) -> No
 def test_where_nothing_can_be_chosen_by_both_arms_take_what_won_before() -> None:
     plan = a_plan(a_class(real=1), test_dir=Path("tests"))
     assert not plan.chooses and plan.candidates(REAL) == []
-    assert choose_recipe(UnitRecords(Path(), {}), []).recipe.name == USUAL_CHOICE
+    records = UnitRecords(Path(), {})
+    assert choose_recipe(records, [], plan.recipes).recipe.name == USUAL_CHOICE
+    assert choose_recipe(records, [], [RECIPES["few_shot"]]).recipe.name == "few_shot"
     usable = plan_gain([a_class()], GainConfig(Path()), NAMES, False, False, False).recipes
     assert [recipe.name for recipe in usable] == ["usual"]
 
