@@ -85,6 +85,7 @@ class GainJob:
     objects: Path  # the example objects, after step 3
     size: GainSize
     few_shot: str  # the checkpoint of the few-shot segmenter
+    judge: Path  # the weights of the judge
     records: Path
 
     def open_records(self) -> UnitRecords:
@@ -266,7 +267,7 @@ def _material(unit: GainUnit, job: GainJob) -> GainMaterial:
     if arm.extra == "true":
         extra = scenes("true", name, unit.samples, True, arm.level)
     elif arm.extra is not None:
-        extra = synthetic_pairs(folder, name, arm.extra, unit.samples, unit.draw)
+        extra = synthetic_pairs(folder, name, arm.extra, unit.samples, unit.draw, job.judge)
     return GainMaterial(
         tuple(real_pairs(folder / name, arm.real, unit.draw)),
         tuple(extra),

@@ -17,7 +17,7 @@ from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.samples import StoredSample, read_sample, sample_indices
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.refinement.config import RefinementConfig
-from scripts.tiny_world.measure.judge import Judge, judge_images, load_judge
+from scripts.tiny_world.measure.judge import WEIGHTS, Judge, judge_images, load_judge
 from scripts.tiny_world.train.ssp import base_scene
 from scripts.tiny_world.world.example import (
     BASE_CATEGORIES,
@@ -91,7 +91,7 @@ def real_pairs(folder: Path, count: int, draw: int) -> list[SupportPair]:
 
 
 def synthetic_pairs(
-    dataset: Path, category: str, masks: Masks, most: int, seed: int
+    dataset: Path, category: str, masks: Masks, most: int, seed: int, judge_file: Path = WEIGHTS
 ) -> list[SupportPair]:
     """Up to ``most`` samples that step 3 kept; with the same seed fewer are a part of more.
 
@@ -108,8 +108,12 @@ def synthetic_pairs(
     if not chosen:
         return []
     images = [sample.read_image() for sample in chosen]
-    found = _judged(images, category) if masks == "judge" else map(_mask_of(dataset, masks), chosen)
-    pairs = zip(chosen, images, found, strict=True)
+    if masks == "judge":
+        verdicts = judge_images(_judge(judge_file), np.stack(images), category)
+        drawn = [verdict.mask for verdict in verdicts]
+    else:
+        drawn = list(map(_mask_of(dataset, masks), chosen))
+    pairs = zip(chosen, images, drawn, strict=True)
     labelled = [SupportPair(s.name, image, mask.astype(np.uint8)) for s, image, mask in pairs]
     return [pair for pair in labelled if (pair.mask == OBJECT).any()]
 
@@ -132,9 +136,5 @@ def _mask_of(dataset: Path, masks: Masks) -> Callable[[StoredSample], np.ndarray
 
 
 @lru_cache(maxsize=1)
-def _judge() -> Judge:
-    return load_judge()
-
-
-def _judged(images: list[np.ndarray], category: str) -> list[np.ndarray]:
-    return [verdict.mask for verdict in judge_images(_judge(), np.stack(images), category)]
+def _judge(path: Path) -> Judge:
+    return load_judge(path)

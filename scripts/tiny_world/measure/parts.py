@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class Measurement:
     effort: MeasurementSize
     clock: Clock
     lines: Collection[int]  # of the list, those that are asked for
+    judge_file: Path  # where the judge comes from
     findings: Findings = field(default_factory=Findings)
     groups: list[SheetGroup] = field(default_factory=list)  # samples to look at
 
@@ -141,6 +143,7 @@ class Measurement:
             self.work.objects,
             size,
             self.scripts.fss_ckpt_path,
+            self.judge_file,
             self.work.trainings,
         )
         try:
