@@ -43,6 +43,8 @@ def find_backgrounds(folder: Path | None) -> tuple[BackgroundPhoto, ...]:
         return ()
     if not folder.is_dir():
         raise InputError(f"--backgrounds {folder}: no such folder; give one of photos")
+    if drawn := sorted(folder.glob("*/generated_images/*.*")):  # what draw_backgrounds has written
+        return tuple(BackgroundPhoto(path, ()) for path in drawn)
     tree = SourceTree.scan(folder)
     known, _ = recognise(tree)
     reading = known.read(tree)

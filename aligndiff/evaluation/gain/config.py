@@ -38,7 +38,7 @@ class GainConfig(Options):
     backgrounds: Path | None = option(
         None,
         "folder of photos without the objects, to paste pairs into",
-        shown_default="the photos of the other classes",
+        shown_default="what draw_backgrounds drew, or the photos of the other classes",
     )
     categories: tuple[str, ...] = option((), "these classes only (default: all of dataset.json)")
     sources: tuple[MaskSource, ...] = option(

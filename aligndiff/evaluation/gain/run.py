@@ -14,6 +14,7 @@ from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.files import check_writable, file_fingerprint, fingerprint, write_json
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import note_progress, shard
+from aligndiff.dataset.layout import BACKGROUNDS
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.evaluation.gain.classes import GainClass, find_classes
 from aligndiff.evaluation.gain.config import (
@@ -110,7 +111,8 @@ def _prepare(line: CommandLine) -> GainEvaluation:
     network = choose_network(training.model)
     few_shot = _few_shot(line, bank)
     classes = find_classes(bank, config)
-    backgrounds = find_backgrounds(config.backgrounds)
+    drawn = bank.root / BACKGROUNDS
+    backgrounds = find_backgrounds(config.backgrounds or (drawn if drawn.is_dir() else None))
     plan = plan_gain(
         classes,
         config,
