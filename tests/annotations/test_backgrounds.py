@@ -12,7 +12,8 @@ from aligndiff.dataset.images import write_grey, write_image, write_mask
 
 def photo(path: Path, level: int, size: tuple[int, int] = (40, 60)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, np.full((*size, 3), level, np.uint8))
+    noise = np.random.default_rng(level).integers(0, 255, (*size, 3), dtype=np.uint8)
+    write_image(path, noise)
 
 
 def test_photos_with_what_is_marked_in_them_are_read_reduced(tmp_path: Path) -> None:

@@ -96,13 +96,13 @@ def batches_sheet(title: str, arms: Mapping[str, GainMaterial]) -> Uint8:
     real, synthetic = arms[REAL], arms[SYNTHETIC]
     stacks = {
         "real": real.plain_real,
-        "real, composed": real.composed_real,
-        "synthetic": synthetic.plain_synthetic,
-        "synthetic, composed": synthetic.composed_synthetic,
+        "real, pasted": real.composed_real,
+        "samples": synthetic.plain_synthetic,
+        "samples, pasted": synthetic.composed_synthetic,
         "negatives": real.negatives,
     }
     if not real.around.backgrounds:
-        stacks = {name: stacks[name] for name in ("real", "synthetic")}
+        stacks = {name: stacks[name] for name in ("real", "samples")}
     rows = [tiles for stack in stacks.values() for tiles in _seen_and_marked(stack)]
     titles = [title for name in stacks for title in (name, "")]
     return grid(rows, title=title, row_titles=titles)
