@@ -26,7 +26,7 @@ HELP = {  # the heading in docs/CLI.md: what is run
     name: f"scripts.{name}"
     for name in (
         *(*STEPS, "prepare_dataset", "view_dataset", "export_dataset"),
-        *("evaluate", "evaluate masks", "evaluate benchmark", "evaluate support"),
+        *("evaluate", "evaluate masks", "evaluate benchmark", "evaluate support", "evaluate gain"),
         *("draw_backgrounds", "compose_scenes"),
         *("train_segmenter", "benchmark", "drill", "gpu_check"),
     )

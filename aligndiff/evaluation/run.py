@@ -24,6 +24,8 @@ from aligndiff.evaluation.config import (
 )
 from aligndiff.evaluation.episodes import sample_episodes
 from aligndiff.evaluation.evaluate import Evaluated, evaluate_episodes, evaluate_masks
+from aligndiff.evaluation.gain.config import GainConfig, GainRun, GainTraining
+from aligndiff.evaluation.gain.run import measure_gain as compare_trainings
 from aligndiff.evaluation.intervals import fb_iou, gain_curve, gain_rows
 from aligndiff.evaluation.mask_pairs import find_mask_pairs
 from aligndiff.evaluation.report import (
@@ -168,6 +170,16 @@ USES = {
         "Did it help? Held-out pairs, segmented by real support alone and with synthetic pairs.",
         {"support": SupportGainConfig, **_SEGMENTER},
         compare_support,
+    ),
+    "gain": Use(
+        "Did it help? Segmenters trained from real pairs alone, and with samples and scenes.",
+        {
+            "data": GainConfig,
+            "training": GainTraining,
+            "segmenter": SegmenterOptions,
+            "run": GainRun,
+        },
+        compare_trainings,
     ),
 }
 

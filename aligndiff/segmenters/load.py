@@ -7,6 +7,7 @@ has `resolve_checkpoint(flag, default)`, which finds the weights and loads nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,12 @@ from aligndiff.core.options import Options, option
 from aligndiff.core.weights import ModelChoice
 
 if TYPE_CHECKING:
+    import torch
+
     from aligndiff.segmenters.base import Segmenter
+    from aligndiff.segmenters.trained.augment import Augmentation
+    from aligndiff.segmenters.trained.batches import Source
+    from aligndiff.segmenters.trained.learn import Budget
 
 SEGMENTERS = {
     "ssp": "aligndiff.segmenters.ssp.load",
@@ -75,6 +81,32 @@ def load_segmenter(
     place = choose_device(device)
     dtype = choose_dtype(precision, place)
     segmenter: Segmenter = _module(choice.name).load(choice.weights, place, dtype, batch_size)
+    return segmenter
+
+
+def can_adapt(name: str) -> bool:
+    """Whether the segmenter of this name can be trained further by `adapt_segmenter`."""
+    return hasattr(_module(name), "adapt")
+
+
+def adapt_segmenter(
+    choice: SegmenterChoice,
+    support: Sequence[Source],
+    queries: Sequence[Source],
+    augmentation: Augmentation,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    advance: Callable[[], None] = lambda: None,
+) -> Segmenter:
+    """The segmenter trained further for one class: `queries` segmented by `support`.
+
+    Only for one that `can_adapt`; where a step has half of its images from either.
+    """
+    segmenter: Segmenter = _module(choice.name).adapt(
+        choice.weights, support, queries, augmentation, budget, seed, device, dtype, advance
+    )
     return segmenter
 
 

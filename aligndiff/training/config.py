@@ -92,6 +92,15 @@ class TrainingConfig(Options):
         "which pairs to learn from: real ones, synthetic ones by their mask, and composed scenes",
     )
     exclude: Path | None = option(None, EXCLUDE_HELP)
+    compose: bool = option(
+        False,
+        "queries by thirds: pairs as they are, pairs pasted into scenes, scenes without the object",
+    )
+    backgrounds: Path | None = option(
+        None,
+        "of --compose: folder of photos without the objects",
+        shown_default="the real photos of the other classes",
+    )
     real_fraction: float = option(0.5, "probability that a pair of an episode is a real one", 0, 1)
     val_fraction: float = option(
         0.3, "share of each class's real pairs held out to validate; 0: no validation", 0, 0.9
@@ -102,3 +111,8 @@ class TrainingConfig(Options):
     val_episodes: int = option(50, "episodes of one validation", 1, 10**6)
     save_every: int = option(200, "steps between two validations and checkpoints", 1, 10**7)
     seed: int = option(0, "random seed of the episodes", 0, MAX_SEED)
+
+    def contradictions(self) -> list[str]:
+        if self.backgrounds is not None and not self.compose:
+            return ["--backgrounds: is what --compose pastes into; add that, or leave it out"]
+        return []

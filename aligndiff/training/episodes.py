@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from aligndiff.dataset.images import BACKGROUND, IGNORE, OBJECT, Uint8, resize_image, resize_mask
+from aligndiff.training.composing import QueryComposer
 from aligndiff.training.pairs import ClassPairs, Pair
 
 REMEMBERED = 256  # pairs kept decoded: 360 MB of 600 px
@@ -53,8 +54,13 @@ class PairEpisodes:
         real_fraction: float,
         scale_jitter: float,
         seed: int,
+        composer: QueryComposer | None = None,
     ) -> None:
-        """`side` is that of the square views in pixels; see `random_view` for `scale_jitter`."""
+        """`side` is that of the square views in pixels; see `random_view` for `scale_jitter`.
+
+        With `composer` the queries are what it makes of their pairs.
+        """
+        self.composer = composer
         self.classes, self.shot, self.side = tuple(classes), shot, side
         self.real_fraction, self.scale_jitter, self.seed = real_fraction, scale_jitter, seed
         self._read = lru_cache(maxsize=REMEMBERED)(self._read_reduced)
@@ -64,7 +70,11 @@ class PairEpisodes:
         rng = np.random.default_rng((self.seed, step, slot))
         chosen = self.classes[rng.integers(len(self.classes))]
         pairs = draw_pairs(chosen, self.shot + 1, self.real_fraction, rng)
-        views = [random_view(*self._read(p), self.side, self.scale_jitter, rng) for p in pairs]
+        read = [self._read(pair) for pair in pairs]
+        views = [random_view(*pair, self.side, self.scale_jitter, rng) for pair in read]
+        if self.composer is not None:
+            composed = self.composer.query(chosen.category, *read[-1], rng)
+            views[-1] = views[-1] if composed is None else composed
         images, masks = zip(*views, strict=True)
         return TrainingEpisode(np.stack(images), np.stack(masks))
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aligndiff.annotations.backgrounds import BackgroundPhoto, find_backgrounds
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import read_json, write_json
+from aligndiff.core.files import file_fingerprint, fingerprint, read_json, write_json
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import describe_changes
 from aligndiff.training.config import TrainingConfig
@@ -44,6 +45,7 @@ class TrainingPlan:
     validation_episodes: tuple[ValidationEpisode, ...]
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
+    backgrounds: tuple[BackgroundPhoto, ...] = ()
 
 
 def plan_training(
@@ -74,10 +76,18 @@ def plan_training(
     validation_episodes = fixed_episodes(
         held, support, config.shot, config.val_episodes, config.seed
     )
-    decisive = {name: value for name, value in asdict(config).items() if name != "save_every"}
+    photos = find_backgrounds(config.backgrounds)
+    if config.compose and not photos and len(classes) < 2:
+        raise InputError(
+            "--compose: there is one class and nothing to paste it into; give --backgrounds DIR"
+        )
+    left_out = {"save_every"} if config.compose else {"save_every", "compose", "backgrounds"}
+    decisive = {name: value for name, value in asdict(config).items() if name not in left_out}
+    if photos:
+        known["backgrounds"] = fingerprint([file_fingerprint(photo.path) for photo in photos])
     # As JSON gives it back: with lists instead of tuples.
     plain = json.loads(json.dumps({**decisive, **known, **settings}, default=str))
-    return TrainingPlan(tuple(classes), tuple(validation_episodes), plain, tuple(notes))
+    return TrainingPlan(tuple(classes), tuple(validation_episodes), plain, tuple(notes), photos)
 
 
 def check_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from aligndiff.segmenters.ssp.checkpoint import save_ssp
 from aligndiff.segmenters.ssp.loss import episode_losses
 from aligndiff.segmenters.ssp.network import SSP, image_tensor
 from aligndiff.segmenters.ssp.segmenter import Prototypes, SSPSegmenter
+from aligndiff.training.composing import QueryComposer
 from aligndiff.training.config import TrainingConfig
 from aligndiff.training.episodes import EpisodeSource, PairEpisodes, TrainingEpisode
 from aligndiff.training.log import TrainingLog
@@ -264,8 +265,10 @@ def train_on_pairs(
     """Train `start.network` on the pairs of `plan`, in `folder`, to the end or until `stop()`."""
     side = config.side or start.input_side or USUAL_SIDE
     recipe = SCRATCH if start.is_random else FINETUNE
+    composer = QueryComposer(plan.classes, plan.backgrounds, side) if config.compose else None
+    jitter, real_fraction = config.scale_jitter, config.real_fraction
     source = PairEpisodes(
-        plan.classes, config.shot, side, config.real_fraction, config.scale_jitter, config.seed
+        plan.classes, config.shot, side, real_fraction, jitter, config.seed, composer
     )
     run = TrainingRun(
         folder,

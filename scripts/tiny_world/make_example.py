@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from aligndiff.dataset.images import write_image, write_mask
-from scripts.tiny_world.world.example import EXAMPLES
-from scripts.tiny_world.world.scene import random_scene, render
+from scripts.tiny_world.world.example import EXAMPLES, example_scene
+from scripts.tiny_world.world.scene import render
 
 PAIRS = 5
 FIRST_SEED = 90_000_000  # far from every seed of the training scenes
@@ -40,7 +40,7 @@ def draw_pairs(category: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(PAIRS):
         seed = FIRST_SEED + 100 * list(EXAMPLES).index(category) + index
-        drawn = render(random_scene(seed, category, EXAMPLES[category], alone=True))
+        drawn = render(example_scene(seed, category, alone=True))
         write_image(folder / f"{index + 1}.jpg", drawn.image)
         write_mask(folder / f"{index + 1}.png", drawn.masks[0])
 

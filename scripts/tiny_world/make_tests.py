@@ -16,8 +16,8 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.files import check_writable
 from aligndiff.core.options import Options, option, parse
 from aligndiff.dataset.images import write_image, write_mask
-from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
-from scripts.tiny_world.world.scene import Scene, random_scene, render
+from scripts.tiny_world.world.example import EXAMPLES, example_scene, resembles_an_example
+from scripts.tiny_world.world.scene import Scene, render
 
 FIRST_SEED = 97_000_000  # far from all other scenes
 MOST_SCENES = 10_000  # of each object
@@ -58,7 +58,7 @@ def fresh_scenes(category: str, count: int, crowded: bool) -> list[Scene]:
     scenes: list[Scene] = []
     seed = FIRST_SEED + 100_000 * list(EXAMPLES).index(category)
     while len(scenes) < count:
-        scene = random_scene(seed, category, EXAMPLES[category], alone=not crowded)
+        scene = example_scene(seed, category, alone=not crowded)
         seed += 1
         if not any(resembles_an_example(thing.look) for thing in scene.things[1:]):
             scenes.append(scene)

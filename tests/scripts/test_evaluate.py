@@ -153,3 +153,68 @@ def test_mistakes_and_help_do_not_wait_for_torch(tmp_path: Path) -> None:
         "evaluate", "benchmark", "--benchmark", "fss", "--data_dir", str(tmp_path), *TINY
     )
     assert done.returncode == 2 and "FSS-1000: no such folder" in told(done.stderr)[0]
+
+
+GAIN = ("--steps", 2, "--few_shot_steps", 1, "--batch_size", 4, "--side", 32, "--draws", 1)
+GAIN += ("--choosing_draws", 1, "--counts", 2, "--device", "cpu", "--precision", "float32", *TINY)
+
+
+def test_the_gain_whole_then_half_of_it_again_by_workers(
+    run, dataset_dir: Path, tmp_path: Path
+) -> None:
+    """What was killed goes on; the same table comes whoever trained, in whatever order."""
+    add_refined_samples(dataset_dir, 3)
+    draw_test_pairs(tmp_path / "tests", ("fish", "albatross"), 3)
+    options = ("gain", "--dataset_dir", dataset_dir, "--test_dir", tmp_path / "tests", *GAIN)
+    options += ("--recipes", "usual", "strong_paste")
+    out, output = run(*options, "--workers", 1)
+    assert "fish: 3 real, 6 samples, 3 tests" in out
+    assert "trainings of 2 steps: about 1 minutes here, in 1 process" in out
+    assert "mIoU on validation; * the recipe that is taken" in out and "best of all" in out
+    first = json.loads((output / "gain.json").read_text())
+    assert {line["category"] for line in first["comparisons"]} == {"fish", "albatross", "mean"}
+    assert all(0 <= line["without"] <= 1 for line in first["comparisons"])
+    assert [point["samples"] for point in first["curve"]] == [0, 2, 6]
+    assert first["classes"]["fish"] == {"real": 3, "samples": 6, "tests": 3, "validation": 0}
+    assert read_image(output / "gain.png").shape == (380, 680, 3)
+    assert (output / "gain_batches.png").exists()
+    records = sorted((output / "trainings").iterdir())
+    finals = [path for path in records if not json.loads(path.read_text())["unit"]["held_out"]]
+    for path in finals[::2]:
+        path.unlink()
+    (output / "gain.json").unlink()
+    _, output = run(*options, "--workers", 2, "--no_sheet")
+    assert json.loads((output / "gain.json").read_text()) == first
+    assert sorted((output / "trainings").iterdir()) == records
+
+
+def test_the_gain_by_leave_out_says_what_it_is_worth(
+    run, dataset_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_refined_samples(dataset_dir, 2)
+    options = ("gain", "--dataset_dir", dataset_dir, *GAIN, "--recipes", "usual", "few_shot_paste")
+    options += ("--categories", "fish", "--folds", 2, "--workers", 1, "--no_sheet")
+    evaluated, output = run(*options)
+    assert "fish: 3 real, 4 samples, tested by leave-out" in evaluated
+    (line, *_) = json.loads((output / "gain.json").read_text())["comparisons"]
+    assert (line["category"], line["tests"], line["real_recipe"]) == ("fish", 3, "usual")
+
+
+def test_mistakes_of_the_gain_are_told_before_anything_is_loaded(
+    dataset_dir: Path, tmp_path: Path
+) -> None:
+    base = ["gain", "--dataset_dir", str(dataset_dir)]
+    with pytest.raises(InputError, match="no fish has a mask of the wanted kind"):
+        evaluate.main(base)
+    add_refined_samples(dataset_dir, 1)
+    (tmp_path / "none").mkdir()
+    for typed, problem in (
+        (["--test_dir", str(tmp_path / "nowhere")], "nowhere: no such folder"),
+        (["--test_dir", str(tmp_path / "none")], "fish: no such folder; put the held-out"),
+        (["--test_dir", str(dataset_dir)], "is .*1.jpg as well; test and choose on images held"),
+        (["--backgrounds", str(tmp_path / "none")], "none"),
+        (["--model", str(tmp_path / "none")], "has no config.json; give a folder"),
+        (["--steps", "0"], "--steps: must be 1 to"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            evaluate.main([*base, *typed])

@@ -166,3 +166,16 @@ def test_two_processes_end_where_one_does(refined_dir: Path, tmp_path: Path) -> 
     moved = max((one[name] - begun[name]).abs().max().item() for name in one)
     apart = max((one[name] - two[name]).abs().max().item() for name in one)
     assert moved > 1e-3 and apart < 1e-5
+
+
+def test_composed_training_and_what_it_cannot_do_without(
+    refined_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert train(refined_dir, output, 2, "--compose") == 0
+    assert trained_steps(output) == 2
+    with pytest.raises(InputError, match="trained with other settings"):
+        train(refined_dir, output, 3)
+    with pytest.raises(InputError, match="--backgrounds: is what --compose pastes into"):
+        train(refined_dir, output, 3, "--backgrounds", str(refined_dir / "fish"))
+    capsys.readouterr()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import MissingWeightsError
 from aligndiff.core.files import hint_for_backslashes, typed_path
@@ -50,3 +50,10 @@ def load(
 
     checkpoint = load_ssp(Path(choice.location))
     return SSPSegmenter(checkpoint.network, checkpoint.input_side, device, dtype, batch_size)
+
+
+def adapt(choice: ModelChoice, *arguments: Any) -> SSPSegmenter:
+    """See `adapt.adapt`, which loads torch."""
+    from aligndiff.segmenters.ssp.adapt import adapt as adapt_weights
+
+    return adapt_weights(choice, *arguments)

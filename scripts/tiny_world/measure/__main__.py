@@ -30,7 +30,7 @@ MODULE = "scripts.tiny_world.measure"
 LINES = (1, 2, 3, 4, 5, 6)
 EPILOG = (
     "Lines: 1 plain prompts are obeyed, 2 the learned word gives the object's own look, "
-    "3 heatmaps, 4 masks, 5 what synthetic pairs add to real ones, 6 lines 2 and 4 over "
+    "3 heatmaps, 4 masks, 5 what samples and scenes add to real pairs, 6 lines 2 and 4 over "
     "--bg_lambda. Running it again continues. It leaves measure.json, measure.md, measure.png, "
     "judged.png and the scripts' logs in --work_dir."
 )
@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scripts.tiny_world.measure.lines import without_targets
     from scripts.tiny_world.measure.parts import Measurement
 
-    judge = load_judge(args.judge or WEIGHTS)
+    judge_file = (args.judge or WEIGHTS).resolve()
+    judge = load_judge(judge_file)
     work = MeasurementFolders(
         (args.work_dir or Path("runs/measure_quick" if args.quick else "runs/measure")).resolve()
     )
@@ -59,7 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     continued = work.logs.exists()
     measurement = Measurement(
-        judge, scripts, work, QUICK if args.quick else FULL, Clock(), frozenset(args.lines)
+        judge,
+        scripts,
+        work,
+        QUICK if args.quick else FULL,
+        Clock(),
+        frozenset(args.lines),
+        judge_file,
     )
     measurement.run()
 

@@ -21,6 +21,7 @@ from scripts.tiny_world.world.scene import random_look, random_scene, render
 from scripts.tiny_world.world.shapes import SHAPES
 
 PLAIN_SEED = 91_000_000  # of the pairs of the plain dataset; no training scene has such a seed
+DRAW_SEED = 92_000_000  # of the real pairs of line 5
 
 
 def make_plain(folder: Path) -> None:
@@ -38,6 +39,21 @@ def make_objects(folder: Path) -> None:
     for category in EXAMPLES:
         draw_pairs(category, folder / category)
     _write_bank(folder, [_learned_entry(category, category) for category in EXAMPLES])
+
+
+def make_draw(folder: Path, draw: int) -> None:
+    """The categories of the example objects in any look: a pair of each of five kinds."""
+    entries = []
+    for number, category in enumerate(EXAMPLES):
+        (folder / category).mkdir(parents=True, exist_ok=True)
+        for index, kind in enumerate(list(SHAPES[category])[:PAIRS]):
+            seed = DRAW_SEED + 10_000 * draw + 100 * number + index
+            drawn = render(random_scene(seed, category, alone=True, kind=kind))
+            write_image(folder / category / f"{index + 1}.jpg", drawn.image)
+            write_mask(folder / category / f"{index + 1}.png", drawn.masks[0])
+        text = f"a photo of a {category}"
+        entries.append({"type": "text", "text": text, "category": category, "D_good_dir": category})
+    _write_bank(folder, entries)
 
 
 def make_swept(folder: Path, learned: Path, values: Sequence[float]) -> None:

@@ -1,147 +1,317 @@
-"""What synthetic pairs add: a small segmenter trained from real pairs with and without them.
+"""What synthetic pairs and scenes add, measured with the code of `evaluate gain`.
 
-Every segmenter has the same network, optimizer steps, batches and augmentation (`GainRecipe`); only
-the pairs differ. All are tested on the same fresh rendered scenes, in
-which the object lies beside another thing, against exact masks.
+Every arm has its own pairs and everything else in common: networks, steps, batches, the list of
+recipes that it picks its best from on validation scenes, and the scenes that it is tested on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from aligndiff.core.console import progress
+from aligndiff.core.device import choose_dtype
+from aligndiff.core.files import file_fingerprint
+from aligndiff.evaluation.gain.learn import Machine, TestSet, train_and_test
+from aligndiff.evaluation.gain.material import COMPOSED, GainMaterial
+from aligndiff.evaluation.gain.networks import SMALL, choose_network
+from aligndiff.evaluation.gain.recipes import RECIPES, GainRecipe
+from aligndiff.evaluation.gain.units import GainUnit, UnitRecord, UnitRecords, choose_recipe
+from aligndiff.evaluation.gain.work import hash_seed
+from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter
+from aligndiff.segmenters.metrics import class_iou
+from aligndiff.segmenters.trained.learn import Budget
 from scripts.tiny_world.measure.pairs import (
-    Pairs,
-    crowded_scenes,
-    join,
-    load_real_pairs,
-    load_synthetic_pairs,
+    Level,
+    Masks,
+    base_surroundings,
+    real_pairs,
+    scenes,
+    synthetic_pairs,
 )
-from scripts.tiny_world.measure.segmenter import GainRecipe, class_iou, train_small_segmenter
+from scripts.tiny_world.measure.runs import GainSize
 from scripts.tiny_world.world.example import EXAMPLES
 
-# (real, synthetic) pairs of each object.
-AMOUNTS = ((1, 0), (5, 0), (5, 20), (5, 50), (5, 100), (5, 200))
+PLACES = ("company", "alone")  # how the object is tested: beside another thing, or by itself
+SIDE = 64  # px: what the networks see
+STRONG, USUAL = RECIPES["strong_paste"], RECIPES["paste"]
+
+
+Extra = Masks | Literal["true"]  # synthetic pairs by their masks, or rendered true pairs
 
 
 @dataclass(frozen=True)
-class GainPoint:
-    """One amount of data: how well the segmenters trained on it do.
+class GainArm:
+    """Where the pairs of an arm come from, beside ``real`` real ones; None: nowhere."""
+
+    extra: Extra | None = None
+    real: int = 5
+    scenes: bool = True  # whether its synthetic pairs are pasted, too
+    level: Level = "category"
+
+
+ARMS = {
+    "real": GainArm(),
+    "synthetic": GainArm("mask"),
+    "true": GainArm("true"),
+    "no scenes": GainArm("mask", scenes=False),
+    "heatmaps": GainArm("heatmap"),
+    "consensus only": GainArm("consensus"),
+    "judge's masks": GainArm("judge"),
+    "real, 1 pair": GainArm(real=1),
+    "synthetic, 1 pair": GainArm("mask", real=1),
+    "real, 3 pairs": GainArm(real=3),
+    "synthetic, 3 pairs": GainArm("mask", real=3),
+    "object, real": GainArm(level="object"),
+    "object, synthetic": GainArm("mask", level="object"),
+    "object, true": GainArm("true", level="object"),
+}
+WITHOUT = ("no scenes", "heatmaps", "consensus only", "judge's masks")  # one ingredient less
+
+
+@dataclass(frozen=True)
+class GainJob:
+    """All that a worker needs to do any unit."""
+
+    draws: tuple[Path, ...]  # dataset folders after step 3
+    objects: Path  # the example objects, after step 3
+    size: GainSize
+    few_shot: str  # the checkpoint of the few-shot segmenter
+    judge: Path  # the weights of the judge
+    records: Path
+
+    def open_records(self) -> UnitRecords:
+        decisive = ("samples", "company", "alone", "validation", "base", "steps", "few_shot_steps")
+        settings = {name: getattr(self.size, name) for name in decisive}
+        weights = choose_segmenter(SegmenterOptions(fss_ckpt_path=self.few_shot)).identity
+        pairs = [
+            file_fingerprint(folder / name / "1.jpg")
+            for folder in (*self.draws, self.objects)
+            for name in EXAMPLES
+        ]
+        return UnitRecords(self.records, {**settings, "few_shot": weights, "pairs": pairs})
+
+
+@dataclass(frozen=True)
+class ArmFigures:
+    """What an arm reached by a recipe: the mIoU in [0, 1] of each draw, by place."""
+
+    arm: str
+    recipe: str
+    samples: int
+    mious: dict[str, tuple[float, ...]]
+
+    def mean(self, place: str) -> float:
+        return float(np.mean(self.mious[place]))
+
+
+@dataclass
+class GainFindings:
+    """The gain, as it was measured.
 
     Attributes:
-        real: real pairs of each object.
-        synthetic: synthetic pairs that were asked for.
-        used: synthetic pairs of each object that there were; fewer when step 3 rejected some.
-        ious: class IoU in [0, 1] of each object (in the order of EXAMPLES), of each seed.
+        best: real, synthetic and true pairs, each by its best recipe, by place.
+        networks: the same of ordinary networks alone, in company.
+        told: the arms without a target.
+        curve: synthetic pairs by their number, on the draws that have them.
+        validation: by place and arm, what each recipe reached on validation scenes.
     """
 
-    real: int
-    synthetic: int
-    used: tuple[int, ...]
-    ious: tuple[tuple[float, ...], ...]
+    best: dict[str, dict[str, ArmFigures]] = field(default_factory=dict)
+    networks: dict[str, ArmFigures] = field(default_factory=dict)
+    told: list[ArmFigures] = field(default_factory=list)
+    curve: list[ArmFigures] = field(default_factory=list)
+    validation: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
-    @property
-    def seed_mious(self) -> tuple[float, ...]:
-        """mIoU, the mean over the objects, of each seed."""
-        return tuple(float(np.mean(one_seed)) for one_seed in zip(*self.ious, strict=True))
 
-    @property
-    def miou(self) -> float:
-        """Mean over the objects and seeds."""
-        return float(np.mean(self.ious))
+def measure_gain(job: GainJob) -> GainFindings:
+    """Choose recipes, train, test; what has a record is not done again."""
+    size, records, findings = job.size, job.open_records(), GainFindings()
+    arms = ("real", "synthetic")
+    tried = {
+        arm: [u for r in RECIPES.values() for u in _units(job, arm, r, size.choosing_draws)]
+        for arm in arms
+    }
+    _run_all(job, [unit for units in tried.values() for unit in units], "choosing recipes")
+    network_choice = {}
+    for place in PLACES:
+        findings.best[place], findings.validation[place] = {}, {}
+        for arm in arms:
+            every, test = tuple(RECIPES.values()), f"validation {place}"
+            choice = choose_recipe(records, tried[arm], every, test)
+            findings.validation[place][arm] = choice.ious
+            findings.best[place][arm] = ArmFigures(arm, choice.recipe.name, 0, {})
+            if place == "company":
+                of_networks = [recipe for recipe in every if recipe.learner == "network"]
+                network_choice[arm] = choose_recipe(records, tried[arm], of_networks, test)
+        # A ceiling has what the synthetic pairs would reach if they were true.
+        recipe = findings.best[place]["synthetic"].recipe
+        findings.best[place]["true"] = ArmFigures("true", recipe, 0, {})
+    networks = {arm: choice.recipe for arm, choice in network_choice.items()}
+    plan = _Finals(job, findings, networks)
+    _run_all(job, plan.units(), "training")
+    plan.fill(records)
+    return findings
 
 
 @dataclass(frozen=True)
-class Training:
-    """One segmenter to train and to test."""
+class _Finals:
+    """The trainings that the table is made of, once recipes are chosen."""
 
-    dataset_dir: Path
-    category: str
-    real: int
-    synthetic: int
-    seed: int
-    scenes: int
-    recipe: GainRecipe
+    job: GainJob
+    findings: GainFindings
+    networks: dict[str, GainRecipe]
+
+    def units(self) -> list[GainUnit]:
+        groups = [*self._best().values(), *self._networks().values()]
+        groups += [*self._told().values(), *self._curve().values()]
+        return list(dict.fromkeys(unit for units in groups for unit in units))
+
+    def fill(self, records: UnitRecords) -> None:
+        """Put the figures of all these trainings into the findings."""
+        found = self.findings
+        for (place, arm), units in self._best().items():
+            found.best[place][arm] = figures_of(records, units)
+        found.networks.update({a: figures_of(records, u) for a, u in self._networks().items()})
+        found.told += [figures_of(records, units) for units in self._told().values()]
+        found.curve += [figures_of(records, units) for units in self._curve().values()]
+
+    def _best(self) -> dict[tuple[str, str], list[GainUnit]]:
+        return {
+            (place, arm): _units(self.job, arm, RECIPES[figures.recipe], self.job.size.draws)
+            for place, arms in self.findings.best.items()
+            for arm, figures in arms.items()
+        }
+
+    def _networks(self) -> dict[str, list[GainUnit]]:
+        chosen = {**self.networks, "true": self.networks["synthetic"]}
+        return {a: _units(self.job, a, recipe, self.job.size.draws) for a, recipe in chosen.items()}
+
+    def _told(self) -> dict[tuple[str, str], list[GainUnit]]:
+        """One ingredient less, fewer real pairs, the example objects: by the best networks."""
+        draws, recipes = self.job.size.told_draws, {}
+        for arm, kind in ARMS.items():
+            if arm not in ("real", "synthetic", "true"):
+                recipes[arm] = self.networks["synthetic" if kind.extra else "real"]
+        told = {(arm, r.name): _units(self.job, arm, r, draws) for arm, r in recipes.items()}
+        other = USUAL if self.networks["synthetic"] != USUAL else STRONG
+        told["synthetic", other.name] = _units(self.job, "synthetic", other, draws)
+        return told
+
+    def _curve(self) -> dict[int, list[GainUnit]]:
+        """Up to as many as all draws have on those that are told, beyond on the first."""
+        size, recipe = self.job.size, self.networks["synthetic"]
+        curve = {}
+        for count in size.counts:
+            draws = size.told_draws if count <= size.samples else 1
+            curve[count] = _units(self.job, "synthetic", recipe, draws, count)
+        return curve
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What came of a training: how many synthetic pairs it had, its class IoU in [0, 1]."""
+def figures_of(records: UnitRecords, units: Sequence[GainUnit]) -> ArmFigures:
+    """The figures of the units of one arm and recipe."""
+    mious = {}
+    for place in PLACES:
+        by_draw: dict[int, list[float]] = {}
+        for unit in units:
+            record = records.get(unit)
+            assert record is not None, "figures are made of units that were done"
+            by_draw.setdefault(unit.draw, []).append(class_iou(record.sums[f"test {place}"]))
+        mious[place] = tuple(float(np.mean(ious)) for ious in by_draw.values())
+    first = units[0]
+    return ArmFigures(first.arm, first.recipe, first.samples, mious)
 
-    used: int
-    iou: float
 
-
-def measure_gain(
-    dataset_dir: Path,
-    amounts: Sequence[tuple[int, int]] = AMOUNTS,
-    seeds: int = 3,
-    scenes: int = 200,
-    workers: int = 2,
-    recipe: GainRecipe | None = None,
-) -> list[GainPoint]:
-    """Train and test a segmenter of each object from each of the ``amounts``, with each seed.
-
-    ``dataset_dir`` holds the example objects, each in a folder of its name, and the samples that
-    the three steps made of them. A worker is a process of one thread.
-    """
-    trainings = [
-        Training(dataset_dir, category, real, synthetic, seed, scenes, recipe or GainRecipe())
-        for real, synthetic in amounts
+def _units(
+    job: GainJob, arm: str, recipe: GainRecipe, draws: int, samples: int | None = None
+) -> list[GainUnit]:
+    count = 0 if ARMS[arm].extra is None else (samples or job.size.samples)
+    return [
+        GainUnit(category, arm, recipe.name, count, draw)
+        for draw in range(draws)
         for category in EXAMPLES
-        for seed in range(seeds)
     ]
-    tested = iter(_run_all(trainings, workers))
-    points = []
-    for real, synthetic in amounts:
-        results = [[next(tested) for _ in range(seeds)] for _ in EXAMPLES]
-        used = tuple(one_object[0].used for one_object in results)
-        ious = tuple(tuple(result.iou for result in one_object) for one_object in results)
-        points.append(GainPoint(real, synthetic, used, ious))
-    return points
 
 
-def run_training(training: Training) -> Tested:
-    category, seed = training.category, training.seed
-    pairs = load_real_pairs(training.dataset_dir / category, training.real, seed)
-    if training.synthetic:
-        made = load_synthetic_pairs(training.dataset_dir, category, training.synthetic, seed)
-        pairs = join(pairs, made)
-    segmenter = train_small_segmenter(pairs, training.real, seed, training.recipe)
-    iou = class_iou(segmenter, _test_scenes(category, training.scenes))
-    return Tested(len(pairs) - training.real, iou)
+def run_unit(unit: GainUnit, job: GainJob) -> UnitRecord:
+    """Train and test one segmenter."""
+    arm, recipe = ARMS[unit.arm], RECIPES[unit.recipe]
+    machine = Machine(
+        choose_network(SMALL),
+        choose_segmenter(SegmenterOptions(fss_ckpt_path=job.few_shot)),
+        Budget(job.size.steps),
+        Budget(job.size.few_shot_steps, batch_size=8),
+        torch.device("cpu"),
+        choose_dtype("auto", torch.device("cpu")),
+    )
+    material = _material(replace(unit, recipe="", seed=0), job)
+    tests = _test_sets(unit.category, arm.level, job.size)
+    return UnitRecord(
+        train_and_test(recipe, material, tests, machine, hash_seed(unit.draw, unit.seed))
+    )
 
 
-def _run_all(trainings: Sequence[Training], workers: int) -> list[Tested]:
-    """The results in the order of the trainings."""
-    results = []
-    with progress("training segmenters", len(trainings)) as advance:
-        for result in _results(trainings, workers):
-            results.append(result)
+@lru_cache(maxsize=2)
+def _material(unit: GainUnit, job: GainJob) -> GainMaterial:
+    arm, name = ARMS[unit.arm], unit.category
+    folder = job.objects if arm.level == "object" else job.draws[unit.draw]
+    extra = []
+    if arm.extra == "true":
+        extra = scenes("true", name, unit.samples, True, arm.level)
+    elif arm.extra is not None:
+        extra = synthetic_pairs(folder, name, arm.extra, unit.samples, unit.draw, job.judge)
+    return GainMaterial(
+        tuple(real_pairs(folder / name, arm.real, unit.draw)),
+        tuple(extra),
+        base_surroundings(job.size.base),
+        SIDE,
+        hash_seed(unit.draw, 1),
+        arm.scenes,
+        min(COMPOSED, 16 * job.size.steps),
+    )
+
+
+@lru_cache(maxsize=2)
+def _test_sets(category: str, level: Level, size: GainSize) -> dict[str, TestSet]:
+    """The same for every training, so drawn once by each process."""
+    counts = {"validation": (size.validation, size.validation // 2)}
+    counts["test"] = size.company, size.alone
+    return {
+        f"{use} {place}": TestSet(
+            tuple(scenes(use, category, count, place == "alone", level)), SIDE
+        )
+        for use, both in counts.items()
+        for place, count in zip(PLACES, both, strict=True)
+    }
+
+
+def _run_all(job: GainJob, units: Sequence[GainUnit], activity: str) -> None:
+    """Do what has no record yet; a worker is a process of one thread."""
+    records = job.open_records()
+    missing = sorted(records.missing(units), key=lambda u: (u.category, u.draw, u.arm, u.samples))
+    with progress(activity, len(missing)) as advance:
+        for unit, record in _results(job, missing):
+            records.put(unit, record)
             advance()
-    return results
 
 
-def _results(trainings: Sequence[Training], workers: int) -> Iterator[Tested]:
-    if workers < 2:
-        yield from map(run_training, trainings)
+def _results(job: GainJob, units: Sequence[GainUnit]) -> Iterator[tuple[GainUnit, UnitRecord]]:
+    if job.size.workers < 2:
+        yield from ((unit, run_unit(unit, job)) for unit in units)
         return
     # Small layers gain little from a second thread, much from a second process.
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        job.size.workers,
+        mp_context=get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
     ) as pool:
-        yield from pool.map(run_training, trainings)
-
-
-@lru_cache(maxsize=len(EXAMPLES))
-def _test_scenes(category: str, count: int) -> Pairs:
-    """The same for every training, so drawn once by each process."""
-    return crowded_scenes(category, count)
+        yield from zip(units, pool.map(run_unit, units, [job] * len(units)), strict=True)

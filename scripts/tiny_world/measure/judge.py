@@ -21,11 +21,13 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_bytes
 from scripts.tiny_world.train.run import to_signed
 from scripts.tiny_world.world.looks import COLOURS, TEXTURES, Look
-from scripts.tiny_world.world.scene import random_scene, render
-from scripts.tiny_world.world.shapes import SHAPES
+from scripts.tiny_world.world.scene import Scene, random_scene, render
+from scripts.tiny_world.world.shapes import ALL_SHAPES, RARE, kind_of
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "pretrained_weights" / "tiny_judge.safetensors"
-CATEGORY_NAMES = tuple(SHAPES)
+CATEGORY_NAMES = tuple(ALL_SHAPES)
+# Every kind of every category: "puffer" is a kind of fish.
+KIND_NAMES = tuple((category, kind) for category in ALL_SHAPES for kind in ALL_SHAPES[category])
 TEXTURE_NAMES = tuple(TEXTURES)
 COLOUR_NAMES = tuple(COLOURS)
 CHANNELS = (24, 48, 96, 128)  # at 1/2, 1/4, 1/8 and 1/16 of the image's resolution
@@ -44,10 +46,11 @@ BATCH = 16
 class Opinion:
     """Logits, float32. Every cell of an object, of 4 x 4 px, wears the look of that object."""
 
-    category: Tensor  # (b, 11, h, w), of CATEGORY_NAMES and, last, the ground
+    category: Tensor  # (b, 12, h, w), of CATEGORY_NAMES and, last, the ground
     texture: Tensor  # (b, 5, h / 4, w / 4)
     colour: Tensor  # (b, 10, h / 4, w / 4)
     second: Tensor  # (b, 11, h / 4, w / 4), the last for no second colour
+    kind: Tensor  # (b, 55, h / 4, w / 4), of KIND_NAMES
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class JudgeVerdict:
     """What the judge makes of one image."""
 
     category: str  # of the main object: the one that covers most pixels
+    kind: str  # of that category
     texture: str
     colour: str  # the main colour
     second: str | None  # the colour of the stripes, bands, dots or checks; None if plain
@@ -74,6 +78,7 @@ class JudgeAccuracy:
     """How often, or how far, the judge is right on fresh rendered scenes: shares in [0, 1]."""
 
     category: float  # of the largest visible object
+    kind: float  # of that object, its category being right, too
     look: float  # of that object: texture and both colours
     foreground_iou: float  # mean over scenes, of all their objects against the ground
 
@@ -106,6 +111,9 @@ class Judge(nn.Module):
         self.category = nn.Conv2d(CHANNELS[0], 4 * (GROUND + 1), 3, padding=1)
         self.look_classes = len(TEXTURE_NAMES), len(COLOUR_NAMES), NO_SECOND + 1
         wide = CHANNELS[LOOK_LEVEL]
+        self.kind = nn.Sequential(
+            _convolution(wide, CHANNELS[-1]), nn.Conv2d(CHANNELS[-1], len(KIND_NAMES), 1)
+        )
         self.look = nn.Sequential(
             _convolution(wide, wide), nn.Conv2d(wide, sum(self.look_classes), 1)
         )
@@ -119,7 +127,8 @@ class Judge(nn.Module):
             levels[i] = self.up[i](torch.cat([finer, levels[i]], dim=1))
         look = self.look(levels[LOOK_LEVEL]).float().split(self.look_classes, dim=1)
         category = F.pixel_shuffle(self.category(levels[0]), 2)
-        return Opinion(category.float(), *look)
+        kind = self.kind(levels[LOOK_LEVEL])
+        return Opinion(category.float(), *look, kind.float())
 
 
 def save_judge(judge: Judge, path: Path) -> None:
@@ -174,7 +183,7 @@ def _seen_twice(judge: Judge, images: Tensor) -> list[Tensor]:
     """
     opinions = judge(images), judge(images.flip(3))
     fields = []
-    for name in ("category", "texture", "colour", "second"):
+    for name in ("category", "texture", "colour", "second", "kind"):
         straight, mirrored = (getattr(opinion, name) for opinion in opinions)
         field = (straight + mirrored.flip(3)) / 2
         fields.append(F.interpolate(field, size=images.shape[2:], mode="nearest"))
@@ -186,6 +195,7 @@ def _verdict(
     textures: np.ndarray,
     colours: np.ndarray,
     seconds: np.ndarray,
+    kinds: np.ndarray,
     asked: str | None,
 ) -> JudgeVerdict:
     """The verdict of one image from the probabilities of its pixels, float32 (classes, h, w)."""
@@ -203,11 +213,20 @@ def _verdict(
         np.fill_diagonal(both, 0)  # two colours are never the same
         one, other = np.unravel_index(both.argmax(), both.shape)
         worn = COLOUR_NAMES[one], COLOUR_NAMES[other]
-    return JudgeVerdict(CATEGORY_NAMES[main], texture, *worn, mask, found < GROUND)
+    kind = _kind_within(kinds, found, main)
+    return JudgeVerdict(CATEGORY_NAMES[main], kind, texture, *worn, mask, found < GROUND)
+
+
+def _kind_within(kinds: np.ndarray, found: np.ndarray, category: int) -> str:
+    """The kind of a category on the pixels found to be of it, from probabilities (55, h, w)."""
+    where = found == category
+    shares = kinds[:, where if where.any() else np.ones_like(where)].mean(axis=1)
+    own = [i for i, (name, _) in enumerate(KIND_NAMES) if name == CATEGORY_NAMES[category]]
+    return KIND_NAMES[own[int(shares[own].argmax())]][1]
 
 
 def _categories_found(categories: np.ndarray) -> np.ndarray:
-    """The category of every pixel, int (h, w), from probabilities (11, h, w).
+    """The category of every pixel, int (h, w), from probabilities (12, h, w).
 
     Small patches of another category within a connected region go to the region's category.
     """
@@ -222,15 +241,20 @@ def _categories_found(categories: np.ndarray) -> np.ndarray:
     return np.where(foreground, best, GROUND)
 
 
+def judged_scene(seed: int) -> Scene:
+    """The scene of a seed, of which one in eleven is of the rare class: the judge must know it."""
+    return random_scene(seed, RARE if seed % len(CATEGORY_NAMES) == 0 else None)
+
+
 def judge_accuracy(
     judge: Judge, scenes: int = 400, first_seed: int = FRESH_SCENES
 ) -> JudgeAccuracy:
-    """Compare verdicts with the truth on scenes as they come: a fifth have two objects.
+    """Compare verdicts with the truth on scenes as they come: nearly half have company.
 
-    Category and look are those of the object with the most visible pixels; the foreground is
+    Category, kind and look are those of the object with the most visible pixels; the foreground is
     everything the judge gives to any category, compared with all objects of the scene.
     """
-    drawn = [random_scene(seed) for seed in range(first_seed, first_seed + scenes)]
+    drawn = [judged_scene(seed) for seed in range(first_seed, first_seed + scenes)]
     rendered = [render(scene) for scene in drawn]
     images = np.stack([rendering.image for rendering in rendered])
     verdicts = judge_images(judge, images)
@@ -242,8 +266,11 @@ def judge_accuracy(
     found = np.stack([verdict.foreground for verdict in verdicts])
     truth = np.stack([rendering.masks.any(axis=0) for rendering in rendered])
     ious = (found & truth).sum((1, 2)) / (found | truth).sum((1, 2))
+    named = [verdict.category == thing.category for verdict, thing in pairs]
+    kinds = [verdict.kind == kind_of(thing.category, thing.shape_seed) for verdict, thing in pairs]
     return JudgeAccuracy(
-        category=float(np.mean([v.category == thing.category for v, thing in pairs])),
+        category=float(np.mean(named)),
+        kind=float(np.mean(np.logical_and(named, kinds))),
         look=float(np.mean([v.wears(thing.look) for v, thing in pairs])),
         foreground_iou=float(ious.mean()),
     )

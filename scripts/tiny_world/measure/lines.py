@@ -6,7 +6,7 @@ Values are shares and IoUs in [0, 1], or points of mIoU.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from scripts.tiny_world.measure.judge import JudgeAccuracy
 from scripts.tiny_world.measure.samples import LookFigures, MaskFigures, PlainFigures
 
 if TYPE_CHECKING:
-    from scripts.tiny_world.measure.gain import GainPoint
+    from scripts.tiny_world.measure.gain import ArmFigures, GainFindings
 
-GAIN = Target(10.0)  # points of mIoU
+GAIN, LEAST_GAIN, LEAST_ALONE = Target(15.0), Target(8.0), Target(-1.0)  # points of mIoU
+CEILING_SHARE = Target(0.70)
 
 
 def show(value: float | None, unit: str) -> str:
@@ -60,6 +61,7 @@ def judge_lines(accuracy: JudgeAccuracy, scenes: int) -> list[Line]:
     """How far the judge itself can be trusted."""
     return [
         Line("-", "judge: category right", accuracy.category, "share", scenes, Target(0.97)),
+        Line("-", "judge: category and kind right", accuracy.kind, "share", scenes, Target(0.90)),
         Line("-", "judge: look right", accuracy.look, "share", scenes),
         Line("-", "judge: foreground mIoU", accuracy.foreground_iou, "iou", scenes, Target(0.95)),
     ]
@@ -129,43 +131,51 @@ def no_gain_line() -> Line:
     return Line("5", "gain: an object has no synthetic pairs", None, "points", 0, GAIN)
 
 
-def gain_lines(
-    points: Sequence[GainPoint], judged: int, erasing: Sequence[GainPoint] = ()
-) -> list[Line]:
-    """What ``judged`` synthetic pairs add to the same number of real ones, and every point.
+def gain_lines(gain: GainFindings, samples: int) -> list[Line]:
+    """What ``samples`` synthetic pairs and their scenes add to five real ones, and from what."""
+    company, alone = gain.best["company"], gain.best["alone"]
+    gains = arm_gains(company, "company")
+    lines = [
+        _gain_line(f"gain by {samples} samples and scenes, in company", gains, GAIN),
+        Line("5", "its lowest draw", min(gains), "points", len(gains), LEAST_GAIN),
+        Line("5", "share of the ceiling", ceiling_share(company), "share", 1, CEILING_SHARE),
+    ]
+    gains = arm_gains(alone, "alone")
+    lines += [
+        _gain_line("gain alone", gains, None),
+        Line("5", "gain alone, its lowest draw", min(gains), "points", len(gains), LEAST_ALONE),
+        _gain_line("gain of ordinary networks, in company", arm_gains(gain.networks, "company")),
+        _gain_line("gain of ordinary networks, alone", arm_gains(gain.networks, "alone")),
+    ]
+    for place, arms in gain.best.items():
+        lines += [arm_line(figures, place, "best recipe: ") for figures in arms.values()]
+    lines += [arm_line(f, place) for f in gain.told for place in f.mious]
+    return lines + [arm_line(f, "company", f"{f.samples} samples: ") for f in gain.curve]
 
-    ``erasing``: the same with random erasing, told without a target.
-    """
-    lines = [replace(gain_line(points, judged), target=GAIN), *map(point_line, points)]
-    if erasing:
-        told = [gain_line(erasing, judged), *map(point_line, erasing)]
-        lines += [replace(line, what=f"{line.what}, random erasing") for line in told]
-    return lines
+
+def arm_gains(arms: Mapping[str, ArmFigures], place: str) -> list[float]:
+    """What the synthetic pairs add in each draw, points of mIoU."""
+    pairs = zip(arms["synthetic"].mious[place], arms["real"].mious[place], strict=True)
+    return [100 * (with_them - without) for with_them, without in pairs]
 
 
-def gain_line(points: Sequence[GainPoint], judged: int) -> Line:
-    """The mean over the seeds of what the synthetic pairs add, with its least and greatest."""
-    alone = max((p for p in points if not p.synthetic), key=lambda point: point.real)
-    both = next(p for p in points if p.synthetic == judged)
-    pairs = list(zip(both.seed_mious, alone.seed_mious, strict=True))
-    gains = [100 * (with_them - without) for with_them, without in pairs]
-    what = f"gain by {judged} synthetic pairs beside {alone.real} real ones, mIoU"
+def ceiling_share(arms: Mapping[str, ArmFigures]) -> float | None:
+    """Of what true pairs would add, the share that the synthetic ones do; None of nothing."""
+    real, synthetic, true = (arms[name].mean("company") for name in ("real", "synthetic", "true"))
+    return (synthetic - real) / (true - real) if true > real else None
+
+
+def _gain_line(what: str, gains: Sequence[float], target: Target | None = None) -> Line:
     ends = min(gains), max(gains)
-    return Line("5", what, float(np.mean(gains)), "points", len(gains), None, ends)
+    return Line("5", what, float(np.mean(gains)), "points", len(gains), target, ends)
 
 
-def point_line(point: GainPoint) -> Line:
-    found = point.seed_mious
-    ends = min(found), max(found)
-    return Line("5", f"mIoU from {pairs_named(point)}", point.miou, "iou", len(found), None, ends)
-
-
-def pairs_named(point: GainPoint) -> str:
-    """Such as "5 real + 100 synthetic pairs", with what there was when there were fewer."""
-    if not point.synthetic:
-        return f"{point.real} real pair{'s' if point.real > 1 else ''}"
-    there = "" if min(point.used) >= point.synthetic else f" (there were {min(point.used)})"
-    return f"{point.real} real + {point.synthetic} synthetic pairs{there}"
+def arm_line(figures: ArmFigures, place: str, before: str = "") -> Line:
+    """The mIoU of an arm by its recipe, the mean over the draws with the least and greatest."""
+    mious = figures.mious[place]
+    what = f"{before}{figures.arm} ({figures.recipe}), {place}"
+    ends = min(mious), max(mious)
+    return Line("5", what, figures.mean(place), "iou", len(mious), None, ends)
 
 
 def sweep_lines(looks: Sequence[LookFigures], masks: Sequence[MaskFigures]) -> list[Line]:

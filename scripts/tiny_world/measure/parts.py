@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig
 from scripts.tiny_world.measure.datasets import swept_name
-from scripts.tiny_world.measure.gain import GainPoint, measure_gain
+from scripts.tiny_world.measure.gain import GainJob, measure_gain
 from scripts.tiny_world.measure.judge import Judge, judge_accuracy
 from scripts.tiny_world.measure.lines import (
     faithful_line,
@@ -30,6 +31,7 @@ from scripts.tiny_world.measure.runs import (
     MeasurementFolders,
     MeasurementSize,
     Scripts,
+    draw_gain,
     draw_objects,
     draw_plain,
     draw_sweep,
@@ -41,7 +43,6 @@ from scripts.tiny_world.measure.samples import (
     mask_figures,
     plain_figures,
 )
-from scripts.tiny_world.measure.segmenter import ERASING, GainRecipe
 from scripts.tiny_world.measure.sheet import SheetGroup
 from scripts.tiny_world.world.example import EXAMPLES
 
@@ -58,6 +59,7 @@ class Measurement:
     effort: MeasurementSize
     clock: Clock
     lines: Collection[int]  # of the issue's list, those that are asked for
+    judge_file: Path  # where the judge comes from
     findings: Findings = field(default_factory=Findings)
     groups: list[SheetGroup] = field(default_factory=list)  # samples to look at
 
@@ -76,6 +78,8 @@ class Measurement:
                 draw_objects(self.scripts, self.work, self.effort, refine=bool(wanted & {4, 5}))
                 self._objects(wanted & {2, 4})
         if 5 in wanted:
+            with self.clock.part("draws of the gain"):
+                draw_gain(self.scripts, self.work, self.effort)
             with self.clock.part("the gain"):
                 self._gain()
         if 6 in wanted:
@@ -133,29 +137,23 @@ class Measurement:
 
     def _gain(self) -> None:
         """Line 5; what is missing for it, such as masks that were all rejected, is said."""
-        found, effort = self.findings, self.effort
-        most = max(real for real, _ in effort.gain_amounts)
+        size = self.effort.gain
+        job = GainJob(
+            tuple(self.work.gain(draw) for draw in range(size.draws)),
+            self.work.objects,
+            size,
+            self.scripts.fss_ckpt_path,
+            self.judge_file,
+            self.work.trainings,
+        )
         try:
-            found.gain += self._trained(effort.gain_amounts, GainRecipe())
-            found.gain_erasing += self._trained(((most, 0), (most, effort.gain_judged)), ERASING)
+            gain = measure_gain(job)
         except InputError as error:
             say(f"  {error}")
-            found.lines.append(no_gain_line())
+            self.findings.lines.append(no_gain_line())
             return
-        found.lines += gain_lines(found.gain, effort.gain_judged, found.gain_erasing)
-
-    def _trained(self, amounts: Sequence[tuple[int, int]], recipe: GainRecipe) -> list[GainPoint]:
-        effort = self.effort
-        if effort.gain_steps is not None:
-            recipe = replace(recipe, steps=effort.gain_steps)
-        return measure_gain(
-            self.work.objects,
-            amounts,
-            seeds=effort.gain_seeds,
-            scenes=effort.gain_scenes,
-            workers=effort.gain_workers,
-            recipe=recipe,
-        )
+        self.findings.gain = gain
+        self.findings.lines += gain_lines(gain, size.samples)
 
     def _sweep(self) -> None:
         """Line 6."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,35 +11,34 @@ from aligndiff.dataset.images import Uint8
 from aligndiff.render.plot import Curve, curve_plot
 from scripts.tiny_world.measure.report import Findings
 
+if TYPE_CHECKING:
+    from scripts.tiny_world.measure.gain import GainFindings
+
 
 def findings_plot(findings: Findings) -> Uint8 | None:
     """The plots of lines 5 and 6 side by side, of those that were measured; else None."""
     plots = []
     if findings.gain:
-        names = "line 5: mIoU on fresh scenes", "synthetic pairs"
-        plots.append(curve_plot(gain_curves(findings), *names, percent=True))
+        names = "line 5: mIoU in company", "synthetic pairs of each object"
+        curves = gain_curves(findings.gain)
+        plots.append(curve_plot(curves, *names, log_counts=True, percent=True))
     if findings.swept_looks:
         names = "line 6: over --bg_lambda", "bg_lambda"
         plots.append(curve_plot(sweep_curves(findings), *names, percent=True))
     return np.concatenate(plots, axis=1) if plots else None
 
 
-def gain_curves(findings: Findings) -> dict[str, Curve]:
-    """The greatest number of real pairs with more and more synthetic ones; fewer pairs alone."""
-    real = max(point.real for point in findings.gain)
-    points = sorted((p for p in findings.gain if p.real == real), key=lambda p: p.synthetic)
-    with_synthetic = Curve(
-        [point.synthetic for point in points],
-        [point.miou for point in points],
-        [min(point.seed_mious) for point in points],
-        [max(point.seed_mious) for point in points],
+def gain_curves(gain: GainFindings) -> dict[str, Curve]:
+    """More and more synthetic pairs beside five real ones; the band is from draw to draw."""
+    alone = gain.networks["real"].mious["company"]
+    draws = [alone, *(figures.mious["company"] for figures in gain.curve)]
+    line = Curve(
+        [0, *(figures.samples for figures in gain.curve)],
+        [float(np.mean(mious)) for mious in draws],
+        [min(mious) for mious in draws],
+        [max(mious) for mious in draws],
     )
-    alone = {
-        f"{p.real} real alone": Curve([p.synthetic], [p.miou])
-        for p in findings.gain
-        if p.real != real
-    }
-    return {f"{real} real pairs and these": with_synthetic, **alone}
+    return {"5 real pairs and these": line}
 
 
 def sweep_curves(findings: Findings) -> dict[str, Curve]:

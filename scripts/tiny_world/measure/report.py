@@ -10,7 +10,7 @@ from scripts.reporting import Line, closing
 from scripts.tiny_world.measure.samples import LookFigures, MaskFigures, PlainFigures
 
 if TYPE_CHECKING:
-    from scripts.tiny_world.measure.gain import GainPoint
+    from scripts.tiny_world.measure.gain import GainFindings
 
 
 @dataclass
@@ -21,8 +21,7 @@ class Findings:
     categories: list[PlainFigures] = field(default_factory=list)  # lines 1 and 3, of each category
     looks: list[LookFigures] = field(default_factory=list)  # line 2, of each object and word
     masks: list[MaskFigures] = field(default_factory=list)  # line 4, of each object
-    gain: list[GainPoint] = field(default_factory=list)  # line 5
-    gain_erasing: list[GainPoint] = field(default_factory=list)  # the same with random erasing
+    gain: GainFindings | None = None  # line 5
     swept_looks: list[LookFigures] = field(default_factory=list)  # line 6, of each bg_lambda
     swept_masks: list[MaskFigures] = field(default_factory=list)
 

@@ -14,7 +14,7 @@ from typing import IO
 from aligndiff.core.console import say
 from aligndiff.core.errors import AlignDiffError, InputError
 from scripts.reporting import REPOSITORY, last_words
-from scripts.tiny_world.measure.datasets import make_objects, make_plain, make_swept
+from scripts.tiny_world.measure.datasets import make_draw, make_objects, make_plain, make_swept
 from scripts.tiny_world.world.example import EXAMPLES
 
 INVERSION, SYNTHESIS, REFINEMENT = (
@@ -25,8 +25,59 @@ INVERSION, SYNTHESIS, REFINEMENT = (
 
 
 @dataclass(frozen=True)
+class GainSize:
+    """How much is trained and tested."""
+
+    draws: int  # of five real pairs, each with samples of its own
+    choosing_draws: int  # of these, how many the recipes are chosen by
+    told_draws: int  # of these, how many the lines without a target are measured on
+    samples: int  # of each object and draw
+    most: int  # of the first draw, for the plot
+    counts: tuple[int, ...]  # numbers of samples to plot
+    company: int  # scenes of each object in company that are tested on
+    alone: int
+    validation: int  # scenes in company, and half as many alone
+    base: int  # scenes of base categories that all arms have
+    steps: int  # of a network
+    few_shot_steps: int
+    workers: int  # processes; changes the time only
+
+
+FULL_GAIN = GainSize(
+    draws=5,
+    choosing_draws=2,
+    told_draws=2,
+    samples=100,
+    most=500,
+    counts=(20, 50, 100, 200, 500),
+    company=200,
+    alone=100,
+    validation=60,
+    base=150,
+    steps=400,
+    few_shot_steps=60,
+    workers=2,
+)
+QUICK_GAIN = GainSize(
+    draws=2,
+    choosing_draws=1,
+    told_draws=1,
+    samples=2,
+    most=4,
+    counts=(1, 2, 4),
+    company=2,
+    alone=2,
+    validation=2,
+    base=4,
+    steps=1,
+    few_shot_steps=1,
+    workers=1,
+)
+
+
+@dataclass(frozen=True)
 class MeasurementSize:
-    """How many of everything; the full measurement takes about a quarter of an hour."""
+    """How many of everything; the full measurement takes about forty minutes."""
 
     judge_scenes: int  # fresh scenes that the judge itself is tested on
     plain_images: int  # of each of the ten categories, from its plain prompt (lines 1 and 3)
@@ -37,12 +88,7 @@ class MeasurementSize:
     bg_lambdas: tuple[float, ...]  # of line 6
     swept_steps: int  # of step 1 for each value of line 6: fewer, as there are many
     swept_images: int  # of each example object and value
-    gain_scenes: int  # fresh scenes of each example object that the segmenters are tested on
-    gain_amounts: tuple[tuple[int, int], ...]  # real and synthetic pairs to train a segmenter from
-    gain_judged: int  # of these, the number of synthetic pairs that the target is about
-    gain_seeds: int  # trainings of each kind of segmenter
-    gain_steps: int | None  # optimizer steps of a segmenter; None is its recipe's own number
-    gain_workers: int  # processes that train segmenters; changes the time only
+    gain: GainSize  # of line 5
 
 
 FULL = MeasurementSize(
@@ -55,12 +101,7 @@ FULL = MeasurementSize(
     bg_lambdas=(0.0, 0.3, 0.6, 1.0, 1.5),
     swept_steps=120,
     swept_images=16,
-    gain_scenes=200,
-    gain_amounts=((1, 0), (5, 0), (5, 20), (5, 50), (5, 100), (5, 200)),
-    gain_judged=100,
-    gain_seeds=3,
-    gain_steps=None,
-    gain_workers=2,
+    gain=FULL_GAIN,
 )
 # To try the flow: its figures mean nothing.
 QUICK = MeasurementSize(
@@ -73,12 +114,7 @@ QUICK = MeasurementSize(
     bg_lambdas=(0.0, 0.6),
     swept_steps=1,
     swept_images=1,
-    gain_scenes=4,
-    gain_amounts=((1, 0), (5, 0), (5, 2)),
-    gain_judged=2,
-    gain_seeds=1,
-    gain_steps=1,
-    gain_workers=1,
+    gain=QUICK_GAIN,
 )
 
 
@@ -107,6 +143,15 @@ class MeasurementFolders:
     def swept(self) -> Path:
         """What is drawn with each of those embeddings."""
         return self.folder / "swept"
+
+    def gain(self, draw: int) -> Path:
+        """Five real pairs of each object, of different kinds and looks, and their samples."""
+        return self.folder / f"draw_{draw}"
+
+    @property
+    def trainings(self) -> Path:
+        """The records of line 5."""
+        return self.folder / "trainings"
 
     @property
     def logs(self) -> Path:
@@ -224,3 +269,16 @@ def draw_sweep(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSi
     steps = drawing_steps(effort)
     scripts.draw(work.swept, "--image_per_entry", effort.swept_images, *steps)
     scripts.refine(work.swept)
+
+
+def draw_gain(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSize) -> None:
+    """The draws of line 5: fresh real pairs, and images of the plain word with masks."""
+    steps = drawing_steps(effort)
+    for draw in range(effort.gain.draws):
+        folder = work.gain(draw)
+        make_draw(folder, draw)
+        count = effort.gain.samples if draw else effort.gain.most
+        # Fresh images, too: an image's noise follows from the seed, its prompt and its number.
+        seed = scripts.seed + 1000 * (draw + 1)
+        scripts.draw(folder, "--image_per_entry", count, *steps, "--no_sheet", "--seed", seed)
+        scripts.refine(folder)

@@ -11,20 +11,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aligndiff.training.recipe import warmup_cosine
+from aligndiff.core.prefetch import prefetch_map
 from scripts.tiny_world.measure.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,
     GROUND,
+    KIND_NAMES,
     LOOK_CELL,
     NO_SECOND,
     TEXTURE_NAMES,
     Judge,
     judge_accuracy,
+    judged_scene,
     load_judge,
     save_judge,
 )
 from scripts.tiny_world.train.run import (
+    BATCHES_AHEAD,
     Ema,
     Run,
     choose_device,
@@ -33,52 +36,56 @@ from scripts.tiny_world.train.run import (
     to_signed,
 )
 from scripts.tiny_world.train.ssp import worn_out
-from scripts.tiny_world.world.scene import SIDE, Thing, random_scene, render
+from scripts.tiny_world.world.scene import COMPANY, SIDE, Thing, render
+from scripts.tiny_world.world.shapes import kind_of
 
 FIRST_SCENE = 50_000_000  # seeds from here on: not those that the other models were trained on
 NOWHERE = -100  # the target of a pixel that has none: the look of the ground
 CLEAN = 0.4  # share of scenes left as they were drawn
 WOBBLED = 0.5  # share of the others whose shapes are bent
 LOOK_WEIGHT = 0.5  # of each of the three losses on the look
-CHECKED_SCENES = 64  # fresh scenes judged with a checkpoint
+KIND_WEIGHT = 0.7
+CHECKED_SCENES = 120  # fresh scenes judged with a checkpoint
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What every pixel is and wears, int64 (..., h, w); the look is NOWHERE on the ground."""
+    """What every pixel is and wears, int64 (..., h, w); look and kind are NOWHERE on the ground."""
 
     category: np.ndarray
     texture: np.ndarray
     colour: np.ndarray
     second: np.ndarray
+    kind: np.ndarray
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """``images`` uint8 (n, h, w, 3); ``things`` uint8 (n, h, w): 0 ground, 1 and 2 the objects;
-    ``labels`` int64 (n, 3, 4): category, texture, colour and second colour of those three."""
+    """``images`` uint8 (n, h, w, 3); ``things`` uint8 (n, h, w): 0 ground, 1 to 3 the objects;
+    ``labels`` int64 (n, 4, 5): category, texture, both colours and kind of each of those."""
 
     images: np.ndarray
     things: np.ndarray
     labels: np.ndarray
 
 
-def labels_of(thing: Thing) -> tuple[int, int, int, int]:
+def labels_of(thing: Thing) -> tuple[int, ...]:
     look = thing.look
     return (
         CATEGORY_NAMES.index(thing.category),
         TEXTURE_NAMES.index(look.texture),
         COLOUR_NAMES.index(look.colour),
         NO_SECOND if look.second is None else COLOUR_NAMES.index(look.second),
+        KIND_NAMES.index((thing.category, kind_of(thing.category, thing.shape_seed))),
     )
 
 
 def draw_scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image, things and labels of one scene, see ``Scenes``."""
-    scene = random_scene(seed)
+    scene = judged_scene(seed)
     rendering = render(scene)
     things = np.zeros((SIDE, SIDE), np.uint8)
-    labels = np.full((3, 4), NOWHERE)
+    labels = np.full((1 + len(COMPANY), 5), NOWHERE)
     labels[0, 0] = GROUND
     for i in range(len(scene.things)):
         things[rendering.masks[i]] = i + 1
@@ -152,11 +159,13 @@ def judge_loss(judge: Judge, images: np.ndarray, truth: Truth, device: torch.dev
         + entropy(opinion.colour, truth.colour[middles])
         + entropy(opinion.second, truth.second[middles])
     )
+    kind = entropy(opinion.kind, truth.kind[middles])
     # Most pixels are ground: which object it is would be learned late from the first term alone.
     return (
         entropy(opinion.category, truth.category)
         + entropy(opinion.category[:, :GROUND], objects_only)
         + LOOK_WEIGHT * look
+        + KIND_WEIGHT * kind
     )
 
 
@@ -182,13 +191,16 @@ def train_judge(
     if state := run.load():
         judge.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        ema.shadow, step = state["ema"], state["step"]
+        ema.shadow, step = {k: v.to(device) for k, v in state["ema"].items()}, state["step"]
     scenes = draw_scenes(FIRST_SCENE, scene_count, workers)
-    while step < run.steps and not run.out_of_time():
-        rng = np.random.default_rng((step, 4))
+
+    def draw(step: int) -> tuple[np.ndarray, Truth]:
+        return draw_batch(scenes, batch_size, np.random.default_rng((step, 4)))
+
+    for batch in prefetch_map(draw, range(step, run.steps), BATCHES_AHEAD, workers):
         for group in optimizer.param_groups:
-            group["lr"] = rate * warmup_cosine(step, run.steps, 100)
-        loss = judge_loss(judge, *draw_batch(scenes, batch_size, rng), device)
+            group["lr"] = rate * run.cosine_rate(step, 100)
+        loss = judge_loss(judge, *batch, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
@@ -210,8 +222,14 @@ def train_judge(
             save_judge(publishable, run.folder / "tiny_judge.safetensors")
             accuracy = judge_accuracy(publishable, CHECKED_SCENES)
             run.log(
-                step, category=accuracy.category, look=accuracy.look, iou=accuracy.foreground_iou
+                step,
+                category=accuracy.category,
+                kind=accuracy.kind,
+                look=accuracy.look,
+                iou=accuracy.foreground_iou,
             )
+        if run.out_of_time():
+            break
 
 
 def averaged(ema: Ema) -> Judge:

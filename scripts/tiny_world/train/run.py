@@ -22,6 +22,7 @@ from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.world.scene import random_scene, render
 
 Drawn = TypeVar("Drawn")
+BATCHES_AHEAD = 8  # drawn while the network learns
 SAVE_MINUTES = 4.0  # the longest that a run goes on without a checkpoint
 
 
@@ -76,11 +77,13 @@ class Ema:
     def update(self, model: nn.Module, step: int) -> None:
         """A young average follows faster: decay min(d, (1 + step) / (10 + step))."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.shadow[name].lerp_(value, weight)
-            else:
-                self.shadow[name].copy_(value)
+        tensors = model.state_dict()
+        moving = [name for name, value in tensors.items() if value.is_floating_point()]
+        torch._foreach_lerp_(  # one launch for all of them, which a GPU waits for
+            [self.shadow[name] for name in moving], [tensors[name] for name in moving], weight
+        )
+        for name in tensors.keys() - set(moving):
+            self.shadow[name].copy_(tensors[name])
 
 
 @dataclass

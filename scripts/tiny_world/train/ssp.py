@@ -1,7 +1,9 @@
 """Train the tiny SSP segmenter on the base categories: what it sees; how it learns is the method's.
 
 An episode: support pairs and a query of one base category, in half of the episodes of one look too.
-The example objects' categories and looks never occur, so that they are novel to the segmenter.
+Many scenes have company, which is ground there, and half of the identities are of one kind, the
+others of any. The example objects' categories and looks never occur, nor does the rare class, so
+that they are novel to the segmenter.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ from scripts.tiny_world.train.run import Run, choose_device, draw_all
 from scripts.tiny_world.world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import Scene, random_look, random_scene, render
+from scripts.tiny_world.world.shapes import SHAPES
 
 CONFIG = SSPConfig(width=16, blocks=(2, 2, 3))
 INPUT_SIDE = 256  # px: scenes are enlarged to twice their size, so that masks get finer cells
 SHOTS = 2  # support pairs of a training episode
 VIEWS = 4  # scenes of each identity (a category in a look)
+ONE_KIND = 0.5  # share of identities whose scenes are of one kind
+COMPANIONS = (True, True, False, None)  # whether the object of each view is alone, None by chance
+ALONE_FIRST = 0.6  # share of episodes whose support has no company, as people choose their pairs
 SAME_LOOK = 0.5  # share of episodes whose query wears the support's look
 RECOLOURED = 0.6  # share of episodes in other colours than the world's
 FRESH = 1 / 15  # identities to validate on, for each one to learn from
@@ -54,14 +60,22 @@ def draw_identity(seed: int) -> tuple[str, np.ndarray, np.ndarray]:
     look = random_look(rng)
     while resembles_an_example(look):
         look = random_look(rng)
-    drawn = [render(base_scene(rng, category, look)) for _ in range(VIEWS)]
+    kinds = list(SHAPES[category])
+    kind = str(rng.choice(kinds)) if rng.random() < ONE_KIND else None
+    drawn = [render(base_scene(rng, category, look, alone, kind)) for alone in COMPANIONS]
     return category, np.stack([d.image for d in drawn]), np.stack([d.masks[0] for d in drawn])
 
 
-def base_scene(rng: np.random.Generator, category: str, look: Look) -> Scene:
+def base_scene(
+    rng: np.random.Generator,
+    category: str,
+    look: Look,
+    alone: bool | None = None,
+    kind: str | None = None,
+) -> Scene:
     """A scene in which no example object and no example look occurs, not even beside the object."""
     while True:
-        scene = random_scene(int(rng.integers(2**40)), category, look)
+        scene = random_scene(int(rng.integers(2**40)), category, look, alone, kind)
         if all(
             thing.category in BASE_CATEGORIES and not resembles_an_example(thing.look)
             for thing in scene.things
@@ -116,6 +130,8 @@ def draw_episode(views: Views, rng: np.random.Generator) -> tuple[str, TrainingE
     if rng.random() >= SAME_LOOK:
         query = rng.choice(np.flatnonzero(views.categories == views.categories[support]))
     order = rng.permutation(VIEWS)
+    if rng.random() < ALONE_FIRST:
+        order = np.array((0, 1, *rng.permutation((2, 3))))
     chosen = [*((support, view) for view in order[:SHOTS]), (query, order[SHOTS])]
     images = np.stack([worn_out(views.images[at], rng) for at in chosen])
     if rng.random() < RECOLOURED:

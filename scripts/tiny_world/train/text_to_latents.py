@@ -88,6 +88,17 @@ def load_published(model: TextToLatents, folder: Path) -> None:
     model.unet.load_state_dict(unet.state_dict())
 
 
+def token_ids(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """int64 (b, MAX_LENGTH)."""
+    return tokenizer(
+        captions,
+        padding="max_length",
+        max_length=MAX_LENGTH,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+
+
 class TextToLatents(torch.nn.Module):
     """The two networks that learn together, as one module."""
 
@@ -97,15 +108,8 @@ class TextToLatents(torch.nn.Module):
         self.text_encoder = new_text_encoder(tokenizer)
         self.unet = new_unet()
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
-        """The predicted velocity (b, 8, h, w)."""
-        ids = self.tokenizer(
-            captions,
-            padding="max_length",
-            max_length=MAX_LENGTH,
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids.to(noisy.device)
+    def forward(self, noisy: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+        """The predicted velocity (b, 8, h, w) under captions of token ids int64 (b, length)."""
         return self.unet(noisy, timesteps, self.text_encoder(ids)[0]).sample
 
 

@@ -8,6 +8,9 @@ which is what classifier-free guidance needs.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -21,9 +24,12 @@ from diffusers import (
 )
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import CLIPTokenizer
 
 from aligndiff.core.files import atomic_path, file_fingerprint
+from aligndiff.core.prefetch import prefetch_map
 from scripts.tiny_world.train.run import (
+    BATCHES_AHEAD,
     Ema,
     Run,
     choose_device,
@@ -36,9 +42,10 @@ from scripts.tiny_world.train.text_to_latents import (
     load_published,
     make_fast,
     new_noise_schedule,
+    token_ids,
 )
 from scripts.tiny_world.world.captions import caption, new_tokenizer
-from scripts.tiny_world.world.scene import random_scene, render
+from scripts.tiny_world.world.scene import Scene, random_scene, render
 
 VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 EMPTY_CAPTIONS = 0.1  # share of captions left empty
@@ -106,21 +113,37 @@ def latents_name(scenes: int, vae_folder: Path) -> str:
     return f"latents-{scenes}-{world}-{weights}.safetensors"
 
 
-def scene_shares(scenes: int) -> np.ndarray:
+def scene_shares(scenes: Sequence[Scene]) -> np.ndarray:
     """How often each scene is drawn, float64 (scenes,), the sum 1: dots are learned last."""
     weights = [
-        DOTTED_WEIGHT if random_scene(index).things[0].look.texture == "dotted" else 1.0
-        for index in range(scenes)
+        DOTTED_WEIGHT if scene.things[0].look.texture == "dotted" else 1.0 for scene in scenes
     ]
     return np.array(weights) / np.sum(weights)
 
 
-def captions_of(indices: np.ndarray, rng: np.random.Generator) -> list[str]:
+def captions_of(scenes: Sequence[Scene], rng: np.random.Generator) -> list[str]:
     """A caption for each scene, one in ten empty."""
-    return [
-        "" if rng.random() < EMPTY_CAPTIONS else caption(random_scene(int(index)), rng)
-        for index in indices
-    ]
+    return ["" if rng.random() < EMPTY_CAPTIONS else caption(scene, rng) for scene in scenes]
+
+
+@dataclass(frozen=True)
+class CaptionedBatches:
+    """What a step learns from, by its number alone: a run that goes on repeats none of it."""
+
+    scenes: Sequence[Scene]
+    tokenizer: CLIPTokenizer
+    batch_size: int
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        return scene_shares(self.scenes)
+
+    def draw(self, step: int) -> tuple[np.ndarray, Tensor]:
+        """Numbers of scenes, int64 (b,), and the token ids of their captions, int64 (b, length)."""
+        rng = np.random.default_rng((step, 2))
+        indices = rng.choice(len(self.scenes), size=self.batch_size, p=self.shares)
+        captions = captions_of([self.scenes[index] for index in indices], rng)
+        return indices, token_ids(self.tokenizer, captions)
 
 
 def spread_timesteps(schedule: DDPMScheduler, count: int) -> Tensor:
@@ -133,14 +156,14 @@ def spread_timesteps(schedule: DDPMScheduler, count: int) -> Tensor:
 
 
 def training_loss(
-    model: TextToLatents, schedule: DDPMScheduler, latents: Tensor, captions: list[str]
+    model: TextToLatents, schedule: DDPMScheduler, latents: Tensor, ids: Tensor
 ) -> Tensor:
     noise = torch.randn_like(latents)
     timesteps = spread_timesteps(schedule, len(latents)).to(latents.device)
     noisy = schedule.add_noise(latents, noise, timesteps)
     target = schedule.get_velocity(latents, noise, timesteps)
     with mixed_precision(latents.device):
-        prediction = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, captions)
+        prediction = model(noisy.contiguous(memory_format=torch.channels_last), timesteps, ids)
     errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
     return (errors * sample_weights(schedule, timesteps)).mean()
 
@@ -187,13 +210,14 @@ def draw_previews(pipeline: StableDiffusionPipeline, run: Run) -> None:
     cv2.imwrite(str(run.folder / "samples.png"), sheet[..., ::-1])
 
 
-def new_optimizer(model: TextToLatents) -> torch.optim.AdamW:
+def new_optimizer(model: TextToLatents, device: torch.device) -> torch.optim.AdamW:
     """AdamW; a group's ``share`` is its part of the learning rate."""
     groups = [
         {"params": list(model.unet.parameters()), "share": 1.0},
         {"params": list(model.text_encoder.parameters()), "share": TEXT_RATE},
     ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-2)
+    fused = device.type == "cuda"
+    return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-2, fused=fused)
 
 
 def train_unet(
@@ -218,22 +242,22 @@ def train_unet(
         load_published(model, start)
     model = model.to(device).train()
     make_fast(model, device, compiled)
-    optimizer = new_optimizer(model)
+    optimizer = new_optimizer(model, device)
     ema, schedule, step = Ema(model, 0.999), new_noise_schedule(), 0
     if state := run.load():
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         ema.shadow, step = {k: v.to(device) for k, v in state["ema"].items()}, state["step"]
-    shares = scene_shares(scenes)
-    recent: list[Tensor] = []
-    while step < run.steps and not run.out_of_time():
-        rng = np.random.default_rng((step, 2))
+    batches = CaptionedBatches(
+        [random_scene(index) for index in range(scenes)], model.tokenizer, batch_size
+    )
+    latents, recent = latents.to(device), []
+    for indices, ids in prefetch_map(batches.draw, range(step, run.steps), BATCHES_AHEAD):
         torch.manual_seed(step)
         for group in optimizer.param_groups:
             group["lr"] = group["share"] * rate * run.cosine_rate(step, 300)
-        indices = rng.choice(scenes, size=batch_size, p=shares)
-        batch = latents[indices].float().to(device)
-        loss = training_loss(model, schedule, batch, captions_of(indices, rng))
+        batch = latents[torch.from_numpy(indices).to(device)].float()
+        loss = training_loss(model, schedule, batch, ids.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -255,3 +279,5 @@ def train_unet(
             )
             if run.due(step, run.save_every) or run.out_of_time():
                 save_model(model, ema, vae, run)
+        if run.out_of_time():
+            break

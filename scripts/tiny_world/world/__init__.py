@@ -1,1 +1,1 @@
-"""The tiny world: shapes, looks, scenes, captions."""
+"""The drawn world: shapes, looks, scenes and their captions."""

@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import CLIPTokenizer
 
 from scripts.tiny_world.world.looks import COLOURS, GROUNDS, NAMED_LOOKS, TEXTURES
-from scripts.tiny_world.world.scene import Scene, Thing
+from scripts.tiny_world.world.scene import BYSTANDER, Scene, Thing
 from scripts.tiny_world.world.shapes import SHAPES
 
 OPENINGS = (
@@ -24,7 +24,10 @@ OPENINGS = (
 )
 # Words a caption may carry that say nothing: prompts with them stay within what was learned.
 FILLERS = ("", "", "", "in the middle of the picture", "seen from the side", "in soft light")
-ADJECTIVES = ("", "", "", "", "good", "small", "big", "nice", "single", "beautiful")
+ADJECTIVES = ("", "", "", "", "good", "nice", "single", "beautiful")
+SMALL, BIG = 0.42, 0.72  # sides below and above which a thing may be called so
+SIZED = 0.25  # share of such things that are
+SILENT = 0.6  # share of the small company that a caption does not name
 PLACES = {
     "grass": "on green grass",
     "night": "at night",
@@ -49,6 +52,8 @@ def describe_thing(thing: Thing, rng: np.random.Generator) -> str:
     """Anything from "a fish" to "a small orange fish with white stripes"."""
     look, noun = thing.look, thing.category
     adjective = str(rng.choice(ADJECTIVES))
+    if (thing.size < SMALL or thing.size > BIG) and rng.random() < SIZED:
+        adjective = "small" if thing.size < SMALL else "big"
     told = rng.random()
     if look in NAMES and rng.random() < 0.4:
         words = f"{NAMES[look]} {noun}"
@@ -66,9 +71,17 @@ def describe_thing(thing: Thing, rng: np.random.Generator) -> str:
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One of the many captions of a scene."""
-    things = [describe_thing(thing, rng) for thing in scene.things]
-    words = [str(rng.choice(OPENINGS)), " and ".join(things)]
+    """One of the many captions of a scene: captions of photos do not name everything, either.
+
+    What the scene is about and whatever is nearly as large are always named, small company
+    sometimes; what is named is named in the scene's order.
+    """
+    first, *company = scene.things
+    named = [
+        thing for thing in company if thing.size > BYSTANDER * first.size or rng.random() >= SILENT
+    ]
+    things = " and ".join(describe_thing(thing, rng) for thing in (first, *named))
+    words = [str(rng.choice(OPENINGS)), things]
     if rng.random() < 0.5:
         place = f"on {scene.ground}" if rng.random() < 0.5 else PLACES[scene.ground]
         words.append(place)
@@ -78,7 +91,16 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 def world_words() -> list[str]:
     """Every word of the world, each of which is one token."""
-    sentences = [*OPENINGS, *FILLERS, *ADJECTIVES, *PLACES.values(), *SHAPES, *COLOURS, *GROUNDS]
+    sentences = [
+        *OPENINGS,
+        *FILLERS,
+        *ADJECTIVES,
+        "small big",
+        *PLACES.values(),
+        *SHAPES,
+        *COLOURS,
+        *GROUNDS,
+    ]
     sentences += NAMED_LOOKS
     sentences += [*TEXTURES, *TEXTURES.values(), "a an and with on in of the two close up swimming"]
     sentences += ["standing growing lying its body has covered by cap shiny background clear"]

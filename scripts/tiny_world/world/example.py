@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from scripts.tiny_world.world.looks import Look
+from scripts.tiny_world.world.scene import Scene, random_scene
 from scripts.tiny_world.world.shapes import SHAPES
 
 EXAMPLES: dict[str, Look] = {
     "fish": Look("striped", "orange", "white"),
     "mushroom": Look("dotted", "red", "white"),
 }
+# An object has one body: the example objects' own kinds.
+EXAMPLE_KINDS: dict[str, str] = {"fish": "reef", "mushroom": "toadstool"}
 # What the segmenter may learn from: the example objects stay novel to it.
 BASE_CATEGORIES = tuple(name for name in SHAPES if name not in EXAMPLES)
+
+
+def example_scene(seed: int, category: str, alone: bool) -> Scene:
+    """The scene of a seed whose first thing is an example object, alone or beside another thing."""
+    return random_scene(seed, category, EXAMPLES[category], alone, EXAMPLE_KINDS[category])
 
 
 def resembles_an_example(look: Look) -> bool:

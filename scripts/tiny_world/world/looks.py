@@ -30,6 +30,12 @@ TEXTURES: dict[str, str] = {
 }
 
 
+PERIOD, PERIODS = 0.26, (0.16, 0.22)  # of a texture: of its object's side; bounds, of the image's
+# Dots are few and far between: they cover about a fifth, bands and stripes nearly a half. A row
+# of dense dots seen from afar is a band, and a model that sees from afar first would draw bands.
+DOT_PERIOD, DOT_RADIUS = 1.05, 0.26  # of the period of other textures; of a dot's own period
+
+
 @dataclass(frozen=True)
 class Look:
     """What an object wears: a texture and one or (unless plain) two names of ``COLOURS``."""
@@ -106,41 +112,54 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return axis[None, :], axis[:, None]
 
 
+def texture_period(texture: str, size: float) -> float:
+    """How often the pattern repeats on a thing of side ``size``; both in image sides."""
+    period = min(float(np.clip(PERIOD * size, *PERIODS)), 0.5 * size)
+    return period * (DOT_PERIOD if texture == "dotted" else 1.0)
+
+
 def texture_share(
-    texture: str, size: int, centre: tuple[float, float], period: float
+    texture: str, shape: tuple[int, int], centre: tuple[float, float], period: float
 ) -> np.ndarray:
-    """Where the second colour shows on a canvas: bool (size, size), lengths in its pixels.
+    """Where the second colour shows on a canvas: bool (h, w), lengths in its pixels.
 
     The pattern belongs to its object: it repeats every ``period`` from the object's ``centre``
     (x, y), where the middle of a stripe, a band or a dot, or a corner of four checks lies.
     """
-    x, y = _grid(size)
-    u, v = (x - centre[0]) / period + 0.5, (y - centre[1]) / period + 0.5
-    u, v = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # in [-0.5, 0.5)
-    if texture == "striped":
-        return np.broadcast_to(np.abs(u) < 0.225, (size, size))
-    if texture == "banded":
-        return np.broadcast_to(np.abs(v) < 0.225, (size, size))
+    height, width = shape
+    u = (np.arange(width, dtype=np.float32)[None, :] - centre[0]) / np.float32(period) + 0.5
+    v = (np.arange(height, dtype=np.float32)[:, None] - centre[1]) / np.float32(period) + 0.5
+    row = np.floor(v)
     if texture == "dotted":
-        return u**2 + v**2 < 0.34**2
+        # Every other row is moved by half a period: rows of dots are no bands.
+        u = u + 0.5 * (row % 2)
+    u, v = u - np.floor(u) - 0.5, v - row - 0.5  # in [-0.5, 0.5)
+    if texture == "striped":
+        return np.broadcast_to(np.abs(u) < 0.225, shape)
+    if texture == "banded":
+        return np.broadcast_to(np.abs(v) < 0.225, shape)
+    if texture == "dotted":
+        return u**2 + v**2 < DOT_RADIUS**2
     if texture == "checkered":
         return (u < 0) ^ (v < 0)
-    return np.zeros((size, size), dtype=bool)
+    return np.zeros(shape, dtype=bool)
 
 
 def paint_look(
     look: Look,
-    size: int,
+    shape: tuple[int, int],
     centre: tuple[float, float],
     period: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A square full of the look: float32 (size, size, 3)."""
-    jitter = rng.normal(0, 5, (2, 3))
+    """A canvas full of the look: float32 (h, w, 3)."""
+    jitter = rng.normal(0, 7, (2, 3)).astype(np.float32)
     first = np.array(COLOURS[look.colour], dtype=np.float32) + jitter[0]
     second = np.array(COLOURS[look.second or look.colour], dtype=np.float32) + jitter[1]
-    share = texture_share(look.texture, size, centre, period)
-    return np.where(share[..., None], second, first).astype(np.float32)
+    if look.second is None:
+        return np.broadcast_to(first, (*shape, 3))
+    share = texture_share(look.texture, shape, centre, period)
+    return np.where(share[..., None], second, first)
 
 
 def _blotches(size: int, cells: int, rng: np.random.Generator) -> np.ndarray:

@@ -16,6 +16,7 @@ from scripts.tiny_world.measure.judge import (
     CATEGORY_NAMES,
     COLOUR_NAMES,
     GROUND,
+    KIND_NAMES,
     LOOK_CELL,
     NO_SECOND,
     TEXTURE_NAMES,
@@ -25,6 +26,7 @@ from scripts.tiny_world.measure.judge import (
     Opinion,
     judge_accuracy,
     judge_images,
+    judged_scene,
     load_judge,
     save_judge,
 )
@@ -37,6 +39,7 @@ from scripts.tiny_world.train.judge import (
 )
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import SIDE, random_scene, render
+from scripts.tiny_world.world.shapes import RARE, kind_of
 
 SEED = 70_000_000  # neither trained on nor measured on
 
@@ -49,7 +52,7 @@ def judge() -> Judge:
 
 def verdict(texture: str, colour: str, second: str | None, found: bool = True) -> JudgeVerdict:
     mask = np.full((4, 4), found)
-    return JudgeVerdict("fish", texture, colour, second, mask, mask)
+    return JudgeVerdict("fish", "eel", texture, colour, second, mask, mask)
 
 
 class Painted(Judge):
@@ -70,6 +73,7 @@ class Painted(Judge):
             sure(cells + TEXTURE_NAMES.index("dotted"), len(TEXTURE_NAMES)),
             sure(cells + COLOUR_NAMES.index("orange"), len(COLOUR_NAMES)),
             sure(cells + NO_SECOND, NO_SECOND + 1),
+            sure(cells + KIND_NAMES.index(("fish", "ray")), len(KIND_NAMES)),
         )
 
 
@@ -144,6 +148,19 @@ def test_a_patch_in_an_object_is_the_objects_but_a_large_one_is_not() -> None:
     assert judge_images(Painted(categories), BLANK, "fish")[0].foreground.sum() == 400
 
 
+def test_the_kind_is_one_of_the_category_found() -> None:
+    categories = np.full((32, 32), CATEGORY_NAMES.index("fish"))
+    assert judge_images(Painted(categories), BLANK)[0].kind == "ray"
+    # Sure of a fish's kind where it sees a house, it must name a kind of house.
+    categories = np.full((32, 32), CATEGORY_NAMES.index("house"))
+    assert ("house", judge_images(Painted(categories), BLANK)[0].kind) in KIND_NAMES
+
+
+def test_the_judge_is_taught_the_rare_class() -> None:
+    seen = [judged_scene(seed).things[0].category for seed in range(110)]
+    assert seen.count(RARE) == 10
+
+
 def test_an_empty_image_has_a_category_but_no_mask() -> None:
     found = judge_images(Painted(np.full((32, 32), GROUND)), BLANK)[0]
     assert found.category in CATEGORY_NAMES
@@ -186,17 +203,21 @@ def test_every_pixel_of_an_object_learns_the_look_of_that_object() -> None:
     scenes = draw_scenes(SEED, 24, workers=1)
     images, truth = draw_batch(scenes, 12, np.random.default_rng(0))
     assert images.shape == (12, SIDE, SIDE, 3) and images.dtype == np.uint8
-    for worn in (truth.texture, truth.colour, truth.second):
+    for worn in (truth.texture, truth.colour, truth.second, truth.kind):
         assert np.array_equal(worn == NOWHERE, truth.category == GROUND)
     plain = truth.texture == TEXTURE_NAMES.index("plain")
     objects = truth.category != GROUND
     assert np.array_equal(objects & plain, truth.second == NO_SECOND)
-    scene = random_scene(SEED)
+    scene = judged_scene(SEED)
     for thing, mask in zip(scene.things, render(scene).masks, strict=True):
         labels = scenes.labels[0][scenes.things[0]][mask]
         assert len(np.unique(labels, axis=0)) == 1
         assert CATEGORY_NAMES[labels[0, 0]] == thing.category
         assert COLOUR_NAMES[labels[0, 2]] == thing.look.colour
+        assert KIND_NAMES[labels[0, 4]] == (
+            thing.category,
+            kind_of(thing.category, thing.shape_seed),
+        )
 
 
 def test_image_and_truth_are_bent_alike() -> None:

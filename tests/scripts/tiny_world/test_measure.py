@@ -19,7 +19,7 @@ from scripts.reporting import Circumstances, Line, Report, Target, cells
 from scripts.tiny_world.measure import runs as measure_runs
 from scripts.tiny_world.measure.__main__ import main
 from scripts.tiny_world.measure.datasets import _any_look, make_objects, make_plain
-from scripts.tiny_world.measure.gain import GainPoint
+from scripts.tiny_world.measure.gain import ArmFigures, GainFindings
 from scripts.tiny_world.measure.judge import Judge, JudgeAccuracy, JudgeVerdict, save_judge
 from scripts.tiny_world.measure.lines import (
     COLUMNS,
@@ -58,7 +58,7 @@ def block(columns: int) -> np.ndarray:
 
 
 def verdict(category: str = "fish", columns: int = 8, **worn: str | None) -> JudgeVerdict:
-    look = {"texture": "striped", "colour": "orange", "second": "white"} | worn
+    look = {"kind": "reef", "texture": "striped", "colour": "orange", "second": "white"} | worn
     mask = block(columns)
     return JudgeVerdict(category=category, mask=mask, foreground=mask, **look)  # type: ignore[arg-type]
 
@@ -139,8 +139,8 @@ def test_targets_and_the_words_of_a_table() -> None:
 
 
 def test_the_targets_are_those_of_the_plan() -> None:
-    accuracy = JudgeAccuracy(category=0.98, look=0.9, foreground_iou=0.94)
-    assert [line.holds for line in judge_lines(accuracy, 400)] == [True, None, False]
+    accuracy = JudgeAccuracy(category=0.98, kind=0.92, look=0.9, foreground_iou=0.94)
+    assert [line.holds for line in judge_lines(accuracy, 400)] == [True, True, None, False]
     fish = [sample(verdict(), 8, "consensus")]
     looks = look_lines(look_figures("word", fish), look_figures("learned", fish))
     assert [line.holds for line in looks[:2]] == [False, True]
@@ -148,27 +148,33 @@ def test_the_targets_are_those_of_the_plan() -> None:
     assert [line.holds for line in without_targets(looks)] == [None] * len(looks)
 
 
-def test_gain_lines_compare_seed_by_seed() -> None:
-    points = [
-        GainPoint(1, 0, (0, 0), ((0.1, 0.1), (0.1, 0.1))),
-        GainPoint(5, 0, (0, 0), ((0.4, 0.6), (0.6, 0.8))),  # 0.5 and 0.7
-        GainPoint(5, 100, (100, 93), ((0.7, 0.7), (0.7, 0.7))),
-    ]
-    first, *others = gain_lines(points, 100)
-    assert first.value == pytest.approx(10) and first.spread == pytest.approx((0, 20))
-    assert [line.value for line in others] == pytest.approx([0.1, 0.6, 0.7])
-    assert others[0].what == "mIoU from 1 real pair"
-    assert others[2].what == "mIoU from 5 real + 100 synthetic pairs (there were 93)"
+def gain_findings() -> GainFindings:
+    """Three draws: 20, 30 and 10 points in company; true pairs add twice as much."""
+
+    def figures(arm: str, *company: float, samples: int = 100) -> ArmFigures:
+        return ArmFigures(arm, "paste", samples, {"company": company, "alone": (0.7, 0.8, 0.9)})
+
+    arms = {
+        "real": figures("real", 0.4, 0.5, 0.6, samples=0),
+        "synthetic": figures("synthetic", 0.6, 0.8, 0.7),
+        "true": figures("true", 0.8, 0.9, 1.0),
+    }
+    curve = [figures("synthetic", 0.5, 0.7, samples=20), arms["synthetic"]]
+    both = {"company": arms, "alone": arms}
+    return GainFindings(both, arms, [figures("heatmaps", 0.5, 0.6, 0.7)], curve, {})
+
+
+def test_gain_lines_compare_draw_by_draw() -> None:
+    lines = gain_lines(gain_findings(), 100)
+    gain, lowest, share, alone, least = lines[:5]
+    assert gain.value == pytest.approx(20) and gain.spread == pytest.approx((10, 30))
+    assert lowest.value == pytest.approx(10) and share.value == pytest.approx(20 / 40)
+    assert (gain.holds, lowest.holds, share.holds) == (True, True, False)
+    assert alone.value == pytest.approx(0) and least.holds is True
+    words = [line.what for line in lines]
+    assert "best recipe: synthetic (paste), company" in words
+    assert "heatmaps (paste), alone" in words and "20 samples: synthetic (paste), company" in words
     assert no_gain_line().holds is False
-
-
-def test_gain_with_random_erasing_is_told_without_a_target() -> None:
-    usual = [GainPoint(5, 0, (0,), ((0.5,),)), GainPoint(5, 100, (100,), ((0.7,),))]
-    erasing = [GainPoint(5, 0, (0,), ((0.8,),)), GainPoint(5, 100, (100,), ((0.85,),))]
-    lines = gain_lines(usual, 100, erasing)
-    assert [line.value for line in lines] == pytest.approx([20, 0.5, 0.7, 5, 0.8, 0.85])
-    assert [line.holds for line in lines] == [True, None, None, None, None, None]
-    assert all(line.what.endswith(", random erasing") for line in lines[3:])
 
 
 def test_the_closing_words_tell_what_kind_of_run_it_was() -> None:
@@ -225,12 +231,10 @@ def test_datasets_are_good_and_the_same_each_time(tmp_path: Path) -> None:
 
 def test_plots_of_the_findings_that_there_are() -> None:
     assert findings_plot(Findings()) is None
-    alone = GainPoint(1, 0, (0,), ((0.4,),))
-    gain = [GainPoint(5, n, (n,), ious) for n, ious in ((100, ((0.7, 0.8),)), (0, ((0.5, 0.6),)))]
-    curves = gain_curves(Findings(gain=[*gain, alone]))
-    assert list(curves) == ["5 real pairs and these", "1 real alone"]
-    assert list(curves["5 real pairs and these"].x) == [0, 100]
-    assert list(curves["5 real pairs and these"].high) == [0.6, 0.8]
+    gain = gain_findings()
+    (curve,) = gain_curves(gain).values()
+    assert list(curve.x) == [0, 20, 100]
+    assert curve.values == pytest.approx([0.5, 0.6, 0.7]) and list(curve.high) == [0.6, 0.7, 0.8]
     looks = [LookFigures(name, 4, 1.0, look, 0.5, 0.5) for name, look in (("0", 0.5), ("1", None))]
     masks = [MaskFigures(look.name, 4, 4, 2, 0.9, None, 0.5) for look in looks]
     swept = Findings(swept_looks=looks, swept_masks=masks)
@@ -309,9 +313,9 @@ def test_mistakes_on_the_command_line(typed: list[str], problem: str) -> None:
 
 
 def test_quick_is_smaller_in_everything() -> None:
-    for name in ("plain_images", "word_images", "learned_images", "swept_steps", "gain_seeds"):
+    for name in ("plain_images", "word_images", "learned_images", "swept_steps"):
         assert getattr(QUICK, name) < getattr(FULL, name)
-    most = max(synthetic for _, synthetic in FULL.gain_amounts)
-    assert FULL.gain_judged < most <= FULL.learned_images
-    # The gain compares equal numbers of real pairs.
-    assert {(5, 0), (5, FULL.gain_judged)} <= set(FULL.gain_amounts)
+    for name in ("draws", "samples", "most", "company", "alone", "validation", "steps"):
+        assert getattr(QUICK.gain, name) < getattr(FULL.gain, name)
+    assert FULL.gain.samples in FULL.gain.counts and max(FULL.gain.counts) == FULL.gain.most
+    assert FULL.gain.told_draws <= FULL.gain.draws >= 5

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
-from scripts.tiny_world.world.captions import MAX_LENGTH, caption, new_tokenizer, world_words
+from scripts.tiny_world.world.captions import (
+    MAX_LENGTH,
+    caption,
+    describe_thing,
+    new_tokenizer,
+    world_words,
+)
 from scripts.tiny_world.world.looks import NAMED_LOOKS
-from scripts.tiny_world.world.scene import random_scene
+from scripts.tiny_world.world.scene import BYSTANDER, random_scene
+from scripts.tiny_world.world.shapes import RARE
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +40,42 @@ def test_tokenizer_survives_its_folder(tokenizer: CLIPTokenizer, tmp_path) -> No
     assert CLIPTokenizer.from_pretrained(tmp_path)(text).input_ids == tokenizer(text).input_ids
 
 
-def test_caption_names_every_object_and_fits(tokenizer: CLIPTokenizer) -> None:
+def test_caption_names_the_object_and_all_that_is_nearly_as_large_and_fits(
+    tokenizer: CLIPTokenizer,
+) -> None:
     rng = np.random.default_rng(0)
     for seed in range(100):
         scene = random_scene(seed)
         words = caption(scene, rng).split()
-        assert all(thing.category in words for thing in scene.things)
+        first, *company = scene.things
+        large = [thing for thing in company if thing.size > BYSTANDER * first.size]
+        assert all(thing.category in words for thing in (first, *large))
         assert len(tokenizer(" ".join(words)).input_ids) <= MAX_LENGTH
         assert all(len(tokenizer.tokenize(word.replace("-", " "))) <= 2 for word in words)
+
+
+def test_small_company_is_named_by_some_captions_and_not_by_others() -> None:
+    rng, named = np.random.default_rng(0), []
+    for seed in range(300):
+        scene = random_scene(seed, alone=False)
+        first, second = scene.things
+        if second.size <= BYSTANDER * first.size:
+            named.append(second.category in caption(scene, rng).split())
+    assert len(named) > 80 and 0.25 < np.mean(named) < 0.55
+
+
+def test_small_and_big_are_said_of_what_is() -> None:
+    rng = np.random.default_rng(0)
+    things = [random_scene(seed, alone=True).things[0] for seed in range(300)]
+    texts = [(thing.size, describe_thing(thing, rng).split()) for thing in things]
+    assert max(size for size, words in texts if "small" in words) < 0.42
+    assert min(size for size, words in texts if "big" in words) > 0.72
+
+
+def test_no_caption_says_the_rare_class() -> None:
+    rng = np.random.default_rng(0)
+    assert RARE not in world_words()
+    assert not any(RARE in caption(random_scene(seed), rng).split() for seed in range(200))
 
 
 def test_captions_of_one_scene_vary() -> None:

@@ -1,0 +1,1 @@
+"""Did it help? Segmenters trained from the real pairs alone, and with samples and scenes."""

@@ -1,0 +1,1 @@
+"""The kinds of each category: bodies that differ in proportions, parts and outline."""
