@@ -27,7 +27,7 @@ HELP = {  # the heading in docs/CLI.md: what is run
     for name in (
         *(*STEPS, "prepare_dataset", "view_dataset", "export_dataset"),
         *("evaluate", "evaluate masks", "evaluate benchmark", "evaluate support"),
-        *("train_segmenter", "benchmark", "drill"),
+        *("train_segmenter", "benchmark", "drill", "gpu_check"),
     )
 } | {"aligndiff": "aligndiff"}
 CLI_INTRO = """# Options

@@ -99,7 +99,7 @@ def test_what_is_slow_is_imported_late(path: Path) -> None:
     parts = path.relative_to(ROOT).parts
     if parts[:2] in (("aligndiff", "segmenters"), ("aligndiff", "diffusion")):
         return
-    if parts[:2] in (("scripts", "benchmark"), ("scripts", "tiny_world")):
+    if parts[:2] in (("scripts", "benchmark"), ("scripts", "gpu_check"), ("scripts", "tiny_world")):
         return
     slow = top_imports(ast.parse(path.read_text())) & SLOW
     assert not slow or path.stem in TORCH_FILES
@@ -115,6 +115,7 @@ def test_what_is_slow_is_imported_late(path: Path) -> None:
         *(name_of(path) for path in sorted((ROOT / "scripts").glob("*.py"))),
         "scripts.benchmark.__main__",
         "scripts.drill.__main__",
+        "scripts.gpu_check.__main__",
         "scripts.tiny_world.measure.__main__",
     ],
 )
