@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.sampling import SamplerSettings, compiled, generate, generation_size
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from scripts.benchmark.networks import TINY, load_network
 from scripts.benchmark.timing import alternate, clock, ratios, spread
 from scripts.gpu_check.attempts import Attempt, Place
 from scripts.gpu_check.config import Check
@@ -63,7 +62,7 @@ def _same_images(place: Place, name: str) -> Iterator[Line]:
 
 def _pipe(place: Place) -> Any:
     if not place.config.small:
-        return load_pipeline(resolve_diffusion_model("tiny", None), place.device, place.dtype)
+        return load_network(TINY, place.device, place.dtype)
     pipe = stable_diffusion(SMALL, place.device, place.dtype)
     pipe.unet = _two_levels(place)
     return pipe

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.sampling import SamplerSettings, generation_size
-from aligndiff.diffusion.stable_diffusion import load_pipeline
+from scripts.benchmark.networks import TINY, load_network
 from scripts.gpu_check.attempts import Attempt, Place
 from scripts.gpu_check.config import Check
 from scripts.gpu_check.lines import figure, tried
@@ -25,7 +24,7 @@ FLAT = 5  # grey levels between the least and the greatest of a heatmap that sho
 
 
 def _tiny(device: torch.device, dtype: torch.dtype) -> Any:
-    return load_pipeline(resolve_diffusion_model("tiny", None), device, dtype)
+    return load_network(TINY, device, dtype)
 
 
 # A pipeline on a device in a number format, by the family's name.
