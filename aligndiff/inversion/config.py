@@ -13,6 +13,7 @@ from aligndiff.core.options import (
     Options,
     option,
 )
+from aligndiff.dataset.entries import SchedulerName
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,4 @@ class SheetConfig(Options):
         MAX_GUIDANCE,
         shown_default="7.5 with Stable Diffusion 1.x and 2.x, of other families docs/MODELS.md",
     )
+    scheduler: SchedulerName = option("default", "scheduler of these images, as in step 2")

@@ -67,7 +67,7 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
     Their seeds depend on the object and on `seed` alone: the same for every `bg_lambda`.
     """
     from aligndiff.diffusion.embeddings import load_embedding
-    from aligndiff.diffusion.pipeline import family_of, image_size
+    from aligndiff.diffusion.pipeline import family_of, image_size, scheduled
     from aligndiff.diffusion.prompts import encode
     from aligndiff.diffusion.sampling import SamplerSettings, draw
 
@@ -79,7 +79,8 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
     settings = SamplerSettings(steps, scale, (side, side))
     tokens = placeholder_tokens(len(embedding))
     prompt = encode(pipe, job.entry.prompt(tokens), embedding, guided=scale > 1)
-    images = draw(pipe, prompt, seeds, settings).permute(0, 2, 3, 1).cpu().numpy()
+    with scheduled(pipe, config.scheduler):
+        images = draw(pipe, prompt, seeds, settings).permute(0, 2, 3, 1).cpu().numpy()
     for index, image in enumerate(images):
         write_image(_sample_path(job, index), (np.nan_to_num(image) * 255).round().astype("uint8"))
     job.failure.unlink(missing_ok=True)
@@ -145,4 +146,7 @@ def _marker(job: InversionJob) -> Path:
 
 
 def _drawn_from(job: InversionJob, config: SheetConfig) -> dict[str, object]:
-    return {**asdict(config), "embedding": file_fingerprint(job.embedding)}
+    settings = {**asdict(config), "embedding": file_fingerprint(job.embedding)}
+    if config.scheduler == "default":  # absent in folders from before there was a choice
+        del settings["scheduler"]
+    return settings

@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 BLACK_LEVEL = 8  # grey level of 255; JPEG does not keep a black image at exactly 0
 NO_MEMORY = "out of memory with this image alone"
+NO_NUMBERS = "the segmenter gave NaN (try --precision float32)"
 PASSES = 2  # how often an image is segmented at most: what the progress bar counts
 
 
@@ -149,8 +150,8 @@ def _first_pass(
         encoded = _encode(segmenter, [files.image for _, files in readable])
         for (query, files), image in zip(readable, encoded, strict=True):
             probability = _segment(segmenter, image)
-            if probability is None:
-                yield query, None, Verdict(query.index, "failed", reason=NO_MEMORY)
+            if isinstance(probability, str):
+                yield query, None, Verdict(query.index, "failed", reason=probability)
             else:
                 yield query, image, first_verdict(query.index, probability, files.heatmap, config)
 
@@ -166,12 +167,19 @@ def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | Non
     return [None if encoded is None else encoded[0] for encoded in alone]
 
 
-def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float32] | None:
+def _segment(segmenter: Segmenter, encoded: Encoded | None) -> NDArray[np.float32] | str:
+    """The probability of the object, or why there is none.
+
+    NaN is above no threshold: it would pass for an image without an object.
+    """
     from aligndiff.core.device import try_or_oom
 
     if encoded is None:
-        return None
-    return try_or_oom(partial(segmenter.segment, encoded))
+        return NO_MEMORY
+    probability = try_or_oom(partial(segmenter.segment, encoded))
+    if probability is None:
+        return NO_MEMORY
+    return NO_NUMBERS if np.isnan(probability).any() else probability
 
 
 def _load(query: Query) -> _QueryFiles | Verdict:
@@ -198,8 +206,8 @@ def _second_pass(
                 continue
             encoded = next(again) if item.encoded is None else item.encoded
             probability = _segment(segmenter, encoded)
-            if probability is None:
-                yield Verdict(item.query.index, "failed", reason=NO_MEMORY)
+            if isinstance(probability, str):
+                yield Verdict(item.query.index, "failed", reason=probability)
             else:
                 yield second_verdict(item.query.index, probability, item.iou, config)
 

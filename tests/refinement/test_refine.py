@@ -325,6 +325,25 @@ def test_a_head_that_finds_no_memory_fails_its_image():
     assert [verdicts[i].outcome for i in range(2)] == ["failed", "consensus"]
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_nan_is_a_failure_and_not_an_image_without_an_object(looks):
+    """NaN is above no threshold: an image that a network cannot count was rejected as empty."""
+
+    class Overflowing(ToySegmenter):
+        def segment(self, encoded):
+            probability = super().segment(encoded)
+            broken = (encoded.image[..., 2] == 91).all() and len(self.supports) == looks
+            return np.full_like(probability, np.nan) if broken else probability
+
+    image = picture(ELSEWHERE, OBJECT)
+    image[..., 2] = 91
+    heatmap = (OBJECT * 255).astype(np.uint8)
+    queries = [query(0, OBJECT, NOTHING, OBJECT), Query(1, lambda: image, lambda: heatmap)]
+    verdicts = last_verdicts(refine_toy(queries, segmenter=Overflowing()))
+    assert [verdicts[i].outcome for i in range(2)] == ["consensus", "failed"]
+    assert verdicts[1].reason == "the segmenter gave NaN (try --precision float32)"
+
+
 def test_no_more_than_a_few_batches_of_images_are_held():
     alive = most = 0
 

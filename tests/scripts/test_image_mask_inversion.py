@@ -81,6 +81,24 @@ def test_learns_then_skips(
     assert rows(dataset_dir / FISH) == before
 
 
+def test_the_sheet_is_drawn_by_the_scheduler_of_the_dataset(start: Any, dataset_dir: Path) -> None:
+    """The sheet drew by the model's own, whatever step 2 was going to draw by."""
+    samples = dataset_dir / FISH / "samples"
+    few = ("--categories", "fish", "--sheet_samples", "1", "--num_inference_steps", "3")
+    assert start(*few) == 0
+    own = read_image(samples / "sample_0.png")
+    assert "scheduler" not in json.loads((samples / "samples.json").read_text())
+    path = dataset_dir / "dataset.json"
+    bank = json.loads(path.read_text())
+    bank["defaults"] = {**bank.get("defaults", {}), "scheduler": "dpm++"}
+    path.write_text(json.dumps(bank))
+    learned = rows(dataset_dir / FISH)
+    assert start(*few) == 0
+    assert rows(dataset_dir / FISH) == learned, "nothing is learned again for it"
+    assert json.loads((samples / "samples.json").read_text())["scheduler"] == "dpm++"
+    assert not np.array_equal(read_image(samples / "sample_0.png"), own)
+
+
 def test_overwrite_learns_the_same_again(start: Any, dataset_dir: Path) -> None:
     options = ("--categories", "fish", "--no_sheet")
     assert start(*options) == 0

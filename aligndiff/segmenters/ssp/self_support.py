@@ -52,7 +52,7 @@ def self_support(
     and the sums behind it, from which the next round goes on as `earlier`. A background prototype
     is 0.3 of the global one and 0.7 of the cell's local one: the mean of the sure background cells,
     weighted by softmax(2 * cosine) with this cell. `dtype` is the number format of its products,
-    nearly all of the work; None: that of the cells.
+    nearly all of the work; None: that of the cells. What float16 multiplies is summed in float32.
     """
     probability = logits.softmax(dim=1)
     foreground = _sure(probability[:, 1], FOREGROUND_CONFIDENCE)
@@ -100,13 +100,15 @@ def _background_sums(
     if earlier is not None and len(changed) >= sure.count_nonzero():
         return _background_sums(cells, directions, sure, None, dtype)
     signs, directions = change[changed], directions.to(dtype or cells.dtype)
-    values = (cells[changed] * signs[:, None]).to(directions.dtype)
+    # Sums over thousands of cells are beyond float16; bfloat16 reaches as far as float32.
+    summed_in = torch.float32 if directions.dtype == torch.float16 else directions.dtype
+    values, signs = (cells[changed] * signs[:, None]).to(summed_in), signs.to(summed_in)
     keys = directions[changed]
     sums, weights = [], []
     for queries in directions.split(CELLS_AT_ONCE):
-        attention = (queries @ keys.T).mul_(LOCAL_SCALE).exp_()
+        attention = (queries @ keys.T).mul_(LOCAL_SCALE).exp_().to(summed_in)
         sums.append(attention @ values)
-        weights.append(attention @ signs.to(directions.dtype))
+        weights.append(attention @ signs)
     total = BackgroundSums(sure, torch.cat(sums).to(cells), torch.cat(weights).to(cells))
     if earlier is None:
         return total

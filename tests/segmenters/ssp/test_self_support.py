@@ -109,3 +109,15 @@ def test_products_in_16_bits_change_the_background_by_their_rounding_only():
     assert rounded.dtype == torch.float32
     difference = (rounded - exact).abs().max() / exact.abs().max()
     assert 0 < difference < 2**-6, "eight bits of each number, of sums of up to forty"
+
+
+def test_sums_over_more_cells_than_float16_can_count_stay_finite():
+    """An image above 1024 px: thousands of sure background cells, of which each counts up to e^2."""
+    cells = 4 * scene(seed=5, n=12_000)[0].float()
+    directions, logits = F.normalize(cells, dim=1), logits_for([True] * len(cells)).float()
+    rounded, exact = (
+        self_support(cells, directions, logits, dtype=dtype)[1] for dtype in (torch.float16, None)
+    )
+    assert len(cells) * np.exp(2) > torch.finfo(torch.float16).max
+    assert rounded.isfinite().all()
+    assert (rounded - exact).abs().max() / exact.abs().max() < 2**-8
