@@ -112,7 +112,7 @@ def test_products_in_16_bits_change_the_background_by_their_rounding_only():
 
 
 def test_sums_over_more_cells_than_float16_can_count_stay_finite():
-    """An image above 1024 px: thousands of sure background cells, of which each counts up to e^2."""
+    """An image above 1024 px: thousands of sure background cells, each counting up to e^2."""
     cells = 4 * scene(seed=5, n=12_000)[0].float()
     directions, logits = F.normalize(cells, dim=1), logits_for([True] * len(cells)).float()
     rounded, exact = (
