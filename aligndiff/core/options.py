@@ -136,6 +136,11 @@ class Options:
         return []
 
 
+def is_interval(values: Sequence[float]) -> bool:
+    """Whether these are two numbers, the lower one first."""
+    return len(values) == 2 and values[0] < values[1]
+
+
 def range_problems(config: type, values: Mapping[str, Any]) -> list[str]:
     """A line for every one of `values` that its option in `config` does not take."""
     hints = typing.get_type_hints(config)

@@ -340,5 +340,10 @@ def _leave_layer(*_: Any) -> None:
     _SEEN.__exit__(None, None, None)
 
 
+def skip_unconditional_call() -> None:
+    """The denoiser's second call of a step is left out: the next one is conditional again."""
+    _SEEN.turn = 1
+
+
 def _next_turn(turns: int, *_: Any) -> None:
     _SEEN.turn = (_SEEN.turn + 1) % turns

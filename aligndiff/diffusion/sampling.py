@@ -20,6 +20,7 @@ from aligndiff.core.device import free_memory
 from aligndiff.core.errors import AlignDiffError, InputError
 from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.diffusion.attention import AttentionTap
+from aligndiff.diffusion.guidance import guided_within
 from aligndiff.diffusion.heatmaps import fuse_heatmap, heatmap_to_uint8
 from aligndiff.diffusion.latents import initial_noise
 from aligndiff.diffusion.pipeline import denoiser
@@ -49,11 +50,15 @@ class GeneratedSample:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How to draw: UNet steps, guidance scale (1 or less: none), image (h, w) in pixels."""
+    """How to draw: denoising steps, guidance scale (1 or less: none), image (h, w) in pixels.
+
+    `guidance_interval`: the lowest and the highest guided noise level, of 1000; None: all are.
+    """
 
     num_inference_steps: int
     guidance_scale: float
     size: tuple[int, int]
+    guidance_interval: tuple[float, float] | None = None
 
 
 def encode_entry(
@@ -105,7 +110,8 @@ def draw(
 ) -> Tensor:
     """Images of one prompt by the pipeline's call, one per seed: float32 (n, 3, h, w) in [0, 1]."""
     generators = [Generator("cpu").manual_seed(seed) for seed in seeds]
-    with reading(pipe, prompt):
+    scale, interval = settings.guidance_scale, settings.guidance_interval
+    with reading(pipe, prompt), guided_within(pipe, interval, scale, len(seeds)):
         images = pipe(
             **call_arguments(pipe, prompt, len(seeds), settings.size, settings.guidance_scale),
             latents=initial_noise(pipe, generators, settings.size),

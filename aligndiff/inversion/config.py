@@ -11,6 +11,7 @@ from aligndiff.core.options import (
     MAX_GUIDANCE,
     MAX_VECTORS,
     Options,
+    is_interval,
     option,
 )
 from aligndiff.dataset.entries import SchedulerName
@@ -33,6 +34,13 @@ class InversionConfig(Options):
         1, "embedding vectors of one object; each takes a token of the prompt", 1, MAX_VECTORS
     )
     initializer: str = option("good", "word that the vectors start from, one token of the model")
+    timestep_range: tuple[float, ...] = option(
+        (),
+        "lowest and highest noise level that is trained on",
+        0,
+        1000,
+        shown_default="all levels",
+    )
     side: int | None = option(
         None,
         "side of the training images",
@@ -58,6 +66,8 @@ class InversionConfig(Options):
             problems.append("--bg_lambda: the same value is there twice (to six digits)")
         if not self.initializer.strip():
             problems.append("--initializer: must be a word")
+        if self.timestep_range and not is_interval(self.timestep_range):
+            problems.append("--timestep_range: takes two numbers, the lower one first")
         return problems
 
     def recipe(self, model: str, precision: str) -> dict[str, Any]:
@@ -65,6 +75,10 @@ class InversionConfig(Options):
         settings = {**asdict(self), "diffusion_model": model, "precision": precision}
         del settings["bg_lambda"], settings["squeeze"], settings["gradient_checkpointing"]
         settings["resolution"] = settings.pop("side")  # the record's name for it
+        # Absent in records from before there was a choice.
+        low_high = settings.pop("timestep_range")
+        if low_high:
+            settings["timestep_range"] = list(low_high)
         return settings
 
 

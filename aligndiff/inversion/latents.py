@@ -125,16 +125,19 @@ def training_batches(
     count: int,
     size: int,
     generator: torch.Generator,
+    timestep_range: Sequence[float] = (),
 ) -> Iterator[Batch]:
     """`count` batches of `size` views: pairs in shuffled rounds, half flipped, levels uniform.
 
-    All randomness comes from the CPU `generator`, so that every device trains on the same draws.
+    `timestep_range`: the lowest and the highest noise level, of 1000; empty: all of them. All
+    randomness comes from the CPU `generator`, so that every device trains on the same draws.
     """
+    low, high = (round(level / 1000 * schedule.steps) for level in timestep_range or (0, 1000))
     rounds = -(-count * size // support.pairs)
     order = [torch.randperm(support.pairs, generator=generator) for _ in range(rounds)]
     for pair in torch.cat(order)[: count * size].split(size):
         flip = torch.randint(2, pair.shape, generator=generator)
-        levels = torch.randint(schedule.steps, pair.shape, generator=generator)
+        levels = torch.randint(low, high, pair.shape, generator=generator)
         drawn = torch.randn(2, size, *support.grid, generator=generator)
         view, levels, drawn = _sent((pair * 2 + flip, levels, drawn), support.mean.device)
         yield _noised(support, schedule, view, levels, drawn)

@@ -78,9 +78,9 @@ def learn_vectors(
     half, device = denoiser(pipe).dtype == torch.float16, support.mean.device
     scaler = torch.amp.GradScaler(device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
     schedule = NoiseSchedule(pipe.scheduler, family_of(pipe).flow)
-    batches = training_batches(
-        support, schedule, steps * accumulation, config.inversion_train_bs, generator
-    )
+    count, size = steps * accumulation, config.inversion_train_bs
+    levels = config.timestep_range
+    batches = training_batches(support, schedule, count, size, generator, levels)
     losses = torch.zeros(steps, device=device)
     with predicting(pipe) as predict, checkpointing(pipe, config.gradient_checkpointing):
         passes = _Passes(pipe, predict, bg_lambda, scaler, config.inversion_train_bs)

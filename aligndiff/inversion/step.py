@@ -30,6 +30,7 @@ from aligndiff.diffusion.load import (
     token_counter,
 )
 from aligndiff.diffusion.memory import memory_lines
+from aligndiff.diffusion.schedulers import check_scheduler
 from aligndiff.diffusion.tokens import initializer_id
 from aligndiff.inversion.config import InversionConfig, SheetConfig
 from aligndiff.inversion.learn import learn_object
@@ -216,6 +217,8 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     sheet = replace(sheet, num_inference_steps=steps, guidance_scale=scale)
     if problems := check_drawing(family, "", [config.side] if config.side else []):
         raise InputError(problems)
+    if not run.no_sheet:
+        check_scheduler(sheet.scheduler, model)
     recipe = config.recipe(model_identity(model), run.precision)
     units = [
         plan_jobs(bank.root, entry, recipe, config.bg_lambda, config.squeeze)

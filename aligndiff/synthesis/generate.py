@@ -64,8 +64,11 @@ def synthesize(
     from aligndiff.diffusion.pipeline import family_of, generation_size, scheduled
     from aligndiff.diffusion.sampling import SamplerSettings, batch_that_fits, compiled
 
+    low_high = config.guidance_interval
     settings = SamplerSettings(
-        *steps_and_guidance(family_of(pipe), config), generation_size(pipe, config.side)
+        *steps_and_guidance(family_of(pipe), config),
+        generation_size(pipe, config.side),
+        (low_high[0], low_high[1]) if low_high else None,
     )
     batch = batch_size or BatchSize()
     # What torch keeps for itself after a first call would not count as free in a second one.

@@ -214,6 +214,8 @@ def _plan_entry(
     }
     if config.scheduler != "default":  # absent in data sets from before there was a choice
         settings["scheduler"] = config.scheduler
+    if config.guidance_interval:
+        settings["guidance_interval"] = list(config.guidance_interval)
     own = entry.negative_prompt
     if negative_prompt := config.negative_prompt if own is None else own:
         settings["negative_prompt"] = negative_prompt
@@ -229,6 +231,9 @@ def _plan_entry(
             )
         tokens = placeholder_tokens(count_vectors(embedding))
         settings["embedding"] = file_fingerprint(embedding)
+    made_of = fingerprint([entry.id, settings])
+    if config.preset is not None:  # told, but it is what it stands for that decides pixels
+        settings["preset"] = config.preset
     record = EntryRecord(
         entry_id=entry.id,
         type=entry.type,
@@ -237,7 +242,7 @@ def _plan_entry(
         support_dir=entry.support_dir,
         model=identity,
         settings=settings,
-        fingerprint=fingerprint([entry.id, settings]),
+        fingerprint=made_of,
     )
     return EntryPlan(EntryFolder(bank.root, entry), record, count, embedding)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from aligndiff.dataset.bank_checks import check_prompt_length, learned_words
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.diffusion.embeddings import check_embeddings
-from aligndiff.diffusion.families import check_drawing, steps_and_guidance
+from aligndiff.diffusion.families import check_drawing
 from aligndiff.diffusion.load import (
     DiffusionOptions,
     check_model,
@@ -44,6 +43,7 @@ from aligndiff.synthesis.plan import (
     plan_synthesis,
     prepare_folders,
 )
+from aligndiff.synthesis.presets import synthesis_config
 from aligndiff.synthesis.sheet import write_synthesis_sheet
 
 if TYPE_CHECKING:
@@ -156,16 +156,14 @@ class Synthesis:
 
 
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Synthesis:
-    config = line.config(SynthesisConfig, bank.defaults)
+    model = choose_diffusion_model(line, bank.defaults)
+    family = model_family(model)
+    config = synthesis_config(line, bank.defaults, family)
     count_tokens = token_counter(line)(bank.defaults)
     problems = learned_words(config.negative_prompt)
     if problems := problems + check_prompt_length(config.negative_prompt, count_tokens):
         raise InputError([f"--negative_prompt: {problem}" for problem in problems])
-    model = choose_diffusion_model(line, bank.defaults)
     check_scheduler(config.scheduler, model)
-    family = model_family(model)
-    steps, scale = steps_and_guidance(family, config)
-    config = replace(config, num_inference_steps=steps, guidance_scale=scale)
     plans = plan_synthesis(bank, model, config, run.precision)
     problems = check_drawing(family, config.negative_prompt, config.side)
     for plan in plans if not config.negative_prompt else ():

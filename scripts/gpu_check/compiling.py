@@ -9,13 +9,20 @@ from typing import Any
 
 import torch
 
-from aligndiff.diffusion.sampling import SamplerSettings, compiled, generate, generation_size
+from aligndiff.diffusion.pipeline import generation_size
+from aligndiff.diffusion.sampling import SamplerSettings, compiled, generate
 from scripts.benchmark.networks import TINY, load_network
 from scripts.benchmark.timing import alternate, clock, ratios, spread
 from scripts.gpu_check.attempts import Attempt, Place
 from scripts.gpu_check.config import Check
 from scripts.gpu_check.lines import at_most, figure
-from scripts.gpu_check.pictures import GUIDANCE, encoded, grey_difference, plain, recorded
+from scripts.gpu_check.pictures import (
+    GUIDANCE,
+    encoded,
+    grey_difference,
+    recorded,
+    without_heatmaps,
+)
 from scripts.gpu_check.random_networks import SD15, SMALL, stable_diffusion
 from scripts.reporting import Line
 
@@ -93,7 +100,7 @@ def _speed(place: Place) -> Iterator[Line]:
     pipe = stable_diffusion(SD15, place.device, place.dtype)
     settings, prompt = SamplerSettings(STEPS, GUIDANCE, (SD15.side, SD15.side)), encoded(pipe)
     sides: dict[str, Callable[[], object]] = {
-        "plain": partial(plain, pipe, [1], settings),
+        "plain": partial(without_heatmaps, pipe, prompt, [1], settings),
         "recording": partial(generate, pipe, prompt, [1], settings),
     }
     now = clock(place.device)

@@ -15,6 +15,7 @@ from aligndiff.core.device import free_memory
 from aligndiff.dataset.images import read_image
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.diffusion.load import resolve_diffusion_model
+from aligndiff.diffusion.pipeline import denoiser, image_size
 from aligndiff.diffusion.sampling import (
     BYTES_PER_PIXEL,
     MOST_AT_ONCE,
@@ -124,7 +125,7 @@ def _halved_drawing(place: Place, pipe: Any) -> Iterator[Line]:
 def _halved_learning(place: Place, pipe: Any) -> Iterator[Line]:
     """Step 1 with views that cannot fit at once: the same losses, to rounding."""
     side = _settings(pipe).size[0]
-    support = encode_support(pipe.vae, [scene_pair(0, side)], side)
+    support = encode_support(pipe, [scene_pair(0, side)], side)
     learn = partial(_losses, pipe, support)
     whole = learn(VIEWS)  # warms up, too
     least, most = (peak_of(partial(learn, views), place.device).own for views in (1, VIEWS))
@@ -184,14 +185,14 @@ def _one_image(place: Place, pipe: Any) -> int:
 
 
 def _settings(pipe: Any) -> SamplerSettings:
-    side = int(pipe.unet.config.sample_size) * int(pipe.vae_scale_factor)
+    side = image_size(pipe)
     return SamplerSettings(STEPS, GUIDANCE, (side, side))
 
 
 def _estimate(pipe: Any, settings: SamplerSettings) -> int:
     """Bytes that step 2 counts on for an image."""
     height, width = settings.size
-    return height * width * BYTES_PER_PIXEL * int(pipe.unet.dtype.itemsize)
+    return height * width * BYTES_PER_PIXEL * int(denoiser(pipe).dtype.itemsize)
 
 
 def _config(batch: int) -> SynthesisConfig:

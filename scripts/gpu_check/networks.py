@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from aligndiff.diffusion.attention import AttentionRecorder, fuse_heatmap, heatmap_to_uint8
+from aligndiff.diffusion.pipeline import image_size
 from aligndiff.diffusion.sampling import SamplerSettings, generate
-from aligndiff.diffusion.tokens import category_token_indices
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
@@ -22,7 +20,7 @@ from scripts.benchmark.timing import alternate, clock, ratios, spread
 from scripts.gpu_check.attempts import Attempt, Place
 from scripts.gpu_check.config import Check
 from scripts.gpu_check.lines import at_most, figure, tried
-from scripts.gpu_check.pictures import ENTRY, GUIDANCE, encoded, plain, recorded
+from scripts.gpu_check.pictures import GUIDANCE, encoded, plain, recorded, without_heatmaps
 from scripts.gpu_check.random_networks import (
     SD15,
     SDXL,
@@ -40,54 +38,34 @@ BATCH = 8
 REPEATS = 3
 PROMPT = "a photo of a <fss-token> fish"
 SEED = 1
-
-
-@dataclass(frozen=True)
-class Sides:
-    """One image or more of a network, with heatmaps and without."""
-
-    plain: Callable[[], object]
-    recording: Callable[[], object]
-
-    def items(self) -> dict[str, Callable[[], object]]:
-        return {"plain": self.plain, "recording": self.recording}
+Build = Callable[..., Any]  # of a width, a device and a number format
+Sides = dict[str, Callable[[], object]]  # drawing with heatmaps and without
 
 
 def attempts(place: Place) -> Iterator[Attempt]:
     small = place.config.small
     sd15, sdxl = (SMALL, SMALL) if small else (SD15, SDXL)
-    yield Attempt("SD 1.5", partial(_stable_diffusion, place, sd15), 40)
-    yield Attempt("SDXL", partial(_stable_diffusion_xl, place, sdxl), 60)
+    yield Attempt("SD 1.5", partial(_network, place, "SD 1.5", stable_diffusion, sd15), 40)
+    yield Attempt("SDXL", partial(_network, place, "SDXL", stable_diffusion_xl, sdxl), 60)
 
 
-def _stable_diffusion(place: Place, width: Width) -> Iterator[Line]:
-    name = "SD 1.5"
-    pipe, made = _made(name, stable_diffusion, width, place)
+def _network(place: Place, name: str, build: Build, width: Width) -> Iterator[Line]:
+    """Built, drawn with and without heatmaps, and learned with."""
+    pipe, made = _made(name, build, width, place)
     yield made
-    size = (width.side, width.side)
-    steps = FEW_STEPS if place.config.small else STEPS
-    prompt, settings = encoded(pipe), SamplerSettings(steps, GUIDANCE, size)
+    small = place.config.small
+    steps = FEW_STEPS if small else STEPS
+    prompt, settings = encoded(pipe), SamplerSettings(steps, GUIDANCE, (width.side, width.side))
     (sample,) = recorded(pipe, [SEED], settings)
     yield _unchanged(name, sample.image, plain(pipe, [SEED], settings)[0])
-    for batch in (1,) if place.config.small else (1, BATCH):
+    for batch in (1,) if small else (1, BATCH):
         seeds = range(batch)
-        sides = Sides(
-            partial(plain, pipe, seeds, settings), partial(generate, pipe, prompt, seeds, settings)
-        )
+        sides: Sides = {
+            "plain": partial(without_heatmaps, pipe, prompt, seeds, settings),
+            "recording": partial(generate, pipe, prompt, seeds, settings),
+        }
         yield from _costs(f"{name}, batch of {batch}", sides, batch, steps, place)
     yield from _learning(name, pipe, place)
-
-
-def _stable_diffusion_xl(place: Place, width: Width) -> Iterator[Line]:
-    """By the recorder around the plain call."""
-    name = "SDXL"
-    pipe, made = _made(name, stable_diffusion_xl, width, place)
-    yield made
-    steps = FEW_STEPS if place.config.small else STEPS
-    with_map, without = _xl_recorded(pipe, width, steps), _xl_plain(pipe, width, steps)
-    yield _unchanged(name, with_map, without)
-    sides = Sides(partial(_xl_plain, pipe, width, steps), partial(_xl_recorded, pipe, width, steps))
-    yield from _costs(f"{name}, batch of 1", sides, 1, steps, place)
 
 
 def _unchanged(name: str, with_map: np.ndarray, without: np.ndarray) -> Line:
@@ -96,7 +74,7 @@ def _unchanged(name: str, with_map: np.ndarray, without: np.ndarray) -> Line:
     return tried(CHECK, f"{name}: recording changes no bit of the image", "the same", problems)
 
 
-def _made(name: str, build: Callable[..., Any], width: Width, place: Place) -> tuple[Any, Line]:
+def _made(name: str, build: Build, width: Width, place: Place) -> tuple[Any, Line]:
     now = clock(place.device)
     started = now()
     pipe = build(width, place.device, place.dtype)
@@ -111,36 +89,9 @@ def _made(name: str, build: Callable[..., Any], width: Width, place: Place) -> t
     return pipe, tried(CHECK, f"{name}: is made on the device", told)
 
 
-def _xl_plain(pipe: Any, width: Width, steps: int) -> np.ndarray:
-    """Grey levels uint8 (h, w, 3) of the plain call."""
-    generator = torch.Generator("cpu").manual_seed(SEED)
-    side = width.side
-    image = pipe(
-        ENTRY.prompt([]),
-        generator=generator,
-        num_inference_steps=steps,
-        guidance_scale=GUIDANCE,
-        height=side,
-        width=side,
-        output_type="pt",
-    ).images[0]
-    if not torch.isfinite(image).all():
-        raise FloatingPointError("the image is NaN")
-    return (image.float().permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-
-
-def _xl_recorded(pipe: Any, width: Width, steps: int) -> np.ndarray:
-    tokens = category_token_indices(pipe.tokenizer, ENTRY.prompt([]), ENTRY.category)
-    grid = (width.cells, width.cells)
-    with AttentionRecorder(pipe.unet, tokens, samples=1, grid=grid) as recorder:
-        image = _xl_plain(pipe, width, steps)
-    heatmap_to_uint8(fuse_heatmap(recorder.maps(), (width.side, width.side)))
-    return image
-
-
-def _costs(name: str, sides: Sides, images: int, steps: int, place: Place) -> Iterator[Line]:
+def _costs(name: str, calls: Sides, images: int, steps: int, place: Place) -> Iterator[Line]:
     """Images a second, the ratio of times within each round, and the peaks of memory."""
-    calls, judged = sides.items(), not place.config.small
+    judged = not place.config.small
     seconds = alternate(calls, 1 if place.config.small else REPEATS, clock(place.device))
     for side, taken in seconds.items():
         rate = images / spread(taken).median
@@ -163,8 +114,8 @@ def _costs(name: str, sides: Sides, images: int, steps: int, place: Place) -> It
 def _learning(name: str, pipe: Any, place: Place) -> Iterator[Line]:
     """Seconds of an optimizer step of step 1, with its usual batch and accumulation."""
     small = place.config.small
-    side = int(pipe.unet.config.sample_size) * int(pipe.vae_scale_factor)
-    support = encode_support(pipe.vae, [scene_pair(0, side)], side)
+    side = image_size(pipe)
+    support = encode_support(pipe, [scene_pair(0, side)], side)
     config = InversionConfig(inversion_steps=2 if small else 13)
     watch = StepTimes(clock(place.device))
     _, losses = learn_vectors(
