@@ -38,9 +38,9 @@ class SynthesisConfig(Options):
     )
     preset: Literal["method", "fast"] | None = option(
         None,
-        "method: as published, 50 steps of the model's own scheduler (102 calls of the network an "
-        "image with Stable Diffusion 1.x and 2.x); fast: 12 steps of dpm++ (24 calls); other options "
-        "win over it",
+        "method: as published, 50 steps of the model's own scheduler, with Stable Diffusion 1 102 "
+        "calls of the network for an image; fast: 12 steps of dpm++, 24 calls; steps and scheduler "
+        "that are given win over it",
         shown_default="dataset.json's steps and scheduler, or those of method",
     )
     num_inference_steps: int | None = option(

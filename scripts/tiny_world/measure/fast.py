@@ -1,4 +1,4 @@
-"""Measure on the tiny world what fewer calls of the network cost: step 2's presets, step 1's levels.
+"""Measure on the tiny world what fewer calls of the network cost, in step 2 and in step 1.
 
 drawing: the same seeds drawn by `--preset method`, by `--preset fast`, and by fast with guidance
 off below noise level 350. learning: embeddings of 500 steps over all noise levels against 250
