@@ -13,7 +13,7 @@ Part = Literal["a", "b", "c", "d", "e", "f", "g"]
 PARTS: dict[Part, str] = {
     "a": "step 2: drawing with heatmaps against the plain pipeline call",
     "b": "step 2: from recorded maps to a heatmap",
-    "c": "step 1: a micro-step against the UNet's forward and backward",
+    "c": "step 1: a micro-step against the networks' forward and backward",
     "d": "step 3: looks at an image against the backbone's forward",
     "e": "the three scripts, whole",
     "f": "start-up",

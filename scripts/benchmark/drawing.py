@@ -7,14 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator
 
 from aligndiff.core.device import choose_dtype
 from aligndiff.dataset.entries import TextEntry
-from aligndiff.diffusion.latents import initial_noise
 from aligndiff.diffusion.pipeline import generation_size
-from aligndiff.diffusion.prompts import EncodedPrompt
-from aligndiff.diffusion.sampling import SamplerSettings, encode_entry, generate
+from aligndiff.diffusion.sampling import (
+    EncodedPrompt,
+    SamplerSettings,
+    draw,
+    encode_entry,
+    generate,
+)
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.memory import MEGABYTE, Peak, alternate_peaks, can_be_measured
@@ -23,7 +26,7 @@ from scripts.benchmark.timing import Clock, alternate, clock, ratios
 from scripts.reporting import Line
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 ENTRY = TextEntry(type="text", category="fish", D_good_dir="fish", text="a photo of a fish")
 SEED = 1
@@ -49,10 +52,10 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
 
 
 def _sides(
-    pipe: StableDiffusionPipeline, prompt: EncodedPrompt, settings: SamplerSettings
+    pipe: DiffusionPipeline, prompt: EncodedPrompt, settings: SamplerSettings
 ) -> dict[str, Callable[[], object]]:
     return {
-        "plain": partial(plain_call, pipe, prompt, settings),
+        "plain": partial(draw, pipe, prompt, [SEED], settings),
         "recording": partial(generate, pipe, prompt, [SEED], settings),
     }
 
@@ -75,22 +78,3 @@ def _peaks(name: str, peaks: dict[str, list[Peak]], judged: bool) -> Iterator[Li
     target = MEMORY_TARGET if judged else None
     larger = ratios(recording, plain)
     yield line("a", f"{name}: peak memory with heatmap, against it", larger, "x", 1.0, target)
-
-
-def plain_call(
-    pipe: StableDiffusionPipeline, prompt: EncodedPrompt, settings: SamplerSettings
-) -> object:
-    """One image by diffusers alone, from the same text and the same noise, as a picture."""
-    height, width = settings.size
-    generators = [Generator("cpu").manual_seed(SEED)]
-    ((conditional, unconditional),) = prompt.answers.values()
-    return pipe(
-        prompt_embeds=conditional,
-        negative_prompt_embeds=unconditional,
-        latents=initial_noise(pipe, generators, settings.size),
-        generator=generators,
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
-        height=height,
-        width=width,
-    ).images

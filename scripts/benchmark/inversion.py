@@ -1,14 +1,16 @@
-"""Part c: a micro-step of step 1 as the stage does it, against the UNet's forward and backward."""
+"""Part c: a micro-step of step 1 against forward and backward of its networks alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from aligndiff.core.device import choose_dtype
+from aligndiff.diffusion.pipeline import denoiser, image_size, text_encoders
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
@@ -20,7 +22,7 @@ from scripts.benchmark.timing import Clock, clock, ratios
 from scripts.reporting import Line
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 BATCH = 2
 PROMPT = "a photo of a <fss-token> fish"
@@ -28,11 +30,13 @@ FLOOR, TARGET = 1.0, at_most(1.06)
 
 
 def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
-    """Seconds of a micro-step, and its ratio to the UNet alone, at each size of network."""
+    """Seconds of a micro-step, and its ratio to the networks alone, for each kind of network."""
     for network, repeats in compared_networks(config).items():
         pipe = load_network(network, device, choose_dtype("auto", device))
         step, bare = learn(pipe, repeats, clock(device))
-        yield line("c", f"{title(network)}: UNet's forward and backward, batch {BATCH}", bare, "s")
+        yield line(
+            "c", f"{title(network)}: networks' forward and backward, batch {BATCH}", bare, "s"
+        )
         yield line(
             "c",
             f"{title(network)}: a micro-step, against it",
@@ -43,40 +47,81 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
         )
 
 
-def learn(
-    pipe: StableDiffusionPipeline, repeats: int, now: Clock
-) -> tuple[list[float], list[float]]:
-    """Seconds of `repeats` micro-steps, and of the UNet alone after each of them.
+def learn(pipe: DiffusionPipeline, repeats: int, now: Clock) -> tuple[list[float], list[float]]:
+    """Seconds of `repeats` micro-steps, and of the networks alone after each of them.
 
     The stage itself learns. It reports every step, and while it waits for that to be done, the
-    UNet runs alone. The first pair is left out: it warms up.
+    networks run alone, on what they were given in the first step. The first two pairs are left out:
+    one has nothing to compare with, the other warms up.
     """
-    size = int(pipe.unet.config.sample_size) * pipe.vae_scale_factor
+    size = image_size(pipe)
     support = encode_support(pipe, [scene_pair(0, size)], size)
-    watch = _Watch(unet_alone(pipe), now)
-    config = InversionConfig(
-        inversion_steps=repeats + 1, inversion_train_bs=BATCH, gradient_accumulation=1
-    )
-    generator = torch.Generator().manual_seed(0)
-    learn_vectors(pipe, PROMPT, support, config, config.bg_lambda[0], generator, watch)
-    return watch.step[1:], watch.bare[1:]
+    with NetworksAlone(pipe) as alone:
+        watch = _Watch(alone.run, now)
+        config = InversionConfig(
+            inversion_steps=repeats + 2, inversion_train_bs=BATCH, gradient_accumulation=1
+        )
+        generator = torch.Generator().manual_seed(0)
+        learn_vectors(pipe, PROMPT, support, config, config.bg_lambda[0], generator, watch)
+    return watch.step[2:], watch.bare[2:]
 
 
-def unet_alone(pipe: StableDiffusionPipeline) -> Callable[[], None]:
-    """One forward pass of BATCH latents and the backward pass to the text embedding."""
-    unet = pipe.unet
-    cells, width = unet.config.sample_size, unet.config.cross_attention_dim
-    like = {"device": unet.device, "dtype": unet.dtype}
-    noisy = torch.randn(BATCH, unet.config.in_channels, cells, cells).to(**like)
-    text = torch.randn(1, pipe.tokenizer.model_max_length, width).to(**like).requires_grad_()
-    timesteps = torch.full((BATCH,), 500, device=unet.device)
+class NetworksAlone:
+    """Keeps what denoiser and text encoders are given, and runs them on it, forward and backward.
 
-    def run() -> None:
-        states = text.expand(BATCH, -1, -1)
-        answer = unet(noisy, timesteps, encoder_hidden_states=states, return_dict=False)[0]
-        answer.backward(torch.ones_like(answer))
+    While open, the first call of each is kept.
+    """
 
-    return run
+    def __init__(self, pipe: DiffusionPipeline) -> None:
+        self._encoders = list(text_encoders(pipe).values())
+        self._denoiser = denoiser(pipe)
+        self._calls: dict[int, tuple[Any, Any]] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> NetworksAlone:
+        for network in (*self._encoders, self._denoiser):
+            hook = network.register_forward_pre_hook(self._keep, prepend=True, with_kwargs=True)
+            self._handles.append(hook)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _keep(self, network: Any, args: Any, kwargs: Any) -> None:
+        # Placeholder tokens are beyond the table of an encoder whose vectors are being learned.
+        known = getattr(network, "get_input_embeddings", None)
+        size = known().num_embeddings if known and network in self._encoders else None
+        kept = pytree.tree_map(lambda item: _detached(item, size), (args, kwargs))
+        self._calls.setdefault(id(network), kept)
+
+    def run(self) -> None:
+        """One pass of each that was called, to the token tables and to the encoded text."""
+        for encoder in self._encoders:
+            if id(encoder) in self._calls:
+                table = encoder.get_input_embeddings().weight.requires_grad_()
+                self._pass(encoder)
+                table.requires_grad_(False).grad = None
+        self._pass(self._denoiser)
+
+    def _pass(self, network: Any) -> None:
+        args, kwargs = self._calls[id(network)]
+        answer = network(*args, **kwargs)
+        first = next(
+            item
+            for item in pytree.tree_leaves(answer if isinstance(answer, tuple) else answer[0])
+            if isinstance(item, torch.Tensor) and item.requires_grad
+        )
+        first.backward(torch.ones_like(first))
+
+
+def _detached(item: Any, tokens: int | None) -> Any:
+    """A tensor cut from its graph, as a leaf where it had one; ids within a table of `tokens`."""
+    if not isinstance(item, torch.Tensor):
+        return item
+    if not item.is_floating_point():
+        return item if tokens is None else item.clamp(max=tokens - 1)
+    return item.detach().requires_grad_(item.requires_grad)
 
 
 @dataclass

@@ -7,8 +7,9 @@ grows with the cells it is sure of: `random_ssp` sees to that.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from aligndiff.diffusion.load import resolve_diffusion_model
 from aligndiff.diffusion.pretrained import load_pipeline
 from aligndiff.segmenters.ssp.network import SSP, Bottleneck, SSPConfig, image_tensor
 from scripts.benchmark.config import BenchmarkConfig
+from scripts.benchmark.full_networks import HALF_SDXL, ready, stable_diffusion_xl
+from scripts.benchmark.joint_networks import flux, stable_diffusion_35
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
 TINY = "tiny"
 NORM_GROUPS = 32  # of SD 1.5; fewer where the channels do not divide
@@ -57,20 +60,40 @@ def sd15(width: float) -> Topology:
     return Topology(title, channels, 2, round(8 * width), 64, round(768 * width), 12)
 
 
+@dataclass(frozen=True)
+class OtherFamily:
+    """A pipeline of another family than Stable Diffusion 1, of reduced width, random weights."""
+
+    title: str
+    build: Callable[[], Any]  # on the CPU, in float32
+
+
+def _half_sdxl() -> Any:
+    return stable_diffusion_xl(HALF_SDXL, torch.device("cpu"), torch.float32)
+
+
+OTHER_FAMILIES = (
+    OtherFamily("SDXL at half its width", _half_sdxl),
+    OtherFamily("SD 3.5's topology", stable_diffusion_35),
+    OtherFamily("FLUX's topology", flux),
+)
+Network = str | Topology | OtherFamily  # the tiny model by its name, or random weights
 TINIEST = Topology("tiniest network", (32, 32), 1, 2, 16, 32, 1)
 MID = Topology("mid-size network", (128, 256, 256), 1, 4, 64, 384, 6)
 
 
-def title(network: str | Topology) -> str:
+def title(network: Network) -> str:
     """What the table calls a network that `load_network` takes."""
-    return network.title if isinstance(network, Topology) else f"{network} model"
+    return f"{network} model" if isinstance(network, str) else network.title
 
 
-def compared_networks(config: BenchmarkConfig) -> dict[str | Topology, int]:
+def compared_networks(config: BenchmarkConfig) -> dict[Network, int]:
     """The networks that steps 1 and 2 are compared on, with the timed rounds of each."""
     if not config.effort.large_networks:
         return {TINY: config.rounds}
-    return {TINY: config.rounds, MID: config.rounds, large_network(config): config.large_rounds}
+    largest: tuple[Network, ...] = (large_network(config), *OTHER_FAMILIES)
+    rounds: dict[Network, int] = {TINY: config.rounds, MID: config.rounds}
+    return rounds | dict.fromkeys(largest, config.large_rounds)
 
 
 def large_network(config: BenchmarkConfig) -> Topology:
@@ -78,12 +101,12 @@ def large_network(config: BenchmarkConfig) -> Topology:
     return sd15(1.0 if config.full else 0.5)
 
 
-def load_network(
-    network: str | Topology, device: torch.device, dtype: torch.dtype
-) -> StableDiffusionPipeline:
+def load_network(network: Network, device: torch.device, dtype: torch.dtype) -> DiffusionPipeline:
     """The bundled tiny model by its name, or a topology with random weights; ready to draw."""
     if isinstance(network, Topology):
         return random_pipeline(network, device, dtype)
+    if isinstance(network, OtherFamily):
+        return ready(network.build(), device, dtype)
     return load_pipeline(resolve_diffusion_model(network, None), device, dtype)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from aligndiff.diffusion.pipeline import generation_size
 from aligndiff.diffusion.sampling import SamplerSettings, compiled, generate
+from scripts.benchmark.full_networks import SD15, SMALL, stable_diffusion
 from scripts.benchmark.networks import TINY, load_network
 from scripts.benchmark.timing import alternate, clock, ratios, spread
 from scripts.gpu_check.attempts import Attempt, Place
@@ -23,7 +24,6 @@ from scripts.gpu_check.pictures import (
     recorded,
     without_heatmaps,
 )
-from scripts.gpu_check.random_networks import SD15, SMALL, stable_diffusion
 from scripts.reporting import Line
 
 CHECK: Check = "compile"

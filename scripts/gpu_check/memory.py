@@ -30,6 +30,7 @@ from aligndiff.inversion.learn import learn_vectors
 from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import BatchSize, synthesize
 from aligndiff.synthesis.plan import Sample, list_samples, plan_synthesis, prepare_folders
+from scripts.benchmark.full_networks import SD15, SMALL, stable_diffusion
 from scripts.benchmark.memory import MEGABYTE, peak_of
 from scripts.benchmark.scenes import scene_pair
 from scripts.example import copy_example
@@ -37,7 +38,6 @@ from scripts.gpu_check.attempts import Attempt, Place
 from scripts.gpu_check.config import Check
 from scripts.gpu_check.lines import at_most, figure, left_out, tried
 from scripts.gpu_check.pictures import ENTRY, GUIDANCE, grey_difference
-from scripts.gpu_check.random_networks import SD15, SMALL, stable_diffusion
 from scripts.reporting import Line
 
 CHECK: Check = "memory"

@@ -14,14 +14,7 @@ from aligndiff.diffusion.sampling import SamplerSettings, generate
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
-from scripts.benchmark.memory import MEGABYTE, alternate_peaks, can_be_measured
-from scripts.benchmark.scenes import scene_pair
-from scripts.benchmark.timing import alternate, clock, ratios, spread
-from scripts.gpu_check.attempts import Attempt, Place
-from scripts.gpu_check.config import Check
-from scripts.gpu_check.lines import at_most, figure, tried
-from scripts.gpu_check.pictures import GUIDANCE, encoded, plain, recorded, without_heatmaps
-from scripts.gpu_check.random_networks import (
+from scripts.benchmark.full_networks import (
     SD15,
     SDXL,
     SMALL,
@@ -29,6 +22,13 @@ from scripts.gpu_check.random_networks import (
     stable_diffusion,
     stable_diffusion_xl,
 )
+from scripts.benchmark.memory import MEGABYTE, alternate_peaks, can_be_measured
+from scripts.benchmark.scenes import scene_pair
+from scripts.benchmark.timing import alternate, clock, ratios, spread
+from scripts.gpu_check.attempts import Attempt, Place
+from scripts.gpu_check.config import Check
+from scripts.gpu_check.lines import at_most, figure, tried
+from scripts.gpu_check.pictures import GUIDANCE, encoded, plain, recorded, without_heatmaps
 from scripts.reporting import Line
 
 CHECK: Check = "networks"

@@ -106,7 +106,8 @@ def measure_drawing(config: FastConfig, judge: Judge) -> Iterator[Line]:
     learned = folder / "objects"
     make_objects(learned)
     scripts.learn(learned, "--no_sheet", "--inversion_steps", config.steps)
-    samples, of_words = dict[str, list[JudgedSample]](), dict[str, list[JudgedSample]]()
+    samples: dict[str, list[JudgedSample]] = {}
+    of_words: dict[str, list[JudgedSample]] = {}
     for number, arm in enumerate(DRAWING):
         words, plain = folder / f"words_{number}", folder / f"plain_{number}"
         if not words.exists():

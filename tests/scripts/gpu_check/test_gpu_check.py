@@ -14,12 +14,12 @@ import torch
 
 from aligndiff.core.errors import InputError
 from aligndiff.diffusion import sampling
+from scripts.benchmark.full_networks import SMALL, stable_diffusion
 from scripts.gpu_check import attempts, compiling, families, memory
 from scripts.gpu_check.__main__ import main
 from scripts.gpu_check.attempts import Attempt, Place, lines_apart, lines_of
 from scripts.gpu_check.config import CHECKS, MODULES, GpuCheckConfig
 from scripts.gpu_check.lines import at_most, figure, tried
-from scripts.gpu_check.random_networks import SMALL, stable_diffusion
 from scripts.reporting import Line
 
 CPU = torch.device("cpu")

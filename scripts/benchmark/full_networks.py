@@ -15,6 +15,7 @@ import torch
 
 from aligndiff.diffusion.hub import load_tokenizer, quiet_loading
 from aligndiff.diffusion.load import resolve_diffusion_model
+from aligndiff.diffusion.pipeline import denoiser
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
@@ -40,7 +41,10 @@ class Width:
     text_layers: int = 12
     big_text_layers: int = 32
     vae: tuple[int, ...] = (128, 256, 512, 512)
-    deepest: int = 10  # transformer blocks of a coarsest layer of SDXL
+    heads: int = 8  # of every level of SD 1.5
+    xl_heads: tuple[int, int, int] = (5, 10, 20)  # of SDXL's levels, the finest first
+    xl_blocks: tuple[int, int, int] = (1, 2, 10)  # transformer blocks of their layers
+    size_width: int = 256  # of each of the sizes that SDXL is told
 
     @property
     def side(self) -> int:
@@ -50,7 +54,10 @@ class Width:
 
 SD15 = Width()
 SDXL = Width(cells=128)
-SMALL = Width(32, 8, 32, 32, 1, 1, (16, 16), 1)
+SMALL = Width(32, 8, 32, 32, 1, 1, (16, 16), 2, (2, 2, 2), (1, 1, 1), 8)
+# Half of SDXL's channels at 512 px; the VAE is narrow, so that a few steps weigh beside it as the
+# 30 of a real image do.
+HALF_SDXL = Width(160, 64, 384, 640, 6, 8, (8, 16, 16, 16), xl_heads=(2, 5, 10))
 
 
 @contextmanager
@@ -77,13 +84,12 @@ def stable_diffusion(
     from transformers import CLIPTextModel
 
     tokenizer = _tokenizer()
-    heads = 8 if width.channels % 64 == 0 else 2
     with on_device(device, dtype):
         unet = UNet2DConditionModel(
             sample_size=width.cells,
             block_out_channels=tuple(width.channels * n for n in (1, 2, 4, 4)),
             cross_attention_dim=width.text,
-            attention_head_dim=heads,
+            attention_head_dim=width.heads,  # diffusers counts heads with it
         )
         text_encoder = CLIPTextModel(_clip(tokenizer, width.text, width.text_layers))
         vae = _vae(width, 0.18215)
@@ -97,7 +103,7 @@ def stable_diffusion(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    return _ready(pipe, device, dtype)
+    return ready(pipe, device, dtype)
 
 
 def stable_diffusion_xl(
@@ -113,20 +119,19 @@ def stable_diffusion_xl(
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     tokenizer = _tokenizer()
-    time_width = 256 if width == SDXL else 8
     with on_device(device, dtype):
         unet = UNet2DConditionModel(
             sample_size=width.cells,
             block_out_channels=tuple(width.channels * n for n in (1, 2, 4)),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            transformer_layers_per_block=(1, 2, width.deepest) if width == SDXL else 1,
-            attention_head_dim=(5, 10, 20) if width == SDXL else 2,
+            transformer_layers_per_block=width.xl_blocks,
+            attention_head_dim=width.xl_heads,
             cross_attention_dim=width.text + width.big_text,
             use_linear_projection=True,
             addition_embed_type="text_time",
-            addition_time_embed_dim=time_width,
-            projection_class_embeddings_input_dim=width.big_text + 6 * time_width,
+            addition_time_embed_dim=width.size_width,
+            projection_class_embeddings_input_dim=width.big_text + 6 * width.size_width,
         )
         small = CLIPTextModel(_clip(tokenizer, width.text, width.text_layers))
         big = CLIPTextModelWithProjection(_clip(tokenizer, width.big_text, width.big_text_layers))
@@ -141,7 +146,7 @@ def stable_diffusion_xl(
         scheduler=EulerDiscreteScheduler(timestep_spacing="leading", **SCHEDULE),
         add_watermarker=False,
     )
-    return _ready(pipe, device, dtype)
+    return ready(pipe, device, dtype)
 
 
 def _tokenizer() -> Any:
@@ -184,12 +189,12 @@ def _vae(width: Width, scaling: float) -> Any:
     )
 
 
-def _ready(pipe: Any, device: torch.device, dtype: torch.dtype) -> Any:
+def ready(pipe: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """As `load_pipeline` leaves one."""
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False).eval()
-    for network in (pipe.unet, pipe.vae):  # convolutions are faster so
+    for network in (denoiser(pipe), pipe.vae):  # convolutions are faster so
         network.to(memory_format=torch.channels_last)
     return pipe.to(device, dtype)
