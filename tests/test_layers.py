@@ -23,6 +23,7 @@ LAYERS = (
     ("core",),
     ("dataset",),
     ("runner",),
+    ("masks",),
     ("render", "diffusion", "segmenters"),
     ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
     + ("export", "gallery"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import FilePart, read_input, read_json
-from aligndiff.dataset.images import Uint8, read_grey, read_image
+from aligndiff.dataset.images import IGNORE, IGNORE_GREY, Uint8, read_grey, read_image
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.dataset.records import IMAGE_FORMATS, EntryRecord, SampleRecord
@@ -23,7 +23,7 @@ EXCLUDE_HELP = "a text file: one name of a sample to leave out a line"
 _MOST_BYTES = 64 * 2**20  # a million names
 SETTINGS_FILE = "refinement.json"
 
-_HALF = 127  # grey level; a written mask holds 0 and 255 only
+_HALF = 127  # grey level; a written mask holds 0, 255 and IGNORE_GREY only
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class StoredSample:
     def read_mask(self) -> NDArray[np.bool_]:
         """bool (h, w); only a sample whose status is "refined" has one."""
         return read_grey(self.mask_file) > _HALF
+
+    def read_labels(self) -> Uint8:
+        """The mask as uint8 (h, w): 0 background, 1 object, 255 where step 3 was undecided."""
+        grey = read_grey(self.mask_file)
+        labels = (grey > _HALF).astype(np.uint8)
+        labels[grey == IGNORE_GREY] = IGNORE
+        return labels
 
     def _file(self, loose: Path, extension: str) -> Path | FilePart:
         return packed_file(self.place, self.packed, extension) if self.packed else loose

@@ -141,15 +141,15 @@ def item_of_pair(entry: Entry, pair: PairPaths) -> ExportItem:
 
 
 def _read_sample(sample: StoredSample) -> Picture:
-    image, mask = sample.read_image(), sample.read_mask()
+    image, mask = sample.read_image(), sample.read_labels()
     if mask.shape != image.shape[:2]:
         raise InputError(
             f"{sample.name}: its mask has another size than its image; repeat step 3 (--overwrite)"
         )
-    if not mask.any():
+    if not (mask == OBJECT).any():
         raise InputError(f"{sample.name}: its mask is empty; repeat step 3 with --overwrite")
     stored = sample.read_image_bytes()
-    return Picture(image, mask.astype(np.uint8), stored, sample.record.image_format)
+    return Picture(image, mask, stored, sample.record.image_format)
 
 
 def _read_coarse(sample: StoredSample) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.support import SupportPair
+from aligndiff.masks.edges.base import EdgeRefiner
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import (
     Query,
@@ -33,6 +34,7 @@ from aligndiff.refinement.files import (
     write_rejection,
 )
 from aligndiff.refinement.plan import RefinementPlan
+from aligndiff.refinement.rules import MOST_LEFT_OUT, MaskRules, learn_rules, maps_of_support
 from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
 from aligndiff.segmenters.base import support_weights
 
@@ -55,24 +57,30 @@ def refine(
     queries: Sequence[Query],
     config: RefinementConfig,
     feature_memory: int,
+    edges: Sequence[EdgeRefiner] = (),
 ) -> Iterator[Verdict]:
     """Algorithm 1: `support` and the trusted queries are D_good of the paper.
 
     Yields a verdict after every pass, an uncertain query's second one later. Without any trusted
     query the second pass knows the support alone. Of the uncertain queries so many stay encoded as
-    fit in `feature_memory` bytes; the others are read and encoded again, the same to rounding.
+    fit in `feature_memory` bytes; the others are encoded again, the same to rounding. `edges` are
+    the settings that the support pairs choose from, see `edge_settings`.
     """
     real: list[SupportItem] = []
+    first_encoded: list[Encoded] = []  # a few, to learn from what the segmenter makes of them
     for pairs in _batches(support, config.batch_size):
         images = segmenter.encode([pair.image for pair in pairs])
         real += map(segmenter.describe, images, [pair.mask for pair in pairs])
+        first_encoded += images[: max(0, MOST_LEFT_OUT - len(first_encoded))] if edges else []
+    known = maps_of_support(segmenter, support, first_encoded, real)
+    rules = learn_rules(support, known, config, edges)
     segmenter.set_support(real)
 
     trusted: list[SupportItem] = []
     uncertain: list[_Uncertain] = []
-    for query, encoded, verdict in _first_pass(segmenter, queries, config):
+    for query, encoded, verdict in _first_pass(segmenter, queries, config, rules):
         if encoded is not None and verdict.mask is not None:
-            trusted.append(segmenter.describe(encoded, verdict.mask.astype(np.uint8)))
+            trusted.append(segmenter.describe(encoded, verdict.labels))
         elif encoded is not None and verdict.outcome == "uncertain":
             keep = encoded.nbytes <= feature_memory
             feature_memory -= encoded.nbytes if keep else 0
@@ -82,7 +90,7 @@ def refine(
     if trusted and uncertain:
         weights = support_weights(len(real), len(trusted), config.support_weight)
         segmenter.set_support([*real, *trusted], weights)
-    yield from _second_pass(segmenter, uncertain, config)
+    yield from _second_pass(segmenter, uncertain, config, rules)
 
 
 def refine_entry(
@@ -91,6 +99,7 @@ def refine_entry(
     config: RefinementConfig,
     feature_memory: int,
     advance: Advance,
+    edges: Sequence[EdgeRefiner] = (),
 ) -> int:
     """Refine one entry and write its masks and records; returns how many samples failed.
 
@@ -104,7 +113,7 @@ def refine_entry(
 
     def last_verdicts() -> Iterator[Verdict]:
         support, queries = support_of(plan), queries_of(plan)
-        for verdict in refine(segmenter, support, queries, config, feature_memory):
+        for verdict in refine(segmenter, support, queries, config, feature_memory, edges):
             passes = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else PASSES
             if verdict.outcome == "uncertain":
                 uncertain.add(verdict.index)
@@ -139,7 +148,7 @@ class _Uncertain:
 
 
 def _first_pass(
-    segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig
+    segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig, rules: MaskRules
 ) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
     """A verdict on every query, with what was encoded of those that could be read."""
     loaded = zip(queries, prefetch_map(_load, queries, config.batch_size), strict=True)
@@ -152,7 +161,9 @@ def _first_pass(
             if probability is None:
                 yield query, None, Verdict(query.index, "failed", reason=NO_MEMORY)
             else:
-                yield query, image, first_verdict(query.index, probability, files.heatmap, config)
+                edged = rules(files.image, probability)
+                decided = edged.probability, files.heatmap, config, edged.undecided
+                yield query, image, first_verdict(query.index, *decided)
 
 
 def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
@@ -186,32 +197,31 @@ def _load(query: Query) -> _QueryFiles | Verdict:
 
 
 def _second_pass(
-    segmenter: Segmenter, uncertain: Sequence[_Uncertain], config: RefinementConfig
+    segmenter: Segmenter,
+    uncertain: Sequence[_Uncertain],
+    config: RefinementConfig,
+    rules: MaskRules,
 ) -> Iterator[Verdict]:
-    loaded = prefetch_map(_load_again, uncertain, config.batch_size)
+    loaded = prefetch_map(_load, [item.query for item in uncertain], config.batch_size)
     for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
-        images = [image for _, image in batch if isinstance(image, np.ndarray)]
-        again = iter(_encode(segmenter, images))
-        for item, image in batch:
-            if isinstance(image, Verdict):
-                yield image
+        gone = [
+            files.image
+            for item, files in batch
+            if item.encoded is None and isinstance(files, _QueryFiles)
+        ]
+        again = iter(_encode(segmenter, gone))
+        for item, files in batch:
+            if isinstance(files, Verdict):
+                yield files
                 continue
             encoded = next(again) if item.encoded is None else item.encoded
             probability = _segment(segmenter, encoded)
             if probability is None:
                 yield Verdict(item.query.index, "failed", reason=NO_MEMORY)
-            else:
-                yield second_verdict(item.query.index, probability, item.iou, config)
-
-
-def _load_again(item: _Uncertain) -> Uint8 | Verdict | None:
-    """The image of a query that was not kept; None for one that was."""
-    if item.encoded is not None:
-        return None
-    try:
-        return item.query.read_image()
-    except InputError as error:
-        return _failure(item.query, error)
+                continue
+            edged = rules(files.image, probability)
+            decided = edged.probability, files.heatmap, item.iou, config, edged.undecided
+            yield second_verdict(item.query.index, *decided)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -244,8 +254,8 @@ def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
         )
     elif verdict.outcome == "rejected":
         write_rejection(plan, sample, verdict.reason or "", verdict.iou)
-    elif verdict.mask is not None and verdict.outcome != "uncertain":
-        write_mask_and_record(plan, sample, verdict.mask, verdict.outcome, verdict.iou)
+    elif verdict.mask is not None:
+        write_mask_and_record(plan, sample, verdict)
 
 
 def _status(counts: Counter[str]) -> str:

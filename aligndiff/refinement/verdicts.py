@@ -8,6 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aligndiff.dataset.images import IGNORE
+from aligndiff.masks.health import Ailment, ailments
+from aligndiff.masks.regions import intersection_over_union
+from aligndiff.masks.score import score_mask
 from aligndiff.refinement.config import RefinementConfig
 
 Uint8 = NDArray[np.uint8]
@@ -26,20 +30,30 @@ class Verdict:
     mask: Bool | None = None
     iou: float | None = None  # of the first pass's mask with the heatmap, in [0, 1]
     reason: str | None = None  # of a rejection or a failure
+    score: float | None = None  # of the mask, in [0, 1]
+    ailments: tuple[Ailment, ...] = ()  # of the mask
+    undecided: Bool | None = None  # bool (h, w): pixels that nobody should learn from
 
-
-def intersection_over_union(first: Bool, second: Bool) -> float:
-    """IoU of two masks, bool (h, w), in [0, 1]. Two empty masks give 0: that is no agreement."""
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else 0.0
+    @property
+    def labels(self) -> Uint8:
+        """The mask as uint8 (h, w) of 0, 1 and, where it is undecided, 255 (ignore)."""
+        assert self.mask is not None
+        labels = self.mask.astype(np.uint8)
+        if self.undecided is not None:
+            labels[self.undecided] = IGNORE
+        return labels
 
 
 def first_verdict(
-    index: int, probability: NDArray[np.float32], heatmap: Uint8, config: RefinementConfig
+    index: int,
+    probability: NDArray[np.float32],
+    heatmap: Uint8,
+    config: RefinementConfig,
+    undecided: Bool | None = None,
 ) -> Verdict:
     """Algorithm 1, first pass: does the segmenter agree with the heatmap?
 
-    `probability` is float32 (h, w) in [0, 1], `heatmap` uint8 (h, w).
+    `probability` is float32 (h, w) in [0, 1], `heatmap` uint8 (h, w), `undecided` bool (h, w).
     """
     mask = probability > config.foreground_threshold
     coarse = heatmap > config.heatmap_threshold * 255
@@ -47,15 +61,39 @@ def first_verdict(
         return Verdict(index, "rejected", iou=0.0, reason="no object in either mask")
     iou = intersection_over_union(mask, coarse)
     if iou > config.consensus_iou_threshold:
-        return Verdict(index, "consensus", mask, iou)
+        score = score_mask(probability, mask, coarse).product
+        return Verdict(
+            index,
+            "consensus",
+            mask,
+            iou,
+            score=score,
+            ailments=ailments(mask),
+            undecided=undecided,
+        )
     return Verdict(index, "uncertain", iou=iou)
 
 
 def second_verdict(
-    index: int, probability: NDArray[np.float32], iou: float | None, config: RefinementConfig
+    index: int,
+    probability: NDArray[np.float32],
+    heatmap: Uint8,
+    iou: float | None,
+    config: RefinementConfig,
+    undecided: Bool | None = None,
 ) -> Verdict:
     """Algorithm 1, second pass: a pseudo-label, unless the segmenter finds no object."""
     mask = probability > config.pseudo_label_threshold
     if not mask.any():
         return Verdict(index, "rejected", iou=iou, reason="no object in the second pass")
-    return Verdict(index, "pseudo_label", mask, iou)
+    coarse = heatmap > config.heatmap_threshold * 255
+    score = score_mask(probability, mask, coarse).product
+    return Verdict(
+        index,
+        "pseudo_label",
+        mask,
+        iou,
+        score=score,
+        ailments=ailments(mask),
+        undecided=undecided,
+    )

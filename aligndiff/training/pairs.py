@@ -199,4 +199,4 @@ def _synthetic_pair(sample: StoredSample) -> Pair:
 
 
 def _read_synthetic(sample: StoredSample) -> tuple[Uint8, Uint8]:
-    return sample.read_image(), sample.read_mask().astype(np.uint8)
+    return sample.read_image(), sample.read_labels()

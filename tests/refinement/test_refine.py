@@ -31,7 +31,8 @@ from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = RefinementConfig()
+METHOD = {"refine_edges": "none", "regions": "all"}  # as published
+CONFIG = RefinementConfig(**METHOD)
 TOY = "toy.safetensors 1a"  # what the records say of the segmenter
 ALL = 10**9  # bytes: keep the features of every query
 SIZE = (8, 10)
@@ -96,7 +97,7 @@ def last_verdicts(verdicts) -> dict[int, Verdict]:
     return {verdict.index: verdict for verdict in verdicts}
 
 
-def test_defaults_are_those_of_the_method():
+def test_the_thresholds_are_those_of_the_method():
     assert CONFIG.settings == {
         "consensus_iou_threshold": 0.8,
         "foreground_threshold": 0.4,
@@ -190,7 +191,7 @@ def test_the_probability_thresholds_are_strict():
     heatmap = np.array([[102, 103, 103, 103]], np.uint8)
     first = first_verdict(0, probability, heatmap, CONFIG)
     assert first.mask.tolist() == [[False, True, True, True]] and first.iou == 1.0
-    second = second_verdict(0, probability, 0.5, CONFIG)
+    second = second_verdict(0, probability, heatmap, 0.5, CONFIG)
     assert second.mask.tolist() == [[False, False, False, True]]
 
 
@@ -475,7 +476,7 @@ def test_a_finished_entry_is_done_until_samples_are_added(bank):
 def test_other_settings_ask_for_overwrite(bank):
     place = add_samples(bank)
     run(bank)
-    other = RefinementConfig(consensus_iou_threshold=0.6)
+    other = RefinementConfig(consensus_iou_threshold=0.6, **METHOD)
     with pytest.raises(InputError, match=r"consensus_iou_threshold was 0\.8, now 0\.6\); .*--over"):
         check_settings(plan_refinements(bank, other, TOY, "auto"))
     trained = plan_refinements(bank, CONFIG, "toy.safetensors 9f", "auto")
@@ -495,7 +496,7 @@ def test_other_settings_ask_for_overwrite(bank):
 def test_the_batch_size_is_no_setting(bank):
     add_samples(bank)
     run(bank)
-    plans = plan_refinements(bank, RefinementConfig(batch_size=1), TOY, "auto")
+    plans = plan_refinements(bank, RefinementConfig(batch_size=1, **METHOD), TOY, "auto")
     check_settings(plans)
     assert plans[0].is_done
 
