@@ -22,6 +22,7 @@ from aligndiff.dataset.shards import PackedSample, load_index, packed_file, pack
 EXCLUDE_HELP = "a text file: one name of a sample to leave out a line"
 _MOST_BYTES = 64 * 2**20  # a million names
 SETTINGS_FILE = "refinement.json"
+HEATMAP_FILE = "heatmap.json"  # what the heatmaps of an entry are, where not the published ones
 
 _HALF = 127  # grey level; a written mask holds 0, 255 and IGNORE_GREY only
 
@@ -177,6 +178,18 @@ def discard_sample(place: EntryFolder, index: int) -> None:
         place.failure_path(index),
     ):
         path.unlink(missing_ok=True)
+
+
+def heatmap_threshold(place: EntryFolder) -> float | None:
+    """Where the heatmaps of an entry mean object, a share of 255, if step 2 found that out."""
+    path = place.folder / HEATMAP_FILE
+    if not path.exists():
+        return None
+    contents = read_json(path)
+    threshold = contents.get("threshold") if isinstance(contents, dict) else None
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise InputError(f"{path}: tells no threshold; repeat step 2 with --overwrite")
+    return float(threshold)
 
 
 def settings_on_disk(place: EntryFolder) -> dict[str, Any]:

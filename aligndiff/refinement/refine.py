@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -107,6 +107,7 @@ def refine_entry(
     moved on by two for each sample. A sample whose files cannot be read, or that is too much for
     the memory, is reported with its reason and stays unrefined.
     """
+    config = replace(config, heatmap_threshold=plan.settings["heatmap_threshold"])
     samples = {sample.index: sample for sample in plan.samples}
     uncertain: set[int] = set()
     counts: Counter[str] = Counter()
