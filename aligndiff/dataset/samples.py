@@ -180,16 +180,29 @@ def discard_sample(place: EntryFolder, index: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def heatmap_threshold(place: EntryFolder) -> float | None:
-    """Where the heatmaps of an entry mean object, a share of 255, if step 2 found that out."""
+@dataclass(frozen=True)
+class HeatmapFindings:
+    """What step 2 found of heatmaps that are made from the support masks.
+
+    `threshold`, a share of 255, is where they mean object, `support_iou` their IoU with the masks.
+    """
+
+    threshold: float
+    support_iou: float
+
+
+def heatmap_findings(place: EntryFolder) -> HeatmapFindings | None:
+    """The findings of an entry; None where its heatmaps are the published ones."""
     path = place.folder / HEATMAP_FILE
     if not path.exists():
         return None
     contents = read_json(path)
-    threshold = contents.get("threshold") if isinstance(contents, dict) else None
-    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise InputError(f"{path}: tells no threshold; repeat step 2 with --overwrite")
-    return float(threshold)
+    found = contents if isinstance(contents, dict) else {}
+    threshold, iou = found.get("threshold"), found.get("support_iou")
+    for value in (threshold, iou):
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise InputError(f"{path}: tells no threshold; repeat step 2 with --overwrite")
+    return HeatmapFindings(float(threshold or 0), float(iou or 0))
 
 
 def settings_on_disk(place: EntryFolder) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class ExportItem:
         entry: the entry's id; of a real pair the folder that it comes from.
         source: "consensus", "pseudo_label" or "support".
         iou: of the segmenter's first mask with the heatmap, in [0, 1]; None of a real pair.
+        score: how sure the mask is, in [0, 1]; None of a real pair, and of older records.
         made_as: "jpg" or "png" of a synthetic image's file; None of a real pair.
         identity: changes when the image, the mask or the scores do.
         read: reads the image and the mask. Raises InputError where it cannot be used.
@@ -87,6 +88,7 @@ class ExportItem:
     identity: tuple[Any, ...]
     read: Callable[[], Picture]
     read_coarse: Callable[[], NDArray[np.bool_]] | None = None
+    score: float | None = None
 
     @property
     def sureness(self) -> tuple[int, float, str]:
@@ -101,6 +103,7 @@ class ExportItem:
             "category": self.category,
             "mask_source": self.source,
             "iou": self.iou,
+            "score": self.score,
             "entry": self.entry,
         }
 
@@ -115,9 +118,10 @@ def item_of_sample(sample: StoredSample) -> ExportItem:
         source=record.mask_source or "",
         iou=record.iou,
         made_as=record.image_format,
-        identity=(record.seed, record.fingerprint, record.refinement, record.iou),
+        identity=(record.seed, record.fingerprint, record.refinement, record.iou, record.score),
         read=partial(_read_sample, sample),
         read_coarse=partial(_read_coarse, sample),
+        score=record.score,
     )
 
 

@@ -58,6 +58,26 @@ class ObjectLikeness:
         return float((short**2).sum())
 
 
+@dataclass(frozen=True)
+class Alone:
+    """A map without company.
+
+    Attributes:
+        probability: float32 (h, w), 0 at what is not the object.
+        elsewhere: bool (h, w), these pixels; None where there was nothing to choose.
+        strangeness: of what is kept, where there was.
+    """
+
+    probability: Float
+    elsewhere: Bool | None = None
+    strangeness: float = 0.0
+
+    @property
+    def likeness(self) -> float:
+        """How like the support it is, in (0, 1]: 1 where there was nothing to choose."""
+        return float(np.exp(-self.strangeness / STRANGE))
+
+
 def learn_likeness(images: Sequence[Uint8], masks: Sequence[Bool]) -> ObjectLikeness | None:
     """From the support's images, uint8 (h, w, 3), and object masks, bool (h, w).
 
@@ -97,7 +117,7 @@ def object_regions(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> Bool:
 
 def without_company(
     image: Uint8, probability: Float, threshold: float, likeness: ObjectLikeness
-) -> Float:
+) -> Alone:
     """`probability`, float32 (h, w), with zeros at the regions that are not the object.
 
     Regions are those above `threshold`; a pixel below it goes with the region nearest to it.
@@ -105,16 +125,18 @@ def without_company(
     mask = probability > threshold
     labels, areas = label_regions(mask)
     if len(areas) < 2:
-        return probability
+        return Alone(probability)
     kept = object_regions(image, mask, likeness)
     if not (mask & ~kept).any():
-        return probability
+        return Alone(probability)
     _, nearest = cv2.distanceTransformWithLabels(
         (~mask).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP
     )
     keeps = np.zeros(int(nearest.max()) + 1, bool)
     keeps[nearest[kept]] = True
-    return np.where(keeps[nearest], probability, np.float32(0))
+    elsewhere = ~keeps[nearest]
+    alone = np.where(elsewhere, np.float32(0), probability)
+    return Alone(alone, elsewhere, likeness.strangeness(image, kept))
 
 
 def _see(image: Uint8, mask: Bool) -> _Seen:

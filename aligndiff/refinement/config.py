@@ -8,14 +8,19 @@ from typing import Any, Literal
 from aligndiff.core.options import MAX_BATCH, MAX_SHARD, Options, option
 from aligndiff.masks.edges.table import EDGES
 
-AS_PUBLISHED = {("refine_edges", "none"), ("edge_model", None), ("regions", "all")}
+AS_PUBLISHED = {
+    ("agreement", "method"),
+    ("refine_edges", "none"),
+    ("edge_model", None),
+    ("regions", "all"),
+}
 
 
 @dataclass(frozen=True)
 class RefinementConfig(Options):
     """Algorithm 1's thresholds, and how maps become masks. All but the batch size decides masks.
 
-    With refine_edges "none" and regions "all" it is the published method.
+    With refine_edges "none", regions "all" and agreement "method" it is the published method.
     """
 
     consensus_iou_threshold: float = option(
@@ -42,6 +47,12 @@ class RefinementConfig(Options):
     )
     edge_model: str | None = option(
         None, "weights of --refine_edges sam: a folder, or a hub name", shown_default="none"
+    )
+    agreement: Literal["score", "method"] = option(
+        "score",
+        "what makes a sample consensus: its score, with a threshold found on the support pairs, "
+        "where heatmaps come from these (step 2: --heatmap refined or support), or the published "
+        "IoU, which decides elsewhere too",
     )
     regions: Literal["object", "all"] = option(
         "object",

@@ -20,7 +20,7 @@ from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import EntryRecord, SampleRecord, describe_changes
 from aligndiff.dataset.samples import (
     SETTINGS_FILE,
-    heatmap_threshold,
+    heatmap_findings,
     read_sample,
     sample_indices,
     settings_on_disk,
@@ -99,8 +99,9 @@ def _plan_entry(place: EntryFolder, settings: Mapping[str, Any]) -> RefinementPl
     support = support_fingerprint(support_dir, place.entry.mask_class)
     settings = {**settings, "support": support}
     refined = record is not None and "heatmap" in record.settings
-    if refined and (threshold := heatmap_threshold(place)) is not None:
-        settings["heatmap_threshold"] = threshold  # of these heatmaps, whatever fits others
+    if refined and (found := heatmap_findings(place)) is not None:
+        # Of these heatmaps, whatever threshold fits others.
+        settings |= {"heatmap_threshold": found.threshold, "support_iou": found.support_iou}
     return RefinementPlan(place, tuple(made), settings, len(samples) - len(made))
 
 

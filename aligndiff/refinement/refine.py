@@ -34,8 +34,14 @@ from aligndiff.refinement.files import (
     write_rejection,
 )
 from aligndiff.refinement.plan import RefinementPlan
-from aligndiff.refinement.rules import MOST_LEFT_OUT, MaskRules, learn_rules, maps_of_support
-from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
+from aligndiff.refinement.rules import (
+    MOST_LEFT_OUT,
+    MaskRules,
+    learn_rules,
+    learn_trust,
+    maps_of_support,
+)
+from aligndiff.refinement.verdicts import JudgedMap, Verdict, first_verdict, second_verdict
 from aligndiff.segmenters.base import support_weights
 
 if TYPE_CHECKING:
@@ -58,27 +64,33 @@ def refine(
     config: RefinementConfig,
     feature_memory: int,
     edges: Sequence[EdgeRefiner] = (),
+    usual_iou: float | None = None,
 ) -> Iterator[Verdict]:
     """Algorithm 1: `support` and the trusted queries are D_good of the paper.
 
     Yields a verdict after every pass, an uncertain query's second one later. Without any trusted
     query the second pass knows the support alone. Of the uncertain queries so many stay encoded as
     fit in `feature_memory` bytes; the others are encoded again, the same to rounding. `edges` are
-    the settings that the support pairs choose from, see `edge_settings`.
+    the settings that the support pairs choose from, see `edge_settings`. `usual_iou` is the
+    heatmaps' with the support masks, where they were made from these: then a score decides what is
+    trusted, if the config says so.
     """
     real: list[SupportItem] = []
     first_encoded: list[Encoded] = []  # a few, to learn from what the segmenter makes of them
+    by_score = config.agreement == "score" and usual_iou is not None
+    most = MOST_LEFT_OUT if edges or by_score else 0
     for pairs in _batches(support, config.batch_size):
         images = segmenter.encode([pair.image for pair in pairs])
         real += map(segmenter.describe, images, [pair.mask for pair in pairs])
-        first_encoded += images[: max(0, MOST_LEFT_OUT - len(first_encoded))] if edges else []
+        first_encoded += images[: max(0, most - len(first_encoded))]
     known = maps_of_support(segmenter, support, first_encoded, real)
     rules = learn_rules(support, known, config, edges)
+    trust = learn_trust(known, rules, usual_iou) if by_score and usual_iou is not None else None
     segmenter.set_support(real)
 
     trusted: list[SupportItem] = []
     uncertain: list[_Uncertain] = []
-    for query, encoded, verdict in _first_pass(segmenter, queries, config, rules):
+    for query, encoded, verdict in _first_pass(segmenter, queries, config, rules, trust):
         if encoded is not None and verdict.mask is not None:
             trusted.append(segmenter.describe(encoded, verdict.labels))
         elif encoded is not None and verdict.outcome == "uncertain":
@@ -114,7 +126,10 @@ def refine_entry(
 
     def last_verdicts() -> Iterator[Verdict]:
         support, queries = support_of(plan), queries_of(plan)
-        for verdict in refine(segmenter, support, queries, config, feature_memory, edges):
+        usual_iou = plan.settings.get("support_iou")
+        for verdict in refine(
+            segmenter, support, queries, config, feature_memory, edges, usual_iou
+        ):
             passes = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else PASSES
             if verdict.outcome == "uncertain":
                 uncertain.add(verdict.index)
@@ -149,7 +164,11 @@ class _Uncertain:
 
 
 def _first_pass(
-    segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig, rules: MaskRules
+    segmenter: Segmenter,
+    queries: Sequence[Query],
+    config: RefinementConfig,
+    rules: MaskRules,
+    trust: float | None,
 ) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
     """A verdict on every query, with what was encoded of those that could be read."""
     loaded = zip(queries, prefetch_map(_load, queries, config.batch_size), strict=True)
@@ -162,9 +181,13 @@ def _first_pass(
             if probability is None:
                 yield query, None, Verdict(query.index, "failed", reason=NO_MEMORY)
             else:
-                edged = rules(files.image, probability)
-                decided = edged.probability, files.heatmap, config, edged.undecided
-                yield query, image, first_verdict(query.index, *decided)
+                judged = _judged(rules, files, probability)
+                yield query, image, first_verdict(query.index, judged, config, trust)
+
+
+def _judged(rules: MaskRules, files: _QueryFiles, probability: NDArray[np.float32]) -> JudgedMap:
+    alone, undecided = rules(files.image, probability)
+    return JudgedMap(alone, files.heatmap, undecided)
 
 
 def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
@@ -220,9 +243,8 @@ def _second_pass(
             if probability is None:
                 yield Verdict(item.query.index, "failed", reason=NO_MEMORY)
                 continue
-            edged = rules(files.image, probability)
-            decided = edged.probability, files.heatmap, item.iou, config, edged.undecided
-            yield second_verdict(item.query.index, *decided)
+            judged = _judged(rules, files, probability)
+            yield second_verdict(item.query.index, judged, item.iou, config)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

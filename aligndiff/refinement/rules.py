@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from aligndiff.dataset.images import OBJECT
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.coarse import coarse_map
-from aligndiff.masks.company import ObjectLikeness, learn_likeness, without_company
-from aligndiff.masks.edges.base import Edged, EdgeRefiner, KeepEdges, KnownMap, fit_edges
+from aligndiff.masks.company import Alone, ObjectLikeness, learn_likeness, without_company
+from aligndiff.masks.edges.base import EdgeRefiner, KeepEdges, KnownMap, fit_edges
+from aligndiff.masks.regions import largest_share
+from aligndiff.masks.score import stability
 from aligndiff.refinement.config import RefinementConfig
 
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Encoded, Segmenter, SupportItem
 
+TRUSTED = 0.8  # of the support's usual score: generated images are less clear than photos
 MOST_LEFT_OUT = 8  # pairs that are segmented by the others; more would tell no more
 
 
@@ -36,18 +39,18 @@ class MaskRules:
     likeness: ObjectLikeness | None
     threshold: float
 
-    @property
-    def change_nothing(self) -> bool:
-        """Whether the segmenter's map is the last word, so that no image is needed."""
-        return self.likeness is None and isinstance(self.edges, KeepEdges)
+    def __call__(
+        self, image: NDArray[np.uint8], probability: NDArray[np.float32]
+    ) -> tuple[Alone, NDArray[np.bool_] | None]:
+        """The map and where it is undecided; edges come first, as they part regions.
 
-    def __call__(self, image: NDArray[np.uint8], probability: NDArray[np.float32]) -> Edged:
-        """`image` uint8 (h, w, 3), `probability` float32 (h, w). Edges first: they part regions."""
+        `image` is uint8 (h, w, 3), `probability` float32 (h, w).
+        """
         edged = self.edges(image, probability)
         if self.likeness is None:
-            return edged
+            return Alone(edged.probability), edged.undecided
         alone = without_company(image, edged.probability, self.threshold, self.likeness)
-        return Edged(alone, edged.undecided)
+        return alone, edged.undecided
 
 
 def learn_rules(
@@ -71,6 +74,20 @@ def learn_rules(
     threshold = config.pseudo_label_threshold
     edges = fit_edges(settings, [*known, *degraded], threshold) if settings else KeepEdges()
     return MaskRules(edges, likeness, threshold)
+
+
+def learn_trust(known: Sequence[KnownMap], rules: MaskRules, usual_iou: float) -> float | None:
+    """The score above which a mask is trusted, from the support segmented by leave-one-out.
+
+    A part of the usual score of a support pair, whose heatmap agrees with its mask by `usual_iou`.
+    None where there are no such maps.
+    """
+    scores = []
+    for one in known:
+        probability = rules(one.image, one.probability)[0].probability
+        share = largest_share(probability > rules.threshold)
+        scores.append(stability(probability) * share * usual_iou)
+    return TRUSTED * float(np.median(scores)) if scores else None
 
 
 def maps_of_support(

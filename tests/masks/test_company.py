@@ -58,7 +58,7 @@ def test_the_soft_rim_of_a_thing_goes_with_it() -> None:
     rim = bar(46, 41, 48, 14)
     probability = np.where(wanted | other, 0.9, np.where(rim, 0.45, 0.1)).astype(np.float32)
     image = picture((wanted, RED), (other, BLUE))
-    alone = without_company(image, probability, 0.5, LIKENESS)
+    alone = without_company(image, probability, 0.5, LIKENESS).probability
     assert (alone[rim] == 0).all()
     assert np.array_equal(alone > 0.5, wanted)
     assert np.array_equal(alone[:, :30], probability[:, :30])

@@ -16,7 +16,7 @@ from aligndiff.core.options import MAX_SEED
 from aligndiff.core.weights import ModelChoice
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.dataset.samples import HEATMAP_FILE, heatmap_threshold, read_sample
+from aligndiff.dataset.samples import HEATMAP_FILE, heatmap_findings, read_sample
 from aligndiff.dataset.support import SupportPair
 from aligndiff.diffusion.looking import look_at
 from aligndiff.diffusion.pretrained import load_pipeline
@@ -135,7 +135,7 @@ def test_step_2_notes_the_threshold_and_step_3_takes_it(dataset_dir, small) -> N
     assert plan.settings["heatmap_threshold"] == noted["threshold"]
     (place.folder / HEATMAP_FILE).write_text("{}")
     with pytest.raises(InputError, match="tells no threshold"):
-        heatmap_threshold(place)
+        heatmap_findings(place)
 
 
 def plan_synthesis_of(bank, entry, chosen, config):
@@ -154,4 +154,4 @@ def test_without_support_masks_the_published_heatmap_stays(dataset_dir, small, c
     prepare_folders(plans, samples, False, True)
     assert synthesize(pipe, samples, config, lambda *_, **__: None).made == 1
     assert "heatmaps are the published ones" in caplog.text
-    assert heatmap_threshold(EntryFolder(bank.root, entry)) is None
+    assert heatmap_findings(EntryFolder(bank.root, entry)) is None
