@@ -28,13 +28,11 @@ def guided_filter(
     size = max(1, round(w * scale)), max(1, round(h * scale))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
     coarse = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
-    slope, offset = _coefficients(
-        small / np.float32(255), coarse, max(1, round(radius * max(size))), epsilon
-    )
-    together = cv2.resize(np.dstack([slope, offset]), (w, h), interpolation=cv2.INTER_LINEAR)
-    colours = image.astype(np.float32) / 255
-    filtered: Float = np.einsum("hwc,hwc->hw", together[..., :3], colours) + together[..., 3]
-    return filtered
+    reach = max(1, round(radius * max(size)))
+    line = _coefficients(small / np.float32(255), coarse, reach, epsilon)
+    slopes, offset = (cv2.resize(part, (w, h), interpolation=cv2.INTER_LINEAR) for part in line)
+    products = cv2.multiply(slopes, image, scale=1 / 255, dtype=cv2.CV_32F)
+    return np.asarray(cv2.transform(products, np.ones((1, 3))) + offset, np.float32)
 
 
 def _coefficients(image: Float, values: Float, radius: int, epsilon: float) -> tuple[Float, Float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +42,5 @@ def ailments(mask: Bool) -> tuple[Ailment, ...]:
 def _holes(mask: Bool, least: int) -> bool:
     """Whether some background, of this many pixels, is enclosed by the mask."""
     outside = np.pad(~mask, 1, constant_values=True)  # one region around all of the image
-    count, _, stats, _ = cv2.connectedComponentsWithStats(outside.astype(np.uint8), connectivity=4)
-    areas = np.sort(stats[1:count, cv2.CC_STAT_AREA])
-    return bool((areas[:-1] >= least).any())
+    _, areas = label_regions(outside, connectivity=4)
+    return bool((np.sort(areas)[:-1] >= least).any())

@@ -43,6 +43,7 @@ MEASURES: dict[Part, str] = {
     "e": "whole_scripts",
     "f": "startup",
     "g": "growing",
+    "h": "masks",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from aligndiff.core.options import Options, option
 
-Part = Literal["a", "b", "c", "d", "e", "f", "g"]
+Part = Literal["a", "b", "c", "d", "e", "f", "g", "h"]
 
 PARTS: dict[Part, str] = {
     "a": "step 2: drawing with heatmaps against the plain pipeline call",
@@ -18,6 +18,7 @@ PARTS: dict[Part, str] = {
     "e": "the three scripts, whole",
     "f": "start-up",
     "g": "growth with samples and with the batch",
+    "h": "step 3: edges and score of a mask",
 }
 
 
