@@ -43,6 +43,7 @@ class MeasurementSize:
     gain_seeds: int  # trainings of each kind of segmenter
     gain_steps: int | None  # optimizer steps of a segmenter; None is its recipe's own number
     gain_workers: int  # processes that train segmenters; changes the time only
+    company_scenes: int  # fresh scenes of each category (line 7)
 
 
 FULL = MeasurementSize(
@@ -61,6 +62,7 @@ FULL = MeasurementSize(
     gain_seeds=3,
     gain_steps=None,
     gain_workers=2,
+    company_scenes=20,
 )
 # To try the flow: its figures mean nothing.
 QUICK = MeasurementSize(
@@ -79,6 +81,7 @@ QUICK = MeasurementSize(
     gain_seeds=1,
     gain_steps=1,
     gain_workers=1,
+    company_scenes=1,
 )
 
 
