@@ -38,6 +38,7 @@ from aligndiff.diffusion.vectors import Embedding
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
+from aligndiff.masks.edges.table import edge_settings
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import Query
 from aligndiff.refinement.refine import refine
@@ -191,8 +192,10 @@ def refine_masks(
         for index, sample in enumerate(samples)
     ]
     memory = feature_memory(segmenter.device)
+    config = RefinementConfig(**options)
+    edges = edge_settings(config.refine_edges, config.edge_model, str(segmenter.device))
     results: dict[int, RefinedMask] = {}
-    for verdict in refine(segmenter, support, queries, RefinementConfig(**options), memory):
+    for verdict in refine(segmenter, support, queries, config, memory, edges):
         if verdict.outcome != "uncertain":
             results[verdict.index] = RefinedMask(
                 verdict.outcome, verdict.mask, verdict.iou, verdict.reason

@@ -23,6 +23,7 @@ LAYERS = (
     ("core",),
     ("dataset",),
     ("runner",),
+    ("masks",),
     ("render", "diffusion", "segmenters", "annotations", "composition"),
     ("preparation", "inversion", "synthesis", "refinement", "training", "evaluation")
     + ("scenes", "export", "gallery"),

@@ -21,6 +21,7 @@ from aligndiff.dataset.raster import open_picture
 Uint8 = NDArray[np.uint8]
 
 BACKGROUND, OBJECT, IGNORE = 0, 1, 255  # values of a support mask, as in VOC
+IGNORE_GREY = 127  # how a written mask of a sample shows what is ignored
 _JPEG_QUALITY = 95  # training data: artefacts must stay below the texture a segmenter learns
 _JPEG_NO_SUBSAMPLING = 0  # 4:4:4, colour edges stay on the mask's edge
 _PREVIEW_QUALITY = 85  # to be looked at, not trained on
@@ -98,6 +99,15 @@ def write_mask(path: str | Path, mask: NDArray[np.bool_]) -> None:
     if mask.dtype != np.bool_:
         raise ValueError(f"mask is {mask.dtype}, not bool")
     write_grey(path, mask.astype(np.uint8) * np.uint8(255))
+
+
+def write_labels(path: str | Path, labels: Uint8) -> None:
+    """Write a mask, uint8 (h, w) of 0, 1 and 255 (ignore), as grey png: 0, 255 and IGNORE_GREY.
+
+    A reader that takes what is light for the object takes what is ignored for background.
+    """
+    levels = np.select([labels == OBJECT, labels == IGNORE], [255, IGNORE_GREY], 0)
+    write_grey(path, levels.astype(np.uint8))
 
 
 def write_preview(path: str | Path, image: Uint8) -> None:

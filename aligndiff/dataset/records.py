@@ -99,7 +99,10 @@ class SampleRecord(_Record):
         mask_source: "consensus" when segmenter and heatmap agreed, "pseudo_label" for a guess.
         iou: of the segmenter's first mask with the heatmap, in [0, 1].
         rejected_because: the reason of a sample without a mask.
-        refinement: fingerprint of the refinement that set the four fields above.
+        refinement: fingerprint of the refinement that set the fields beside it.
+        score: how sure the mask is, in [0, 1]; None of a sample without a mask, and of records
+            from before there were scores.
+        ailments: what looks odd about the mask, see `aligndiff.masks.health`.
     """
 
     index: int
@@ -111,6 +114,8 @@ class SampleRecord(_Record):
     iou: float | None = None
     rejected_because: str | None = None
     refinement: str | None = field(default=None)
+    score: float | None = None
+    ailments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image_format not in IMAGE_FORMATS:  # it becomes a part of a path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import FilePart, read_input, read_json
-from aligndiff.dataset.images import Uint8, read_grey, read_image
+from aligndiff.dataset.images import IGNORE, IGNORE_GREY, Uint8, read_grey, read_image
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.dataset.records import IMAGE_FORMATS, EntryRecord, SampleRecord
@@ -23,8 +23,9 @@ from aligndiff.dataset.shards import PackedSample, load_index, packed_file, pack
 EXCLUDE_HELP = "a text file: one name of a sample to leave out a line"
 _MOST_BYTES = 64 * 2**20  # a million names
 SETTINGS_FILE = "refinement.json"
+HEATMAP_FILE = "heatmap.json"  # what the heatmaps of an entry are, where not the published ones
 
-_HALF = 127  # grey level; a written mask holds 0 and 255 only
+_HALF = 127  # grey level; a written mask holds 0, 255 and IGNORE_GREY only
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class StoredSample:
     def read_mask(self) -> NDArray[np.bool_]:
         """bool (h, w); only a sample whose status is "refined" has one."""
         return read_grey(self.mask_file) > _HALF
+
+    def read_labels(self) -> Uint8:
+        """The mask as uint8 (h, w): 0 background, 1 object, 255 where step 3 was undecided."""
+        grey = read_grey(self.mask_file)
+        labels = (grey > _HALF).astype(np.uint8)
+        labels[grey == IGNORE_GREY] = IGNORE
+        return labels
 
     def _file(self, loose: Path, extension: str) -> Path | FilePart:
         return packed_file(self.place, self.packed, extension) if self.packed else loose
@@ -173,6 +181,31 @@ def discard_sample(place: EntryFolder, index: int) -> None:
         place.failure_path(index),
     ):
         path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class HeatmapFindings:
+    """What step 2 found of heatmaps that are made from the support masks.
+
+    `threshold`, a share of 255, is where they mean object, `support_iou` their IoU with the masks.
+    """
+
+    threshold: float
+    support_iou: float
+
+
+def heatmap_findings(place: EntryFolder) -> HeatmapFindings | None:
+    """The findings of an entry; None where its heatmaps are the published ones."""
+    path = place.folder / HEATMAP_FILE
+    if not path.exists():
+        return None
+    contents = read_json(path)
+    found = contents if isinstance(contents, dict) else {}
+    threshold, iou = found.get("threshold"), found.get("support_iou")
+    for value in (threshold, iou):
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise InputError(f"{path}: tells no threshold; repeat step 2 with --overwrite")
+    return HeatmapFindings(float(threshold or 0), float(iou or 0))
 
 
 def settings_on_disk(place: EntryFolder) -> dict[str, Any]:

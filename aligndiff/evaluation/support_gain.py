@@ -184,7 +184,7 @@ def _prototypes(
 
 
 def _pair_of(sample: StoredSample) -> SupportPair:
-    return SupportPair(sample.name, sample.read_image(), sample.read_mask().astype(np.uint8))
+    return SupportPair(sample.name, sample.read_image(), sample.read_labels())
 
 
 def _row(predicted: NDArray[np.bool_], pair: SupportPair) -> list[int]:

@@ -74,6 +74,7 @@ class ExportItem:
         entry: the entry's id; of a real pair the folder that it comes from, of a scene its own.
         source: "consensus", "pseudo_label", "scene" or "support".
         iou: of the segmenter's first mask with the heatmap, in [0, 1]; None of others.
+        score: how sure the mask is, in [0, 1]; None of others, and of older records.
         made_as: "jpg" or "png" of a synthetic image's file; None of a real pair.
         identity: changes when the image, the mask or the scores do.
         read: reads the image and the mask. Raises InputError where it cannot be used.
@@ -93,6 +94,7 @@ class ExportItem:
     read_coarse: Callable[[], NDArray[np.bool_]] | None = None
     made_of: frozenset[str] = frozenset()
     is_negative: bool = False
+    score: float | None = None
 
     @property
     def sureness(self) -> tuple[int, float, str]:
@@ -107,6 +109,7 @@ class ExportItem:
             "category": self.category,
             "mask_source": self.source,
             "iou": self.iou,
+            "score": self.score,
             "entry": self.entry,
         }
 
@@ -121,9 +124,10 @@ def item_of_sample(sample: StoredSample) -> ExportItem:
         source=record.mask_source or "",
         iou=record.iou,
         made_as=record.image_format,
-        identity=(record.seed, record.fingerprint, record.refinement, record.iou),
+        identity=(record.seed, record.fingerprint, record.refinement, record.iou, record.score),
         read=partial(_read_sample, sample),
         read_coarse=partial(_read_coarse, sample),
+        score=record.score,
     )
 
 
@@ -164,15 +168,15 @@ def item_of_pair(entry: Entry, pair: PairPaths) -> ExportItem:
 
 
 def _read_sample(sample: StoredSample) -> Picture:
-    image, mask = sample.read_image(), sample.read_mask()
+    image, mask = sample.read_image(), sample.read_labels()
     if mask.shape != image.shape[:2]:
         raise InputError(
             f"{sample.name}: its mask has another size than its image; repeat step 3 (--overwrite)"
         )
-    if not mask.any():
+    if not (mask == OBJECT).any():
         raise InputError(f"{sample.name}: its mask is empty; repeat step 3 with --overwrite")
     stored = sample.read_image_bytes()
-    return Picture(image, mask.astype(np.uint8), stored, sample.record.image_format)
+    return Picture(image, mask, stored, sample.record.image_format)
 
 
 def _read_scene(scene: StoredScene) -> Picture:

@@ -107,7 +107,9 @@ def _unfit(sample: StoredSample, config: SelectionConfig) -> str:
         return "no mask yet (step 3 makes them)"
     if record.mask_source not in config.sources:
         return "--sources"
-    return "--min_iou" if (record.iou or 0.0) < config.min_iou else ""
+    if (record.iou or 0.0) < config.min_iou:
+        return "--min_iou"
+    return "--min_score" if (record.score or 0.0) < config.min_score else ""
 
 
 def _unfit_scene(item: ExportItem, config: SelectionConfig, excluded: Collection[str]) -> str:

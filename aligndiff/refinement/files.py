@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aligndiff.core.console import Advance
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import write_json
@@ -19,13 +16,14 @@ from aligndiff.dataset.images import (
     check_image,
     read_grey,
     read_image,
-    write_mask,
+    write_labels,
 )
-from aligndiff.dataset.records import FailureRecord, MaskSource, SampleRecord
+from aligndiff.dataset.records import FailureRecord, SampleRecord
 from aligndiff.dataset.samples import read_sample
 from aligndiff.dataset.shards import pack, unpack
 from aligndiff.dataset.support import SupportPair, load_support
 from aligndiff.refinement.plan import RefinementPlan, outcomes_on_disk
+from aligndiff.refinement.verdicts import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -77,16 +75,18 @@ def clear_masks(plan: RefinementPlan) -> int:
     return unpacked
 
 
-def write_mask_and_record(
-    plan: RefinementPlan,
-    sample: SampleRecord,
-    mask: NDArray[np.bool_],
-    source: MaskSource,
-    iou: float | None,
-) -> None:
-    """Keep a sample: its mask, bool (h, w), then its record, which marks it done."""
-    write_mask(plan.place.mask_path(sample.index), mask)
-    record = replace(_forgotten(sample), status="refined", mask_source=source, iou=iou)
+def write_mask_and_record(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
+    """Keep a sample: its mask, then its record, which marks it done."""
+    write_labels(plan.place.mask_path(sample.index), verdict.labels)
+    assert verdict.outcome in ("consensus", "pseudo_label")
+    record = replace(
+        _forgotten(sample),
+        status="refined",
+        mask_source=verdict.outcome,
+        iou=verdict.iou,
+        score=verdict.score,
+        ailments=verdict.ailments,
+    )
     _write_done(plan, record)
 
 

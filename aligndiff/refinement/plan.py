@@ -18,7 +18,13 @@ from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.dataset.records import EntryRecord, SampleRecord, describe_changes
-from aligndiff.dataset.samples import SETTINGS_FILE, read_sample, sample_indices, settings_on_disk
+from aligndiff.dataset.samples import (
+    SETTINGS_FILE,
+    heatmap_findings,
+    read_sample,
+    sample_indices,
+    settings_on_disk,
+)
 from aligndiff.dataset.support import support_fingerprint
 from aligndiff.refinement.config import RefinementConfig
 
@@ -91,9 +97,12 @@ def _plan_entry(place: EntryFolder, settings: Mapping[str, Any]) -> RefinementPl
     made = [sample for sample in samples if record and sample.fingerprint == record.fingerprint]
     support_dir = place.root / place.entry.support_dir
     support = support_fingerprint(support_dir, place.entry.mask_class)
-    return RefinementPlan(
-        place, tuple(made), {**settings, "support": support}, len(samples) - len(made)
-    )
+    settings = {**settings, "support": support}
+    refined = record is not None and "heatmap" in record.settings
+    if refined and (found := heatmap_findings(place)) is not None:
+        # Of these heatmaps, whatever threshold fits others.
+        settings |= {"heatmap_threshold": found.threshold, "support_iou": found.support_iou}
+    return RefinementPlan(place, tuple(made), settings, len(samples) - len(made))
 
 
 def check_settings(plans: Iterable[RefinementPlan]) -> None:

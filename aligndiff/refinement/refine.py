@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +23,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.support import SupportPair
+from aligndiff.masks.edges.base import EdgeRefiner
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import (
     Query,
@@ -33,7 +34,14 @@ from aligndiff.refinement.files import (
     write_rejection,
 )
 from aligndiff.refinement.plan import RefinementPlan
-from aligndiff.refinement.verdicts import Verdict, first_verdict, second_verdict
+from aligndiff.refinement.rules import (
+    MOST_LEFT_OUT,
+    MaskRules,
+    learn_rules,
+    learn_trust,
+    maps_of_support,
+)
+from aligndiff.refinement.verdicts import JudgedMap, Verdict, first_verdict, second_verdict
 from aligndiff.segmenters.base import support_weights
 
 if TYPE_CHECKING:
@@ -56,24 +64,36 @@ def refine(
     queries: Sequence[Query],
     config: RefinementConfig,
     feature_memory: int,
+    edges: Sequence[EdgeRefiner] = (),
+    usual_iou: float | None = None,
 ) -> Iterator[Verdict]:
     """Algorithm 1: `support` and the trusted queries are D_good of the paper.
 
     Yields a verdict after every pass, an uncertain query's second one later. Without any trusted
     query the second pass knows the support alone. Of the uncertain queries so many stay encoded as
-    fit in `feature_memory` bytes; the others are read and encoded again, the same to rounding.
+    fit in `feature_memory` bytes; the others are encoded again, the same to rounding. `edges` are
+    the settings that the support pairs choose from, see `edge_settings`. `usual_iou` is the
+    heatmaps' with the support masks, where they were made from these: then a score decides what is
+    trusted, if the config says so.
     """
     real: list[SupportItem] = []
+    first_encoded: list[Encoded] = []  # a few, to learn from what the segmenter makes of them
+    by_score = config.agreement == "score" and usual_iou is not None
+    most = MOST_LEFT_OUT if edges or by_score else 0
     for pairs in _batches(support, config.batch_size):
         images = segmenter.encode([pair.image for pair in pairs])
         real += map(segmenter.describe, images, [pair.mask for pair in pairs])
+        first_encoded += images[: max(0, most - len(first_encoded))]
+    known = maps_of_support(segmenter, support, first_encoded, real)
+    rules = learn_rules(support, known, config, edges)
+    trust = learn_trust(known, rules, usual_iou) if by_score and usual_iou is not None else None
     segmenter.set_support(real)
 
     trusted: list[SupportItem] = []
     uncertain: list[_Uncertain] = []
-    for query, encoded, verdict in _first_pass(segmenter, queries, config):
+    for query, encoded, verdict in _first_pass(segmenter, queries, config, rules, trust):
         if encoded is not None and verdict.mask is not None:
-            trusted.append(segmenter.describe(encoded, verdict.mask.astype(np.uint8)))
+            trusted.append(segmenter.describe(encoded, verdict.labels))
         elif encoded is not None and verdict.outcome == "uncertain":
             keep = encoded.nbytes <= feature_memory
             feature_memory -= encoded.nbytes if keep else 0
@@ -83,7 +103,7 @@ def refine(
     if trusted and uncertain:
         weights = support_weights(len(real), len(trusted), config.support_weight)
         segmenter.set_support([*real, *trusted], weights)
-    yield from _second_pass(segmenter, uncertain, config)
+    yield from _second_pass(segmenter, uncertain, config, rules)
 
 
 def refine_entry(
@@ -92,6 +112,7 @@ def refine_entry(
     config: RefinementConfig,
     feature_memory: int,
     advance: Advance,
+    edges: Sequence[EdgeRefiner] = (),
 ) -> int:
     """Refine one entry and write its masks and records; returns how many samples failed.
 
@@ -99,13 +120,17 @@ def refine_entry(
     moved on by two for each sample. A sample whose files cannot be read, or that is too much for
     the memory, is reported with its reason and stays unrefined.
     """
+    config = replace(config, heatmap_threshold=plan.settings["heatmap_threshold"])
     samples = {sample.index: sample for sample in plan.samples}
     uncertain: set[int] = set()
     counts: Counter[str] = Counter()
 
     def last_verdicts() -> Iterator[Verdict]:
         support, queries = support_of(plan), queries_of(plan)
-        for verdict in refine(segmenter, support, queries, config, feature_memory):
+        usual_iou = plan.settings.get("support_iou")
+        for verdict in refine(
+            segmenter, support, queries, config, feature_memory, edges, usual_iou
+        ):
             passes = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else PASSES
             if verdict.outcome == "uncertain":
                 uncertain.add(verdict.index)
@@ -140,7 +165,11 @@ class _Uncertain:
 
 
 def _first_pass(
-    segmenter: Segmenter, queries: Sequence[Query], config: RefinementConfig
+    segmenter: Segmenter,
+    queries: Sequence[Query],
+    config: RefinementConfig,
+    rules: MaskRules,
+    trust: float | None,
 ) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
     """A verdict on every query, with what was encoded of those that could be read."""
     loaded = zip(queries, prefetch_map(_load, queries, config.batch_size), strict=True)
@@ -153,7 +182,13 @@ def _first_pass(
             if isinstance(probability, str):
                 yield query, None, Verdict(query.index, "failed", reason=probability)
             else:
-                yield query, image, first_verdict(query.index, probability, files.heatmap, config)
+                judged = _judged(rules, files, probability)
+                yield query, image, first_verdict(query.index, judged, config, trust)
+
+
+def _judged(rules: MaskRules, files: _QueryFiles, probability: NDArray[np.float32]) -> JudgedMap:
+    alone, undecided = rules(files.image, probability)
+    return JudgedMap(alone, files.heatmap, undecided)
 
 
 def _encode(segmenter: Segmenter, images: Sequence[Uint8]) -> list[Encoded | None]:
@@ -194,32 +229,30 @@ def _load(query: Query) -> _QueryFiles | Verdict:
 
 
 def _second_pass(
-    segmenter: Segmenter, uncertain: Sequence[_Uncertain], config: RefinementConfig
+    segmenter: Segmenter,
+    uncertain: Sequence[_Uncertain],
+    config: RefinementConfig,
+    rules: MaskRules,
 ) -> Iterator[Verdict]:
-    loaded = prefetch_map(_load_again, uncertain, config.batch_size)
+    loaded = prefetch_map(_load, [item.query for item in uncertain], config.batch_size)
     for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
-        images = [image for _, image in batch if isinstance(image, np.ndarray)]
-        again = iter(_encode(segmenter, images))
-        for item, image in batch:
-            if isinstance(image, Verdict):
-                yield image
+        gone = [
+            files.image
+            for item, files in batch
+            if item.encoded is None and isinstance(files, _QueryFiles)
+        ]
+        again = iter(_encode(segmenter, gone))
+        for item, files in batch:
+            if isinstance(files, Verdict):
+                yield files
                 continue
             encoded = next(again) if item.encoded is None else item.encoded
             probability = _segment(segmenter, encoded)
             if isinstance(probability, str):
                 yield Verdict(item.query.index, "failed", reason=probability)
-            else:
-                yield second_verdict(item.query.index, probability, item.iou, config)
-
-
-def _load_again(item: _Uncertain) -> Uint8 | Verdict | None:
-    """The image of a query that was not kept; None for one that was."""
-    if item.encoded is not None:
-        return None
-    try:
-        return item.query.read_image()
-    except InputError as error:
-        return _failure(item.query, error)
+                continue
+            judged = _judged(rules, files, probability)
+            yield second_verdict(item.query.index, judged, item.iou, config)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -252,8 +285,8 @@ def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
         )
     elif verdict.outcome == "rejected":
         write_rejection(plan, sample, verdict.reason or "", verdict.iou)
-    elif verdict.mask is not None and verdict.outcome != "uncertain":
-        write_mask_and_record(plan, sample, verdict.mask, verdict.outcome, verdict.iou)
+    elif verdict.mask is not None:
+        write_mask_and_record(plan, sample, verdict)
 
 
 def _status(counts: Counter[str]) -> str:

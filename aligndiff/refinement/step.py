@@ -12,6 +12,8 @@ from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import is_first, is_worker
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.masks.edges.base import EdgeRefiner
+from aligndiff.masks.edges.table import edge_settings
 from aligndiff.refinement.config import RefinementConfig, ShardOptions
 from aligndiff.refinement.files import clear_masks, pack_refined
 from aligndiff.refinement.plan import (
@@ -90,7 +92,7 @@ class Refinement:
             self._clear(plan)
         with progress("segmenting (two passes)", totals_by_class(self, units)) as advance:
             for plan in units:
-                refine_entry(plan, segmenter, self.config, memory, advance)
+                refine_entry(plan, segmenter, self.config, memory, advance, self._edges)
 
     def finish(self, numbers: Sequence[int]) -> int:
         """Pack what is refined; of workers their parent does it."""
@@ -129,6 +131,11 @@ class Refinement:
     def _loaded(self) -> Segmenter:
         run = self.run
         return load_segmenter(self.segmenter, run.device, run.precision, self.config.batch_size)
+
+    @cached_property
+    def _edges(self) -> Sequence[EdgeRefiner]:
+        config = self.config
+        return edge_settings(config.refine_edges, config.edge_model, self.run.device)
 
     def _clear(self, plan: RefinementPlan) -> None:
         if count := clear_masks(plan):

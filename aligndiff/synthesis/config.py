@@ -14,6 +14,7 @@ from aligndiff.core.options import (
     option,
 )
 from aligndiff.dataset.entries import SchedulerName
+from aligndiff.synthesis.heatmaps.table import HEATMAPS
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ class SynthesisConfig(Options):
         "what the images are not to show, for entries without their own; needs guidance",
         metavar="TEXT",
         shown_default="nothing",
+    )
+    heatmap: str = option(
+        "method",
+        "what a heatmap is: the published one, heads weighted by how well they show the support "
+        "masks, or these spread over the object and with the image's edges",
+        choices=HEATMAPS,
     )
     side: tuple[int, ...] = option(
         (),

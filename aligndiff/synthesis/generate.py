@@ -7,17 +7,24 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from aligndiff.core.console import Advance
+from aligndiff.core.errors import InputError
+from aligndiff.core.files import write_json
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.images import write_grey, write_image
 from aligndiff.dataset.records import FailureRecord
-from aligndiff.dataset.samples import discard_sample
+from aligndiff.dataset.samples import HEATMAP_FILE, discard_sample
+from aligndiff.dataset.support import load_support
 from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.synthesis.config import SynthesisConfig
+from aligndiff.synthesis.heatmaps.table import HEATMAPS
 from aligndiff.synthesis.plan import EntryPlan, Sample, new_record
 
 if TYPE_CHECKING:
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
 
     from aligndiff.diffusion.prompts import EncodedPrompt
     from aligndiff.diffusion.sampling import GeneratedSample, SamplerSettings
+    from aligndiff.synthesis.heatmaps.support import HeatmapDefinition
 
 logger = logging.getLogger(__name__)
 
@@ -112,10 +120,10 @@ def _generate_all(
     again as smaller ones, and so are all after it.
     """
     from aligndiff.core.device import halve_batch, try_or_oom
-    from aligndiff.diffusion.sampling import generate
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
         prompt = _encode(pipe, plan, settings.guidance_scale > 1)
+        definition = learn_definition(pipe, prompt, plan, settings.size)
         queue = deque(group)
         while queue:
             size = batch_size.images
@@ -123,7 +131,9 @@ def _generate_all(
             block = range(start, min(start + size, plan.count))
             seeds = [plan.sample(index).seed for index in block]
             seeds += seeds[-1:] * (size - len(block) if fill else 0)
-            generated = try_or_oom(partial(generate, pipe, prompt, seeds, settings))
+            generated = try_or_oom(
+                partial(_with_heatmaps, pipe, prompt, seeds, settings, definition)
+            )
             if generated is None and len(seeds) > 1:
                 batch_size.images = halve_batch(len(seeds), "images")
                 continue
@@ -134,6 +144,52 @@ def _generate_all(
                 yield batch, [NO_MEMORY]
             else:
                 yield batch, [generated[sample.index - start] or NO_NUMBERS for sample in batch]
+
+
+def learn_definition(
+    pipe: DiffusionPipeline, prompt: EncodedPrompt, plan: EntryPlan, size: tuple[int, int]
+) -> HeatmapDefinition | None:
+    """The entry's definition of a heatmap, noted beside its record; None for the published one.
+
+    Also None, with a note, where there are no support pairs.
+    """
+    name = plan.record.settings.get("heatmap", "method")
+    if (module := HEATMAPS[name]) is None:
+        return None
+    place, entry = plan.place, plan.entry
+    try:
+        support = load_support(place.root / entry.support_dir, entry.mask_class, max(size))
+    except InputError as error:
+        logger.warning(
+            "note: %s: heatmaps are the published ones, as there are no support masks (%s)",
+            entry.id,
+            error.problems[0],
+        )
+        return None
+    definition: HeatmapDefinition = import_module(module).learn(pipe, prompt, support, size)
+    write_json(place.folder / HEATMAP_FILE, definition.record(name))
+    return definition
+
+
+def _with_heatmaps(
+    pipe: DiffusionPipeline,
+    prompt: EncodedPrompt,
+    seeds: Sequence[int],
+    settings: SamplerSettings,
+    definition: HeatmapDefinition | None,
+) -> list[GeneratedSample | None]:
+    """Generated samples, their heatmaps by the definition, if any."""
+    from aligndiff.diffusion.sampling import generate
+
+    samples = generate(pipe, prompt, seeds, settings)
+    known = [at for at, sample in enumerate(samples) if sample is not None]
+    if definition is None or not known:
+        return samples
+    images = np.stack([sample.image for sample in samples if sample is not None])
+    heatmaps = definition.heatmaps(pipe, prompt, images, [seeds[at] for at in known])
+    for at, heatmap in zip(known, heatmaps, strict=True):
+        samples[at] = replace(samples[at], heatmap=heatmap)  # type: ignore[type-var]
+    return samples
 
 
 def _encode(pipe: DiffusionPipeline, plan: EntryPlan, guided: bool) -> EncodedPrompt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from aligndiff.dataset.records import (
 )
 from aligndiff.dataset.samples import discard_sample, sample_indices, sample_seed
 from aligndiff.dataset.shards import packed_sample, remove_shards
+from aligndiff.dataset.support import support_fingerprint
 from aligndiff.diffusion.embeddings import count_vectors
 from aligndiff.diffusion.load import model_identity
 from aligndiff.synthesis.config import SynthesisConfig
@@ -216,6 +218,11 @@ def _plan_entry(
         settings["scheduler"] = config.scheduler
     if config.guidance_interval:
         settings["guidance_interval"] = list(config.guidance_interval)
+    if config.heatmap != "method":  # absent where it is the published one
+        settings["heatmap"] = config.heatmap
+        with suppress(InputError):  # without pairs heatmaps are the published ones
+            support_dir = bank.root / entry.support_dir
+            settings["support"] = support_fingerprint(support_dir, entry.mask_class)
     own = entry.negative_prompt
     if negative_prompt := config.negative_prompt if own is None else own:
         settings["negative_prompt"] = negative_prompt

@@ -225,4 +225,4 @@ def _read_scene(scene: StoredScene) -> tuple[Uint8, Uint8]:
 
 
 def _read_synthetic(sample: StoredSample) -> tuple[Uint8, Uint8]:
-    return sample.read_image(), sample.read_mask().astype(np.uint8)
+    return sample.read_image(), sample.read_labels()

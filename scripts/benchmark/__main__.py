@@ -44,6 +44,7 @@ MEASURES: dict[Part, str] = {
     "f": "startup",
     "g": "growing",
     "h": "composing",
+    "i": "masks",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from aligndiff.core.options import Options, option
 
-Part = Literal["a", "b", "c", "d", "e", "f", "g", "h"]
+Part = Literal["a", "b", "c", "d", "e", "f", "g", "h", "i"]
 
 PARTS: dict[Part, str] = {
     "a": "step 2: drawing with heatmaps against the plain pipeline call",
@@ -19,6 +19,7 @@ PARTS: dict[Part, str] = {
     "f": "start-up",
     "g": "growth with samples and with the batch",
     "h": "scenes a second on one core",
+    "i": "step 3: edges and score of a mask",
 }
 
 

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from aligndiff.core.device import choose_dtype
+from aligndiff.masks.regions import intersection_over_union
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import Query
 from aligndiff.refinement.refine import refine
-from aligndiff.refinement.verdicts import intersection_over_union
 from aligndiff.segmenters.base import feature_memory
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.load import resolve_checkpoint
@@ -36,7 +36,9 @@ IOU_TARGET = at_least(0.995)
 SECOND_FLOOR, SECOND_TARGET = 0.38, at_most(0.45)  # of the first pass
 # No mask agrees with its heatmap better than fully: every image gets a second look, and the
 # support stays as it is.
-CONFIG = RefinementConfig(consensus_iou_threshold=1.0)
+CONFIG = RefinementConfig(
+    consensus_iou_threshold=1.0, refine_edges="none", regions="all", agreement="method"
+)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def test_a_sample_is_made_when_its_record_has_the_fingerprint(tmp_path: Path) ->
     ("changes", "problem"),
     [
         ({"seed": ...}, "not a record of this version (no seed)"),
-        ({"score": 1}, "not a record of this version (unknown score)"),
+        ({"marks": 1}, "not a record of this version (unknown marks)"),
         ({"status": "done"}, "status: Input should be 'synthesized', 'refined' or 'rejected'"),
         ({"mask_source": "model"}, "mask_source: Input should be 'consensus' or 'pseudo_label'"),
         ({"image_format": "../../a"}, "image_format '../../a' is unknown"),

@@ -27,7 +27,7 @@ class Sample:
     def read_image(self) -> np.ndarray:
         return half(self.red)
 
-    def read_mask(self) -> np.ndarray:
+    def read_labels(self) -> np.ndarray:
         return half(1)[..., 0] == 1
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
+from aligndiff.dataset.samples import stored_samples
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.formats.fss1000 import Fss1000Options
 from aligndiff.export.formats.voc import VocOptions
@@ -152,3 +154,12 @@ def test_options_are_checked(options: dict[str, Any], problem: str) -> None:
 def test_options_of_formats_are_checked(kind: type, option: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         kind(**option)
+
+
+def test_the_least_score_leaves_out_what_is_less_sure(refined_dir):
+    bank = load_prompt_bank(refined_dir)
+    sample = next(s for s in stored_samples(bank) if s.record.status == "refined")
+    replace(sample.record, score=0.9).write(sample.place.record_path(sample.record.index))
+    chosen = select(bank, SelectionConfig(min_score=0.8, val_fraction=0))
+    assert [item.name for item in chosen.items] == [sample.name]
+    assert chosen.left_out["--min_score"] > 0 and chosen.items[0].facts()["score"] == 0.9

@@ -17,7 +17,7 @@ from aligndiff.refinement.refine import refine, refine_entry
 from tests.nearest_colour import NearestColour
 from tests.synthesized_samples import add_synthesized_samples
 
-CONFIG = RefinementConfig(batch_size=2)
+CONFIG = RefinementConfig(batch_size=2, refine_edges="none", regions="all", agreement="method")
 SIZE = (8, 10)
 OBJECT = np.zeros(SIZE, bool)
 OBJECT[2:6, 1:6] = True

@@ -16,11 +16,13 @@ from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import EntryRecord, FailureRecord, SampleRecord
 from aligndiff.dataset.support import SupportPair, load_support, reduce_pair
+from aligndiff.masks.company import Alone
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import Query, clear_masks
 from aligndiff.refinement.plan import check_settings, count_outcomes, plan_refinements
 from aligndiff.refinement.refine import refine, refine_entry
 from aligndiff.refinement.verdicts import (
+    JudgedMap,
     Verdict,
     first_verdict,
     intersection_over_union,
@@ -31,7 +33,8 @@ from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = RefinementConfig()
+METHOD = {"refine_edges": "none", "regions": "all", "agreement": "method"}  # as published
+CONFIG = RefinementConfig(**METHOD)
 TOY = "toy.safetensors 1a"  # what the records say of the segmenter
 ALL = 10**9  # bytes: keep the features of every query
 SIZE = (8, 10)
@@ -39,6 +42,10 @@ OBJECT = np.zeros(SIZE, bool)
 OBJECT[2:6, 1:6] = True  # 20 cells
 NOTHING = np.zeros(SIZE, bool)
 ELSEWHERE = np.roll(OBJECT, 4, axis=1)
+
+
+def judged(probability, heatmap):
+    return JudgedMap(Alone(probability), heatmap)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def last_verdicts(verdicts) -> dict[int, Verdict]:
     return {verdict.index: verdict for verdict in verdicts}
 
 
-def test_defaults_are_those_of_the_method():
+def test_the_thresholds_are_those_of_the_method():
     assert CONFIG.settings == {
         "consensus_iou_threshold": 0.8,
         "foreground_threshold": 0.4,
@@ -181,16 +188,16 @@ def test_the_consensus_threshold_is_strict(threshold, outcome):
     heatmap = np.zeros(SIZE, np.uint8)
     heatmap[2:6, 1:5] = 255  # 16 of the mask's 20 cells: IoU 0.8 exactly
     config = RefinementConfig(consensus_iou_threshold=threshold)
-    verdict = first_verdict(0, OBJECT.astype(np.float32), heatmap, config)
+    verdict = first_verdict(0, judged(OBJECT.astype(np.float32), heatmap), config)
     assert verdict.iou == 0.8 and verdict.outcome == outcome
 
 
 def test_the_probability_thresholds_are_strict():
     probability = np.array([[0.4, 0.41, 0.5, 0.51]], np.float32)
     heatmap = np.array([[102, 103, 103, 103]], np.uint8)
-    first = first_verdict(0, probability, heatmap, CONFIG)
+    first = first_verdict(0, judged(probability, heatmap), CONFIG)
     assert first.mask.tolist() == [[False, True, True, True]] and first.iou == 1.0
-    second = second_verdict(0, probability, 0.5, CONFIG)
+    second = second_verdict(0, judged(probability, heatmap), 0.5, CONFIG)
     assert second.mask.tolist() == [[False, False, False, True]]
 
 
@@ -494,7 +501,7 @@ def test_a_finished_entry_is_done_until_samples_are_added(bank):
 def test_other_settings_ask_for_overwrite(bank):
     place = add_samples(bank)
     run(bank)
-    other = RefinementConfig(consensus_iou_threshold=0.6)
+    other = RefinementConfig(consensus_iou_threshold=0.6, **METHOD)
     with pytest.raises(InputError, match=r"consensus_iou_threshold was 0\.8, now 0\.6\); .*--over"):
         check_settings(plan_refinements(bank, other, TOY, "auto"))
     trained = plan_refinements(bank, CONFIG, "toy.safetensors 9f", "auto")
@@ -514,7 +521,7 @@ def test_other_settings_ask_for_overwrite(bank):
 def test_the_batch_size_is_no_setting(bank):
     add_samples(bank)
     run(bank)
-    plans = plan_refinements(bank, RefinementConfig(batch_size=1), TOY, "auto")
+    plans = plan_refinements(bank, RefinementConfig(batch_size=1, **METHOD), TOY, "auto")
     check_settings(plans)
     assert plans[0].is_done
 

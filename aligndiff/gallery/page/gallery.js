@@ -73,7 +73,7 @@ let all = { samples: [], entries: [], categories: [] };
 const state = {
   tab: "samples", view: "image", group: "entry", sort: "index", cell: 136, cards: "category",
   chosen: { category: new Set(), status: new Set(), source: new Set(), mark: new Set(), entry: new Set() },
-  minIou: 0,
+  minIou: 0, minScore: 0,
   shown: [], groups: [], // what passes the filters, in order; {entry, members, from, to} of it
   current: -1, // place in `shown` of the sample that keys act on
 };
@@ -95,6 +95,7 @@ const GROUPINGS = {
 
 const SORTS = {
   iou: (s) => s.iou,
+  score: (s) => s.score,
   area: (s) => s.area,
 };
 
@@ -105,6 +106,7 @@ function filtered() {
   const shown = [];
   for (const sample of all.samples) {
     if (state.minIou > 0 && !(sample.iou >= state.minIou)) continue;
+    if (state.minScore > 0 && !(sample.score >= state.minScore)) continue;
     const values = names.map((name) => FACETS[name].of(sample));
     const failed = names.filter((name, i) => state.chosen[name].size && !state.chosen[name].has(values[i]));
     if (!failed.length) shown.push(sample);
@@ -383,7 +385,7 @@ function groupRow(group) {
   const { entry, members } = group;
   const row = el("div", { className: "row group" }, el("strong", {}, entry.category));
   if (state.group === "entry") row.append(el("span", { className: "prompt", title: entry.prompt }, entry.prompt));
-  row.append(el("span", { className: "number" }, `${members.length} · median score ${score(median(members, "iou"))}`));
+  row.append(el("span", { className: "number" }, `${members.length} · median IoU ${score(median(members, "iou"))}`));
   return row;
 }
 
@@ -398,7 +400,7 @@ function cell(sample, place) {
     el("span", { className: "score" }, score(sample.iou)));
   const drawn = el("div", {
     className: "cell", id: `cell-${place}`, role: "option", dataset: { at: place, name: sample.name },
-    title: `${SAID[sample.outcome]}, score ${score(sample.iou)}`, style: { width: `${grid.side}px` },
+    title: `${SAID[sample.outcome]}, IoU ${score(sample.iou)}`, style: { width: `${grid.side}px` },
   }, picture(sample, state.view), line);
   drawn.classList.toggle("current", place === state.current);
   showMark(drawn, sample);
@@ -496,12 +498,15 @@ function showCounts(counts) {
   }
   byId("min-iou").value = state.minIou;
   byId("min-iou-value").textContent = state.minIou > 0 ? state.minIou.toFixed(2) : "any";
-  byId("reset").disabled = state.minIou === 0 && Object.values(state.chosen).every((chosen) => !chosen.size);
+  byId("min-score").value = state.minScore;
+  byId("min-score-value").textContent = state.minScore > 0 ? state.minScore.toFixed(2) : "any";
+  byId("reset").disabled = state.minIou === 0 && state.minScore === 0 && Object.values(state.chosen).every((chosen) => !chosen.size);
 }
 
 function resetFilters() {
   for (const chosen of Object.values(state.chosen)) chosen.clear();
   state.minIou = 0;
+  state.minScore = 0;
   apply();
 }
 
@@ -564,7 +569,7 @@ function summary(entry, members) {
     el("div", { className: "share" }, ...counts.map(([outcome, count]) =>
       el("i", { className: `${outcome}-fill`, style: { width: `${(100 * count) / members.length}%` } }))),
     el("ul", {}, ...counts.map(([outcome, count]) => fact(sign(outcome), SAID[outcome], String(count))),
-      fact(null, "median score", score(median(members, "iou"))),
+      fact(null, "median IoU", score(median(members, "iou"))),
       fact(null, "median area", median(members, "area") === null ? "–" : percent(median(members, "area")))));
 }
 
@@ -700,7 +705,7 @@ function sampleFields(sample) {
   const { entry } = sample;
   const outcome = el("span", {}, sign(sample.outcome), sample.status,
     ...(sample.mask_source ? [`, ${SAID[sample.mask_source]}`] : []));
-  const shown = ["index", "status", "mask_source", "iou", "rejected_because", ...LOOK_FIELDS];
+  const shown = ["index", "status", "mask_source", "iou", "score", "ailments", "rejected_because", ...LOOK_FIELDS];
   const rest = GALLERY.sampleFields.filter((field) => field !== "name" && !shown.includes(field));
   const more = el("details", { open: true }, el("summary", {}, "Record"),
     fieldList(rest.map((field) => [field, sample[field]])));
@@ -710,7 +715,8 @@ function sampleFields(sample) {
   const { pairs } = entry.support;
   return [
     fieldList([
-      ["class", entry.category], ["prompt", entry.prompt], ["status", outcome], ["score (IoU)", sample.iou?.toFixed(4)],
+      ["class", entry.category], ["prompt", entry.prompt], ["status", outcome], ["agreement (IoU)", sample.iou?.toFixed(4)],
+      ["score", sample.score?.toFixed(4)], ["odd", sample.ailments?.join(", ") || null],
       ["rejected", sample.rejected_because], ...lookFields(sample),
     ]),
     more, settings,
@@ -841,6 +847,7 @@ function connect() {
     layOut(keep);
   });
   byId("min-iou").addEventListener("input", (event) => { state.minIou = Number(event.target.value); apply(); });
+  byId("min-score").addEventListener("input", (event) => { state.minScore = Number(event.target.value); apply(); });
   byId("reset").addEventListener("click", resetFilters);
   byId("toggle-filters").addEventListener("click", () => showFilters(!document.body.classList.contains("filtering")));
   document.body.addEventListener("pointerdown", (event) => event.target === document.body && showFilters(false));

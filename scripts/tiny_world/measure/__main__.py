@@ -18,6 +18,7 @@ from aligndiff.core.exits import exit_with
 from aligndiff.core.options import OneLineParser
 from aligndiff.dataset.entries import SchedulerName
 from aligndiff.dataset.images import write_image
+from aligndiff.synthesis.heatmaps.table import HEATMAPS
 from scripts.reporting import Report, circumstances
 from scripts.tiny_world.measure.runs import FULL, QUICK, Clock, MeasurementFolders, Scripts
 
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from scripts.tiny_world.measure.parts import Measurement
 
 MODULE = "scripts.tiny_world.measure"
-LINES = (1, 2, 3, 4, 5, 6)
+LINES = (1, 2, 3, 4, 5, 6, 7)
 EPILOG = (
     "Lines: 1 plain prompts are obeyed, 2 the learned word gives the object's own look, "
     "3 heatmaps, 4 masks, 5 what samples and scenes add to real pairs, 6 lines 2 and 4 over "
-    "--bg_lambda. Running it again continues. It leaves measure.json, measure.md, measure.png, "
+    "--bg_lambda, 7 masks of rendered scenes, alone and in company. Running it again continues. It "
+    "leaves measure.json, measure.md, measure.png, "
     "judged.png and the scripts' logs in --work_dir."
 )
 
@@ -101,7 +103,7 @@ def _parser() -> OneLineParser:
         choices=LINES,
         default=LINES,
         metavar="N",
-        help="lines of the table to measure, 1 to 6 (default: all of them)",
+        help="lines of the table to measure, 1 to 7 (default: all of them)",
     )
     parser.add_argument(
         "--quick",
@@ -122,6 +124,9 @@ def _parser() -> OneLineParser:
         "--scheduler",
         choices=get_args(SchedulerName),
         help="the sampler (default: the model's own)",
+    )
+    drawing.add_argument(
+        "--heatmap", choices=tuple(HEATMAPS), help="what a heatmap is (default: method)"
     )
     models = parser.add_argument_group("models")
     models.add_argument(
@@ -147,7 +152,11 @@ def _parser() -> OneLineParser:
 
 def _drawing(args: argparse.Namespace) -> dict[str, object]:
     """The options of step 2 that were typed."""
-    named = {"num_inference_steps": args.num_inference_steps, "scheduler": args.scheduler}
+    named = {
+        "num_inference_steps": args.num_inference_steps,
+        "scheduler": args.scheduler,
+        "heatmap": args.heatmap,
+    }
     return {name: value for name, value in named.items() if value is not None}
 
 

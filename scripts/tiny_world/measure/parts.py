@@ -12,6 +12,8 @@ from aligndiff.core.console import say
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig
+from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter, load_segmenter
+from scripts.tiny_world.measure.company import company_lines
 from scripts.tiny_world.measure.datasets import swept_name
 from scripts.tiny_world.measure.gain import GainJob, measure_gain
 from scripts.tiny_world.measure.judge import Judge, judge_accuracy
@@ -85,6 +87,9 @@ class Measurement:
         if 6 in wanted:
             with self.clock.part("bg_lambda"):
                 self._sweep()
+        if 7 in wanted:
+            with self.clock.part("company"):
+                self._company()
         self.findings.lines.sort(key=lambda line: line.group)
 
     def _plain(self, wanted: Collection[int]) -> None:
@@ -165,6 +170,12 @@ class Measurement:
             self.findings.swept_looks.append(look_figures(f"{value:g}", own))
             self.findings.swept_masks.append(mask_figures(f"{value:g}", own))
         self.findings.lines += sweep_lines(self.findings.swept_looks, self.findings.swept_masks)
+
+    def _company(self) -> None:
+        """Line 7."""
+        options = SegmenterOptions(fss_ckpt_path=self.scripts.fss_ckpt_path)
+        segmenter = load_segmenter(choose_segmenter(options), "cpu", "float32")
+        self.findings.lines += company_lines(segmenter, self.effort.company_scenes)
 
     def _show(
         self, title: str, samples: Sequence[JudgedSample], note: Callable[[JudgedSample], str]

@@ -89,6 +89,7 @@ class MeasurementSize:
     swept_steps: int  # of step 1 for each value of line 6: fewer, as there are many
     swept_images: int  # of each example object and value
     gain: GainSize  # of line 5
+    company_scenes: int  # fresh scenes of each category (line 7)
 
 
 FULL = MeasurementSize(
@@ -102,6 +103,7 @@ FULL = MeasurementSize(
     swept_steps=120,
     swept_images=16,
     gain=FULL_GAIN,
+    company_scenes=20,
 )
 # To try the flow: its figures mean nothing.
 QUICK = MeasurementSize(
@@ -115,6 +117,7 @@ QUICK = MeasurementSize(
     swept_steps=1,
     swept_images=1,
     gain=QUICK_GAIN,
+    company_scenes=1,
 )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.dataset.records import MaskSource
-from aligndiff.dataset.samples import read_sample, sample_indices
+from aligndiff.dataset.samples import heatmap_findings, read_sample, sample_indices
 from scripts.tiny_world.measure.judge import Judge, JudgeVerdict, judge_images
 from scripts.tiny_world.world.example import EXAMPLES
 
@@ -42,6 +42,7 @@ class JudgedSample:
     mask: np.ndarray | None
     source: MaskSource | None
     verdict: JudgeVerdict
+    heatmap_threshold: float | None = None  # that step 2 found for it, if any
 
     @property
     def recognised(self) -> bool:
@@ -54,8 +55,9 @@ class JudgedSample:
         return 0.0 if self.mask is None else overlap(self.mask, self.verdict.mask)
 
     def heatmap_iou(self, threshold: float) -> float:
-        """Of the heatmap above ``threshold``, a share of 255, with the judge's mask."""
-        return overlap(self.heatmap > threshold * 255, self.verdict.mask)
+        """Of the heatmap above its own threshold, else ``threshold``, with the judge's mask."""
+        own = threshold if self.heatmap_threshold is None else self.heatmap_threshold
+        return overlap(self.heatmap > own * 255, self.verdict.mask)
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -81,7 +83,7 @@ def _judge_entry(judge: Judge, place: EntryFolder, count: int) -> list[JudgedSam
     if not samples:
         return []
     images = [sample.read_image() for sample in samples]
-    category = place.entry.category
+    category, found = place.entry.category, heatmap_findings(place)
     verdicts = judge_images(judge, np.stack(images), category)
     return [
         JudgedSample(
@@ -93,6 +95,7 @@ def _judge_entry(judge: Judge, place: EntryFolder, count: int) -> list[JudgedSam
             mask=sample.read_mask() if sample.record.status == "refined" else None,
             source=sample.record.mask_source,
             verdict=verdict,
+            heatmap_threshold=None if found is None else found.threshold,
         )
         for sample, image, verdict in zip(samples, images, verdicts, strict=True)
     ]

@@ -1,0 +1,195 @@
+"""Company: of a mask's connected regions, those that are the object of the support pairs.
+
+A thing beside the object often gets into the mask. A region is kept where it resembles the support
+objects about as much as they resemble each other (each against the others), by its look and by
+its outline; several may be kept. No network is asked, so it works behind any segmenter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aligndiff.masks.regions import intersection_over_union, label_regions, least_area
+
+Uint8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+CELLS = 32  # of an image along each side: the places whose looks are compared
+NEAREST = 3  # cells of the support that a cell is compared with
+LOOK_REACH = 0.25  # distance of two looks over which their likeness falls to 1 / e
+OUTLINE_SIDE = 48  # px of the canvas on which outlines are laid over each other
+OUTLINE_SCALE = 0.32  # of its side: the square root of an outline's area there
+# Supports are few: a spread of nothing would call every other object a stranger.
+SPREAD_FACTOR, LEAST_SPREAD = 1.1, 0.05
+STRANGE = 6.0  # squared deviations, look and outline together, from which on a region is left out
+MOST_REGIONS = 12  # the largest are looked at; the others are specks of an unsure mask
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """An object as it is compared: looks of its cells, float32 (n, 6), and outline, bool (s, s)."""
+
+    looks: Float
+    outline: Bool
+
+
+@dataclass(frozen=True)
+class ObjectLikeness:
+    """What the support objects look like, and how much they resemble each other.
+
+    `usual` and `spread` are (look, outline), the mean and the standard deviation of the likeness
+    of each support object to the others.
+    """
+
+    supports: tuple[_Seen, ...]
+    usual: Float
+    spread: Float
+
+    def strangeness(self, image: Uint8, mask: Bool) -> float:
+        """Squared deviations of a region from the support, 0 for one that is quite like it."""
+        likeness = _likeness(_see(image, mask), self.supports)
+        short = np.clip((self.usual - likeness) / self.spread, 0, None)
+        return float((short**2).sum())
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A map without company.
+
+    Attributes:
+        probability: float32 (h, w), 0 at what is not the object.
+        elsewhere: bool (h, w), these pixels; None where there was nothing to choose.
+        strangeness: of what is kept, where there was.
+    """
+
+    probability: Float
+    elsewhere: Bool | None = None
+    strangeness: float = 0.0
+
+    @property
+    def likeness(self) -> float:
+        """How like the support it is, in (0, 1]: 1 where there was nothing to choose."""
+        return float(np.exp(-self.strangeness / STRANGE))
+
+
+def learn_likeness(images: Sequence[Uint8], masks: Sequence[Bool]) -> ObjectLikeness | None:
+    """From the support's images, uint8 (h, w, 3), and object masks, bool (h, w).
+
+    None where there are fewer than two: nothing tells then how much objects may differ.
+    """
+    seen = [_see(image, mask) for image, mask in zip(images, masks, strict=True) if mask.any()]
+    if len(seen) < 2:
+        return None
+    rest = [[other for other in seen if other is not own] for own in seen]
+    likeness = np.array([_likeness(*pair) for pair in zip(seen, rest, strict=True)], np.float32)
+    spread = SPREAD_FACTOR * likeness.std(0) + LEAST_SPREAD
+    return ObjectLikeness(tuple(seen), likeness.mean(0), spread)
+
+
+def object_regions(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> Bool:
+    """The regions of `mask`, bool (h, w), that are the object: the likest one, others as like it.
+
+    A region that is strange by itself stays where it completes the outline: parts of one object.
+    """
+    labels, areas = label_regions(mask)
+    order = np.argsort(-areas)[:MOST_REGIONS]
+    numbers = [int(at) + 1 for at in order if areas[at] >= least_area(mask)]
+    if len(numbers) < 2:
+        return labels == numbers[0] if numbers else mask
+    regions = {number: labels == number for number in numbers}
+    alone = {n: likeness.strangeness(image, region) for n, region in regions.items()}
+    first, *others = sorted(numbers, key=alone.__getitem__)
+    kept, strangeness = regions[first], alone[first]
+    for number in others:
+        together = kept | regions[number]
+        if alone[number] <= STRANGE:
+            kept = together
+        elif (of_both := likeness.strangeness(image, together)) <= strangeness:
+            kept, strangeness = together, of_both
+    return kept
+
+
+def without_company(
+    image: Uint8, probability: Float, threshold: float, likeness: ObjectLikeness
+) -> Alone:
+    """`probability`, float32 (h, w), with zeros at the regions that are not the object.
+
+    Regions are those above `threshold`; a pixel below it goes with the region nearest to it.
+    """
+    mask = probability > threshold
+    labels, areas = label_regions(mask)
+    if len(areas) < 2:
+        return Alone(probability)
+    kept = object_regions(image, mask, likeness)
+    if not (mask & ~kept).any():
+        return Alone(probability)
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    keeps = np.zeros(int(nearest.max()) + 1, bool)
+    keeps[nearest[kept]] = True
+    elsewhere = ~keeps[nearest]
+    alone = np.where(elsewhere, np.float32(0), probability)
+    return Alone(alone, elsewhere, likeness.strangeness(image, kept))
+
+
+def _see(image: Uint8, mask: Bool) -> _Seen:
+    return _Seen(_looks(image, mask), _outline(mask))
+
+
+def _looks(image: Uint8, mask: Bool) -> Float:
+    """Mean and deviation of the CIELAB colour of the mask's cells, float32 (n, 6), about [0, 1]."""
+    size = CELLS, CELLS
+    lab = cv2.cvtColor(_reduced(image).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    mean = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
+    variance = cv2.resize(lab * lab, size, interpolation=cv2.INTER_AREA) - mean * mean
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA).ravel()
+    enough = min(0.5, float(np.sort(share)[-NEAREST]))  # a thin object fills no cell
+    deviation = np.sqrt(np.clip(variance, 0, None))
+    looks = np.concatenate([mean.reshape(-1, 3) / (100, 60, 60), deviation.reshape(-1, 3) / 40], 1)
+    chosen: Float = looks[share >= max(enough, 1e-6)].astype(np.float32)
+    return chosen
+
+
+def _reduced(image: Uint8) -> Uint8:
+    """The image at a quarter of 1024 px at most: cells need no more."""
+    scale = 8 * CELLS / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _outline(mask: Bool) -> Bool:
+    """The mask with its centre of mass and its area where all others have theirs."""
+    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
+    area = max(moments["m00"], 1.0)
+    scale = OUTLINE_SCALE * OUTLINE_SIDE / area**0.5
+    middle = OUTLINE_SIDE / 2
+    move = [
+        [scale, 0, middle - scale * moments["m10"] / area],
+        [0, scale, middle - scale * moments["m01"] / area],
+    ]
+    size = OUTLINE_SIDE, OUTLINE_SIDE
+    return cv2.warpAffine(mask.astype(np.float32), np.array(move), size) > 0.5
+
+
+def _likeness(one: _Seen, supports: Sequence[_Seen]) -> Float:
+    """Of an object with the support: by look and by outline, each in [0, 1]."""
+    known = np.concatenate([other.looks for other in supports])
+    squares = (one.looks**2).sum(1)[:, None] + (known**2).sum(1) - 2 * one.looks @ known.T
+    count = min(NEAREST, len(known))
+    nearest = np.partition(squares, count - 1, axis=1)[:, :count]
+    away = np.sqrt(np.clip(nearest, 0, None)).mean(1)
+    mirrored = one.outline[:, ::-1]
+    outline = max(
+        intersection_over_union(side, other.outline)
+        for other in supports
+        for side in (one.outline, mirrored)
+    )
+    return np.array([np.exp(-away / LOOK_REACH).mean(), outline], np.float32)

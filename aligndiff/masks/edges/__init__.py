@@ -1,0 +1,1 @@
+"""How a mask gets sharp edges: one way a file, listed in `table`."""

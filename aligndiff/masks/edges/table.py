@@ -1,0 +1,26 @@
+"""Which ways to refine edges there are.
+
+A module has `settings(model, device)`: its `EdgeRefiner`s, the one that changes least first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from aligndiff.masks.edges.base import EdgeRefiner
+
+EDGES = {
+    "guided": "aligndiff.masks.edges.guided",
+    "grabcut": "aligndiff.masks.edges.grabcut",
+    "sam": "aligndiff.masks.edges.sam",
+    "none": "aligndiff.masks.edges.none",
+}
+
+
+def edge_settings(
+    name: str, model: str | None = None, device: str = "auto"
+) -> Sequence[EdgeRefiner]:
+    """The settings of one way; loads its `model` (hub name or folder) where it has any."""
+    settings: Sequence[EdgeRefiner] = import_module(EDGES[name]).settings(model, device)
+    return settings

@@ -1,0 +1,1 @@
+"""What a heatmap is: one definition a file, listed in `table`."""

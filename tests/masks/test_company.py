@@ -1,0 +1,64 @@
+"""Which regions of a mask are the object of the support pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aligndiff.masks.company import learn_likeness, object_regions, without_company
+from tests.masks.made_masks import BLUE, RED, bar, disc, picture
+
+SUPPORT = [disc(30, 40, 14), disc(60, 50, 18), disc(48, 30, 16)]
+LIKENESS = learn_likeness([picture((mask, RED), seed=3) for mask in SUPPORT], SUPPORT)
+
+
+def test_a_thing_beside_the_object_goes() -> None:
+    wanted, other = disc(25, 48), bar(48, 43)
+    image = picture((wanted, RED), (other, BLUE))
+    assert np.array_equal(object_regions(image, wanted | other, LIKENESS), wanted)
+
+
+def test_a_larger_thing_goes_too() -> None:
+    wanted, other = disc(20, 48, 12), bar(44, 20, 48, 60)
+    image = picture((wanted, RED), (other, BLUE))
+    assert np.array_equal(object_regions(image, wanted | other, LIKENESS), wanted)
+
+
+def test_two_wanted_objects_both_stay() -> None:
+    both = disc(25, 48) | disc(70, 40, 12)
+    image = picture((both, RED))
+    assert np.array_equal(object_regions(image, both, LIKENESS), both)
+
+
+def test_a_part_that_completes_the_outline_stays() -> None:
+    """A disc that a thin bar cuts in two: alone, neither half has the outline of a disc."""
+    whole = disc(48, 48, 18)
+    halves = whole & ~bar(0, 46, 96, 4)
+    image = picture((whole, RED), (bar(0, 46, 96, 4), BLUE))
+    assert np.array_equal(object_regions(image, halves, LIKENESS), halves)
+
+
+@pytest.mark.parametrize("mask", [disc(40, 40), np.zeros((96, 96), bool)])
+def test_one_region_or_none_stays_as_it_is(mask: np.ndarray) -> None:
+    assert np.array_equal(object_regions(picture((mask, BLUE)), mask, LIKENESS), mask)
+
+
+def test_specks_go() -> None:
+    mask = disc(40, 40)
+    mask[80, 80] = True
+    assert np.array_equal(object_regions(picture((mask, RED)), mask, LIKENESS), disc(40, 40))
+
+
+def test_one_pair_tells_no_difference() -> None:
+    assert learn_likeness([picture((SUPPORT[0], RED))], SUPPORT[:1]) is None
+
+
+def test_the_soft_rim_of_a_thing_goes_with_it() -> None:
+    wanted, other = disc(25, 48), bar(48, 43)
+    rim = bar(46, 41, 48, 14)
+    probability = np.where(wanted | other, 0.9, np.where(rim, 0.45, 0.1)).astype(np.float32)
+    image = picture((wanted, RED), (other, BLUE))
+    alone = without_company(image, probability, 0.5, LIKENESS).probability
+    assert (alone[rim] == 0).all()
+    assert np.array_equal(alone > 0.5, wanted)
+    assert np.array_equal(alone[:, :30], probability[:, :30])
