@@ -29,7 +29,7 @@ MOST_SCORES = 2**24
 
 
 @dataclass(frozen=True)
-class Look:
+class AttentionMaps:
     """What is seen in images, on the model's latent grid.
 
     Attributes:
@@ -52,7 +52,7 @@ def look_at(
     images: NDArray[np.uint8],
     seeds: Sequence[int],
     draws: int = 1,
-) -> Look:
+) -> AttentionMaps:
     """Show the model images, uint8 (n, h, w, 3), with noise; the mean over `draws` of it.
 
     An image's noise follows from its seed alone, drawn on the CPU.
@@ -68,7 +68,7 @@ def look_at(
         for at in range(0, len(images), at_once)
     ]
     heads = torch.cat([part.heads for part in parts])
-    return Look(heads, torch.cat([part.image for part in parts]), parts[0].image_grid)
+    return AttentionMaps(heads, torch.cat([part.image for part in parts]), parts[0].image_grid)
 
 
 def _look_at_some(
@@ -78,7 +78,7 @@ def _look_at_some(
     seeds: Sequence[int],
     draws: int,
     layer: str,
-) -> Look:
+) -> AttentionMaps:
     size = images.shape[1], images.shape[2]
     with vae_in_float32(pipe):
         latents, _ = encode_images(pipe, images)
@@ -95,7 +95,7 @@ def _look_at_some(
             predict(prompt, noisy, schedule.timesteps(levels))
     sums = tap.layers[layer]
     assert sums.image is not None
-    return Look(_scaled_heads(tap), sums.image / sums.calls, sums.grid)
+    return AttentionMaps(_scaled_heads(tap), sums.image / sums.calls, sums.grid)
 
 
 def _scaled_heads(tap: AttentionTap) -> Tensor:

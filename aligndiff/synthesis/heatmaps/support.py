@@ -21,7 +21,7 @@ from aligndiff.masks.regions import intersection_over_union
 if TYPE_CHECKING:
     import torch
 
-    from aligndiff.diffusion.looking import Look
+    from aligndiff.diffusion.looking import AttentionMaps
     from aligndiff.diffusion.prompts import EncodedPrompt
 
 Uint8 = NDArray[np.uint8]
@@ -120,7 +120,7 @@ def _aucs(maps: torch.Tensor, mask: Uint8) -> NDArray[np.float64]:
     return np.asarray(sums / (positives * negatives), np.float64)
 
 
-def shown(seen: Look, weights: torch.Tensor, images: Uint8, spreads: bool) -> list[Float]:
+def shown(seen: AttentionMaps, weights: torch.Tensor, images: Uint8, spreads: bool) -> list[Float]:
     """Heatmaps float32 (h, w) in [0, 1] of what is seen in images, uint8 (n, h, w, 3)."""
     from aligndiff.synthesis.heatmaps.refined import sharpened, spread
 

@@ -128,6 +128,11 @@ def _parser() -> OneLineParser:
     drawing.add_argument(
         "--heatmap", choices=tuple(HEATMAPS), help="what a heatmap is (default: method)"
     )
+    _add_models(parser)
+    return parser
+
+
+def _add_models(parser: OneLineParser) -> None:
     models = parser.add_argument_group("models")
     models.add_argument(
         "--diffusion_model",
@@ -147,7 +152,6 @@ def _parser() -> OneLineParser:
         metavar="FILE",
         help="weights of the judge (default: the bundled ones)",
     )
-    return parser
 
 
 def _drawing(args: argparse.Namespace) -> dict[str, object]:

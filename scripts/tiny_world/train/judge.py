@@ -31,6 +31,7 @@ from scripts.tiny_world.train.run import (
     Ema,
     Run,
     choose_device,
+    descend,
     draw_all,
     mixed_precision,
     to_signed,
@@ -201,10 +202,7 @@ def train_judge(
         for group in optimizer.param_groups:
             group["lr"] = rate * run.cosine_rate(step, 100)
         loss = judge_loss(judge, *batch, device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
-        optimizer.step()
+        descend(judge, optimizer, loss)
         step += 1
         ema.update(judge, step)
         if run.due(step, run.log_every):

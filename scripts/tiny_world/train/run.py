@@ -86,6 +86,14 @@ class Ema:
             self.shadow[name].copy_(tensors[name])
 
 
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One optimizer step down the gradient of ``loss``, whose norm is clipped to 1."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+
+
 @dataclass
 class Run:
     """One training run in a folder: a resumable checkpoint, a log of one JSON object a line."""

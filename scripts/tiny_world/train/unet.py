@@ -33,6 +33,7 @@ from scripts.tiny_world.train.run import (
     Ema,
     Run,
     choose_device,
+    descend,
     mixed_precision,
     render_images,
     to_signed,
@@ -258,10 +259,7 @@ def train_unet(
             group["lr"] = group["share"] * rate * run.cosine_rate(step, 300)
         batch = latents[torch.from_numpy(indices).to(device)].float()
         loss = training_loss(model, schedule, batch, ids.to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        descend(model, optimizer, loss)
         step += 1
         ema.update(model, step)
         recent.append(loss.detach())

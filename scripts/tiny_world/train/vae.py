@@ -18,6 +18,7 @@ from scripts.tiny_world.train.run import (
     Ema,
     Run,
     choose_device,
+    descend,
     mixed_precision,
     render_images,
     to_signed,
@@ -124,10 +125,7 @@ def train_vae(
         batch = batch.to(device, memory_format=torch.channels_last)
         with mixed_precision(device):
             loss, l1 = vae_loss(vae, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
+        descend(vae, optimizer, loss)
         step += 1
         ema.update(vae, step)
         if run.due(step, run.log_every):
