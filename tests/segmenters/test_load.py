@@ -83,5 +83,5 @@ def test_step_3_runs_with_it(
 def test_a_segmenter_that_is_not_there_is_told(dataset_dir: Path) -> None:
     with pytest.raises(InputError, match="--segmenter: invalid choice: 'nearest' .*ssp"):
         main(["--dataset_dir", str(dataset_dir), "--segmenter", "nearest"])
-    with pytest.raises(InputError, match="--segmenter: must be one of ssp, is nearest"):
+    with pytest.raises(InputError, match="--segmenter: must be one of auto, ssp, features, is nearest"):
         SegmenterOptions("nearest")
