@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SEGMENTERS = {
     "ssp": "aligndiff.segmenters.ssp.load",
     "features": "aligndiff.segmenters.features.load",
+    "seggpt": "aligndiff.segmenters.seggpt.load",
 }
 AUTO = "auto"
 

@@ -109,7 +109,11 @@ MISTAKES = [
     ("benchmark --benchmark pascal --data_dir a --side 3", "--side: must be 0, or 16 px or more"),
     ("benchmark --benchmark pascal --data_dir a --side 9999", "--side: must be 0 to 8192 px, is"),
     ("benchmark --benchmark pascal --data_dir a --seed -1", "--seed: must be 0 to"),
-    ("benchmark --benchmark pascal --data_dir a", "no segmenter checkpoint: give --fss_ckpt_path"),
+    ("benchmark --benchmark pascal --data_dir a", "a/VOC2012/JPEGImages: no such folder; it holds"),
+    (
+        "benchmark --benchmark pascal --data_dir a --segmenter ssp",
+        "no segmenter checkpoint: give --fss_ckpt_path",
+    ),
     ("benchmark --benchmark voc --data_dir a", "choose from 'pascal', 'coco', 'fss'"),
     (
         "benchmark --benchmark coco --data_dir a --fss_ckpt_path tiny",

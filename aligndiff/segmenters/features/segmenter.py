@@ -187,7 +187,8 @@ def _known_by_all(
 ) -> KnownObject:
     """What all pairs say together, and where their object ends."""
     of_pairs = pairs[0].mean.new_tensor(weights)
-    mean = of_pairs @ torch.stack([pair.mean for pair in pairs]) / of_pairs.sum()
+    speaks = of_pairs * of_pairs.new_tensor([len(pair.cells) > 0 for pair in pairs])
+    mean = speaks @ torch.stack([pair.mean for pair in pairs]) / speaks.sum().clamp_min(1e-12)
     most = max(1, CELLS_AT_MOST // len(pairs))
     kept = [_evenly(pair.shares > BACKGROUND_SHARE, most) for pair in pairs]
     owners = torch.cat([at.new_full((len(at),), number) for number, (at, _) in enumerate(kept)])

@@ -6,14 +6,15 @@ normalised patch tokens of `Dinov2Model`, laid out as an image.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.core.files import file_fingerprint, fingerprint, typed_path
-from aligndiff.core.hub import HUB_NAME, from_disk_or_hub
+from aligndiff.core.errors import InputError
 from aligndiff.core.weights import ModelChoice
+from aligndiff.segmenters.pretrained import (
+    load_pretrained,
+    pretrained_identity,
+    resolve_pretrained,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -21,71 +22,41 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "facebook/dinov2-base"
 SIDE = 518  # px: 37 patches of 14, as DINOv2 was trained
-CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # where a model tells none
 # Transformers whose position embeddings are added show them in every layer (INSID3, 2026).
 POSITIONS = ("dinov3_vit",)
 
 
-def resolve(name: str, source: str) -> ModelChoice | None:
-    """See `table`: a folder with a config.json, or a hub name."""
-    folder = typed_path(name)
-    if os.path.isdir(folder):
-        if not os.path.isfile(folder / CONFIG):
-            raise InputError(
-                f"feature network {name} ({source}): the folder has no {CONFIG}; "
-                "name the folder that holds the model of transformers"
-            )
-        return ModelChoice(name, folder, source)
-    return ModelChoice(name, name, source) if HUB_NAME.fullmatch(name) else None
-
-
-def identity(choice: ModelChoice) -> str:
-    """A hub name, or a folder's name with a fingerprint of what is in it."""
-    if isinstance(choice.location, str):
-        return choice.location
-    files = sorted(choice.location.glob("*.json")) + sorted(choice.location.glob("*.safetensors"))
-    prints = [[path.name, file_fingerprint(path)] for path in files]
-    return f"{choice.location.resolve().name} {fingerprint(prints)}"
+resolve, identity = resolve_pretrained, pretrained_identity
 
 
 def load(choice: ModelChoice, device: torch.device, dtype: torch.dtype) -> TransformersBackbone:
     """See `table`. Raises MissingWeightsError for what neither this machine nor the hub has."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
 
     def from_pretrained(local_only: bool) -> TransformersBackbone:
-        at = {"local_files_only": local_only}
-        config = transformers.AutoConfig.from_pretrained(choice.location, **at)
-        if not hasattr(config, "out_indices"):
+        import transformers
+        from transformers.image_processing_base import ImageProcessingMixin
+        from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
+
+        place, at = str(choice.location), {"local_files_only": local_only}
+        config = transformers.AutoConfig.from_pretrained(place, **at)
+        if type(config) not in MODEL_FOR_BACKBONE_MAPPING:
             raise InputError(
-                f"feature network {choice}: {config.model_type} is no vision backbone of "
-                "transformers; take another, such as facebook/dinov2-base"
+                f"segmenter weights {choice}: {config.model_type} is no vision backbone of "
+                f"transformers; take another, such as {DEFAULT_MODEL}"
             )
         # A pyramid's last two levels: where, and what it is. A plain transformer has one.
         config.out_indices = [-2, -1] if hasattr(config, "depths") else [-1]
-        network = transformers.AutoBackbone.from_pretrained(choice.location, config=config, **at)
+        # AutoBackbone's own class of it: AutoBackbone asks the hub for a folder, too.
+        kind = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+        network = kind.from_pretrained(place, config=config, **at)
         try:
-            says, _ = transformers.ImageProcessingMixin.get_image_processor_dict(
-                choice.location, **at
-            )
-        except OSError:
+            says, _ = ImageProcessingMixin.get_image_processor_dict(place, **at)
+        except OSError:  # a model need not tell how its images were normalised
             says = {}
         return TransformersBackbone(network, says, device, dtype)
 
-    return from_disk_or_hub(choice, from_pretrained, _missing)
-
-
-def _missing(choice: ModelChoice, reason: str) -> MissingWeightsError:
-    text = " ".join(reason.split())
-    short = text if len(text) <= 160 else text[:157] + "..."
-    where = "folder" if isinstance(choice.location, Path) else "hub or its local cache"
-    return MissingWeightsError(
-        f"feature network {choice}: cannot be loaded from the {where} ({short}); without a hub: "
-        "--segmenter_model efficientnet-lite0 (docs/SEGMENTERS.md)"
-    )
+    return load_pretrained(choice, from_pretrained)
 
 
 class TransformersBackbone:
