@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 FLAT = 0.02**2  # variance of a colour in [0, 1] below which a window counts as flat
-WORKING_SIDE = 320  # px, the longer side at which the linear functions are found
+WORKING_SIDE = 256  # px, the longer side at which the linear functions are found
 
 
 def upsample_guided(coarse: Tensor, image: NDArray[np.uint8]) -> Tensor:
@@ -35,20 +35,25 @@ def upsample_guided(coarse: Tensor, image: NDArray[np.uint8]) -> Tensor:
 
 def _linear_functions(image: Tensor, values: Tensor, radius: int) -> tuple[Tensor, Tensor]:
     """Slope (1, 3, h, w) and offset (1, 1, h, w) over the colours, averaged over all windows."""
-    b, c, h, w = image.shape
-    products = (image[:, :, None] * image[:, None]).reshape(b, c * c, h, w)
-    means = _box(torch.cat([image, values, products, image * values], 1), radius)
-    mean, value, product, joint = means.split([c, 1, c * c, c], dim=1)
-    spread = product - (mean[:, :, None] * mean[:, None]).reshape(b, c * c, h, w)
-    matrix = spread.reshape(c, c, h, w).permute(2, 3, 0, 1) + FLAT * torch.eye(c).to(image)
-    slope = torch.linalg.solve(matrix, (joint - mean * value)[0].permute(1, 2, 0))
-    slope = slope.permute(2, 0, 1)[None]
-    offset = value - (slope * mean).sum(dim=1, keepdim=True)
-    both = _box(torch.cat([slope, offset], 1), radius)
+    _, c, h, w = image.shape
+    products = (image[0, :, None] * image[0, None]).reshape(1, c * c, h, w)
+    means = _box(torch.cat([image, values, products, image * values], 1), radius)[0]
+    mean, value, product, joint = means.split([c, 1, c * c, c])
+    # The variance of the colours, symmetric, a pixel at a time; solved by Cramer's rule.
+    r, g, b = product.reshape(c, c, h, w) - mean[:, None] * mean[None]
+    for channel, row in enumerate((r, g, b)):
+        row[channel] += FLAT
+    covariance = joint - mean * value
+    minors = [torch.linalg.cross(*rows, dim=0) for rows in ((g, b), (b, r), (r, g))]
+    slope = sum(of * minor for of, minor in zip(covariance, minors, strict=True))
+    slope = slope / (r * minors[0]).sum(dim=0)
+    offset = value - (slope * mean).sum(dim=0, keepdim=True)
+    both = _box(torch.cat([slope, offset])[None], radius)
     return both[:, :c], both[:, c:]
 
 
 def _box(maps: Tensor, radius: int) -> Tensor:
     """The mean over windows of 2 x radius + 1 px, of what of them lies within the image."""
     side = 2 * radius + 1
-    return F.avg_pool2d(maps, side, stride=1, padding=radius, count_include_pad=False)
+    rows = F.avg_pool2d(maps, (1, side), 1, (0, radius), count_include_pad=False)
+    return F.avg_pool2d(rows, (side, 1), 1, (radius, 0), count_include_pad=False)

@@ -22,7 +22,11 @@ from aligndiff.segmenters.features.matching import (
     positional_basis,
     without,
 )
-from aligndiff.segmenters.features.upsampling import upsample_guided
+from aligndiff.segmenters.features.upsampling import (
+    FLAT,
+    _linear_functions,
+    upsample_guided,
+)
 from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter, load_segmenter
 
 
@@ -162,3 +166,22 @@ def test_support_comes_first(matcher: Segmenter) -> None:
         fresh.segment(fresh.encode([drawn(0)[0]])[0])
     assert choice.identity.startswith("features v1 tiny_ssp.safetensors ")
     assert isinstance(choice.weights.location, Path)
+
+
+def test_the_linear_functions_are_the_least_squares_of_every_window() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 30, 40, generator=generator)
+    values = torch.rand(1, 1, 30, 40, generator=generator)
+    slope, offset = _linear_functions(image, values, 2)
+    slopes, offsets = [], []
+    for y in range(13, 18):  # all windows that the cell (15, 20) lies in
+        for x in range(18, 23):
+            window = np.s_[..., y - 2 : y + 3, x - 2 : x + 3]
+            colours = image[window].reshape(3, -1).T.double()
+            ridge = FLAT * len(colours) * torch.eye(3).double()
+            centred, mean = colours - colours.mean(0), values[window].mean().double()
+            target = centred.T @ (values[window].flatten().double() - mean)
+            slopes.append(torch.linalg.solve(centred.T @ centred + ridge, target))
+            offsets.append(mean - slopes[-1] @ colours.mean(0))
+    np.testing.assert_allclose(slope[0, :, 15, 20], torch.stack(slopes).mean(0), atol=1e-5)
+    np.testing.assert_allclose(offset[0, 0, 15, 20], torch.stack(offsets).mean(), atol=1e-5)
