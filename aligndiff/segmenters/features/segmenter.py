@@ -29,7 +29,7 @@ from aligndiff.segmenters.features.matching import (
 from aligndiff.segmenters.features.upsampling import upsample_guided
 
 SOFTNESS = 0.05  # of the score, over which the probability falls from 1/2 to 1/(1 + e)
-CELLS_OF_A_PAIR = 512  # of each kind that a pair keeps, spread evenly over its own
+CELLS_OF_A_PAIR = 256  # of each kind that a pair keeps, spread evenly over its own
 FITTED_PAIRS = 8  # pairs, the heaviest ones, that the threshold is fitted on
 CELLS_AT_MOST = 4096  # of each kind that a support matches with; more pairs bring fewer each
 
