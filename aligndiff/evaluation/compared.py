@@ -9,6 +9,7 @@ from itertools import count
 from aligndiff.core.options import option
 from aligndiff.segmenters.load import (
     AUTO,
+    CHECKPOINTED,
     SEGMENTERS,
     SegmenterChoice,
     SegmenterOptions,
@@ -22,6 +23,7 @@ class ComparedSegmenters(SegmenterOptions):
 
     segmenter: str = option(
         AUTO,
+        CHECKPOINTED,
         "which few-shot segmenter, as in step 3, or several parted by commas to compare them; "
         "NAME:MODEL gives one weights of its own",
         metavar="NAME[,NAME...]",
@@ -56,11 +58,11 @@ def choose_compared(
     numbers = {name: count(1) for name in times}
     for word in options.names:
         name, _, model = word.partition(":")
-        is_ssp = several and name == "ssp"
+        has_checkpoint = several and name == CHECKPOINTED
         single = SegmenterOptions(
             name,
-            None if model or (several and not is_ssp) else options.fss_ckpt_path,
-            model or (None if is_ssp else options.segmenter_model),
+            None if model or (several and not has_checkpoint) else options.fss_ckpt_path,
+            model or (None if has_checkpoint else options.segmenter_model),
         )
         label = f"{name}_{next(numbers[name])}" if times[name] > 1 else name
         chosen[label] = choose_segmenter(single, default)

@@ -33,6 +33,7 @@ SEGMENTERS = {
     "seggpt": "aligndiff.segmenters.seggpt.load",
 }
 AUTO = "auto"
+CHECKPOINTED = "ssp"  # whose weights --fss_ckpt_path and dataset.json name
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class SegmenterChoice:
             return f"{self.name} {module.identity(self.weights)}"
         path = Path(self.weights.location)
         file = f"{path.name} {file_fingerprint(path)}"
-        return file if self.name == "ssp" else f"{self.name} {file}"
+        return file if self.name == CHECKPOINTED else f"{self.name} {file}"
 
 
 def choose_segmenter(options: SegmenterOptions, default: str | None = None) -> SegmenterChoice:
@@ -94,7 +95,9 @@ def choose_segmenter(options: SegmenterOptions, default: str | None = None) -> S
         weights = _module(options.segmenter).resolve_checkpoint(named, default)
         return SegmenterChoice(options.segmenter, weights)
     if options.segmenter_model is None and (named or default):
-        return SegmenterChoice("ssp", _module("ssp").resolve_checkpoint(named, default))
+        return SegmenterChoice(
+            CHECKPOINTED, _module(CHECKPOINTED).resolve_checkpoint(named, default)
+        )
     return SegmenterChoice("features", _module("features").choose_weights(named))
 
 
