@@ -20,7 +20,7 @@ LABELS = 1  # beside the background, which is black; the object is white
 
 
 @dataclass(frozen=True)
-class Picture:
+class PromptedImage:
     """An image as it is, uint8 (h, w, 3): what the network sees depends on the prompts."""
 
     image: NDArray[np.uint8]
@@ -50,13 +50,13 @@ class SegGptSegmenter:
         self.processor, self.device, self.dtype = processor, device, dtype
         self._prompts: dict[str, Tensor] | None = None
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Picture]:
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[PromptedImage]:
         """See `Segmenter`."""
-        return [Picture(image) for image in images]
+        return [PromptedImage(image) for image in images]
 
     def describe(self, encoded: Encoded, mask: NDArray[np.uint8]) -> PromptPair:
         """See `Segmenter`. A prompt has no word for "ignore": it is background there."""
-        assert isinstance(encoded, Picture)
+        assert isinstance(encoded, PromptedImage)
         return PromptPair(encoded.image, (mask == OBJECT).astype(np.uint8))
 
     def set_support(
@@ -81,7 +81,7 @@ class SegGptSegmenter:
         """See `Segmenter`. Raises RuntimeError before `set_support`."""
         if self._prompts is None:
             raise RuntimeError("call set_support(support) before segment(encoded)")
-        assert isinstance(encoded, Picture)
+        assert isinstance(encoded, PromptedImage)
         query = self.processor(images=[Image.fromarray(encoded.image)], return_tensors="pt")
         pixels = query["pixel_values"].to(self.device, self.dtype)
         count = len(next(iter(self._prompts.values())))
