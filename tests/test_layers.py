@@ -146,13 +146,19 @@ def test_only_who_drives_prints(path: Path) -> None:
         assert "aligndiff.core.console" not in set(imports(tree))
 
 
+NAMES_SSP = (
+    *("segmenters/ssp/", "segmenters/load.py", "training/"),
+    *("segmenters/features/extractors/ssp.py", "segmenters/features/extractors/table.py"),
+)
+
+
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)
 def test_what_is_inside_a_model_is_named_in_its_folder_only(path: Path) -> None:
     place = path.relative_to(ROOT / "aligndiff").as_posix()
     code = "\n".join(ast.unparse(node) for node in body_without_docstrings(path))
     if not place.startswith("diffusion/"):
         assert not re.findall(r"\bunet\b|\btext_encoder\b|Tokenizer\b|UNet2D|StableDiffusion", code)
-    if not place.startswith(("segmenters/ssp/", "training/")) and place != "segmenters/load.py":
+    if not place.startswith(NAMES_SSP):
         assert not re.findall(
             r"\bSSP|\bssp\b", code.replace("'ssp'", "") if place == "api.py" else code
         )

@@ -1,4 +1,4 @@
-"""Is the model hub there? Asked once, briefly, before a library asks it patiently."""
+"""Diffusion models from this machine or the hub, and what is said of those that are not there."""
 
 from __future__ import annotations
 
@@ -7,30 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aligndiff.core.errors import InputError, MissingWeightsError
+from aligndiff.core.errors import MissingWeightsError
 from aligndiff.core.files import read_json
+from aligndiff.core.hub import from_disk_or_hub as load_from_disk_or_hub
 from aligndiff.core.weights import ModelChoice
 
 Loaded = TypeVar("Loaded")
-logger = logging.getLogger(__name__)
 OFFER_TINY_MODEL = "to try things out without it: --diffusion_model tiny"
 SPECIAL_TOKENS = 4  # start, end, padding, unknown: what is there without a vocabulary
-
-PROBE_SECONDS = 5.0  # the hub client itself would try again and again, for minutes
-
-
-def unreachable_hub() -> str | None:
-    """Why the hub cannot be asked, in a few words; None when it answers."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
-    except Exception as error:  # the client's errors have no common family
-        return f"{constants.ENDPOINT} cannot be reached: {error}"
-    return None
 
 
 def load_tokenizers(chosen: ModelChoice) -> dict[str, Any]:
@@ -72,28 +56,8 @@ def load_tokenizer(chosen: ModelChoice) -> Any:
 
 
 def from_disk_or_hub(chosen: ModelChoice, load: Callable[[bool], Loaded]) -> Loaded:
-    """What `load(local_files_only)` gives: from this machine, else from the hub.
-
-    Raises MissingWeightsError, at once where the hub cannot be reached: the hub client by itself
-    would try again for minutes.
-    """
-    try:
-        return load(True)
-    except InputError:  # it is there, and not what is needed
-        raise
-    except Exception as error:  # files, configs and the hub client fail in many families
-        reason = error
-    if isinstance(chosen.location, str):
-        if silence := unreachable_hub():
-            raise missing_model(chosen, silence) from reason
-        logger.warning("%s is not on this machine: asking the hub for it", chosen.name)
-        try:
-            return load(False)
-        except InputError:
-            raise
-        except Exception as error:
-            reason = error
-    raise missing_model(chosen, str(reason)) from reason
+    """See `core.hub.from_disk_or_hub`; MissingWeightsError is that of a diffusion model."""
+    return load_from_disk_or_hub(chosen, load, missing_model)
 
 
 def check_vocabulary(tokenizer: Any) -> None:

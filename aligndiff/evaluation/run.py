@@ -15,6 +15,7 @@ from aligndiff.core.files import check_writable, write_json, write_text
 from aligndiff.core.options import CommandLine, choose_command, parse
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.evaluation.benchmarks import BENCHMARKS
+from aligndiff.evaluation.compared import ComparedSegmenters, choose_compared
 from aligndiff.evaluation.config import (
     EpisodesConfig,
     MasksConfig,
@@ -26,7 +27,7 @@ from aligndiff.evaluation.episodes import sample_episodes
 from aligndiff.evaluation.evaluate import Evaluated, evaluate_episodes, evaluate_masks
 from aligndiff.evaluation.gain.config import GainConfig, GainRun, GainTraining
 from aligndiff.evaluation.gain.run import measure_gain as compare_trainings
-from aligndiff.evaluation.intervals import fb_iou, gain_curve, gain_rows
+from aligndiff.evaluation.intervals import GainRow, fb_iou, gain_curve, gain_rows
 from aligndiff.evaluation.mask_pairs import find_mask_pairs
 from aligndiff.evaluation.report import (
     PROTOCOL,
@@ -38,14 +39,9 @@ from aligndiff.evaluation.report import (
     score_columns,
     scores_json,
 )
-from aligndiff.evaluation.support_gain import measure_gain, plan_gain
+from aligndiff.evaluation.support_gain import GainTask, measure_gain, plan_gain
 from aligndiff.render.sheet import write_sheet
-from aligndiff.segmenters.load import (
-    SegmenterChoice,
-    SegmenterOptions,
-    choose_segmenter,
-    load_segmenter,
-)
+from aligndiff.segmenters.load import SegmenterChoice, SegmenterOptions, load_segmenter
 
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Segmenter
@@ -90,14 +86,14 @@ def compare_masks(line: CommandLine) -> None:
 
 
 def run_benchmark(line: CommandLine) -> None:
-    """A segmenter on the episodes of a benchmark."""
+    """Segmenters on the episodes of a benchmark."""
     config, run = line.config(EpisodesConfig), line.config(SegmenterRun)
     output = line.config(OutputConfig).output_dir
     fold = "" if config.benchmark == "fss" else f"_fold{config.fold}"
     name = f"{config.benchmark}{fold}_{config.shot}shot"
-    figures, sheet = output / f"{name}.json", output / f"{name}.png"
-    check_writable([figures, sheet])
-    choice = choose_segmenter(line.config(SegmenterOptions))
+    choices = choose_compared(line.config(ComparedSegmenters))
+    files = {label: output / f"{name}{end}" for label, end in _ends(choices).items()}
+    check_writable([Path(f"{file}{kind}") for file in files.values() for kind in (".json", ".png")])
     test = BENCHMARKS[config.benchmark](config.data_dir, config.fold, config.splits_dir)
     if test.made_list:
         made = output / f"splits/{config.benchmark}/val/fold{config.fold}.txt"
@@ -105,40 +101,68 @@ def run_benchmark(line: CommandLine) -> None:
         write_text(made, "\n".join(test.made_list) + "\n")
         warn(f"note: no list of the fold's images; made {made} from the masks")
     episodes = sample_episodes(test, config.shot, config.episodes or test.usual_episodes, run.seed)
-    segmenter = _load(choice, run)
-    with _out_of_memory_in_words(), progress("episodes", len(episodes)) as advance:
-        evaluated, shown = evaluate_episodes(
-            segmenter, test, episodes, config.side, run.batch_size, advance
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(figures, scores_json(evaluated, _settings(config, run, choice)))
     title = f"{test.title}, {config.shot}-shot, {len(episodes)} episodes"
-    if not run.no_sheet:
-        write_sheet(sheet, answers_sheet(title, shown))
-        say(f"masks of the first episodes: {sheet}")
+    side = config.side
+    size = f"squeezed to {side} x {side} px" if side else "at their own size"
+    rows = []
+    for label, choice in choices.items():
+        figures, sheet = Path(f"{files[label]}.json"), Path(f"{files[label]}.png")
+        segmenter = _load(choice, run)
+        with _out_of_memory_in_words(), progress("episodes", len(episodes)) as advance:
+            evaluated, shown = evaluate_episodes(
+                segmenter, test, episodes, side, run.batch_size, advance
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(figures, scores_json(evaluated, _settings(config, run, choice)))
+        if not run.no_sheet:
+            write_sheet(sheet, answers_sheet(title, shown))
+            say(f"masks of the first episodes: {sheet}")
+        _report(f"{title}, images and truth {size}", evaluated, figures)
+        rows.append((label, choice.weights.name, evaluated.scores.miou, evaluated.scores.fb_iou))
     if unseen := [name for name in test.items if name not in evaluated.scores.classes]:
         what = "was no query, and mIoU leaves it out; ask for more --episodes"
         warn(f"note: of {', '.join(unseen)} there {what}")
-    side = config.side
-    size = f"squeezed to {side} x {side} px" if side else "at their own size"
-    _report(f"{title}, images and truth {size}", evaluated, figures)
+    if len(rows) > 1:
+        table(title, ("segmenter", "weights", "mIoU", "FB-IoU"), rows)
 
 
 def compare_support(line: CommandLine) -> None:
     """Real pairs as support, and real pairs with synthetic ones."""
     config, run = line.config(SupportGainConfig), line.config(SegmenterRun)
     output = line.config(OutputConfig).output_dir
-    figures, plot, sheet = output / "gain.json", output / "gain.png", output / "gain_masks.png"
-    check_writable([figures, plot, sheet])
     bank = load_prompt_bank(config.synthetic, config.categories)
-    choice = choose_segmenter(line.config(SegmenterOptions), bank.defaults.fss_ckpt_path)
+    choices = choose_compared(line.config(ComparedSegmenters), bank.defaults.fss_ckpt_path)
+    files = {
+        label: [output / f"{name}{end}{kind}" for name, kind in GAIN_FILES]
+        for label, end in _ends(choices).items()
+    }
+    check_writable([path for paths in files.values() for path in paths])
     tasks = plan_gain(bank, config.test_dir, config.sources, config.entry_types, config.exclude)
+    totals = {
+        label: _measure_support(tasks, choice, config, run, files[label])
+        for label, choice in choices.items()
+    }
+    if len(totals) > 1:
+        names, lines = gain_columns(list(totals.values()))
+        rows = [(label, *cells[4:]) for label, cells in zip(totals, lines, strict=True)]
+        table("mIoU with each segmenter", ("segmenter", *names[4:]), rows)
+
+
+def _measure_support(
+    tasks: Sequence[GainTask],
+    choice: SegmenterChoice,
+    config: SupportGainConfig,
+    run: SegmenterRun,
+    files: Sequence[Path],
+) -> GainRow:
+    """What synthetic support adds for one segmenter: told, written; returns the line of all."""
+    figures, plot, sheet = files
     segmenter = _load(choice, run)
     total = sum(len(task.tests) for task in tasks)
     with _out_of_memory_in_words(), progress("test images", total) as advance:
         classes = measure_gain(segmenter, tasks, config, run.seed, run.batch_size, advance)
     rows, curve = gain_rows(classes, config.resamples, run.seed), gain_curve(classes)
-    output.mkdir(parents=True, exist_ok=True)
+    figures.parent.mkdir(parents=True, exist_ok=True)
     write_json(figures, gain_json(classes, rows, curve, _settings(config, run, choice)))
     write_sheet(plot, gain_plot(curve))
     if not run.no_sheet:
@@ -151,10 +175,17 @@ def compare_support(line: CommandLine) -> None:
     say("Support is compared here, no network is trained: that does scripts.train_segmenter.")
     say(f"mIoU over the number of samples: {plot}")
     say(f"figures: {figures}")
+    return rows[-1]
 
 
+def _ends(choices: Mapping[str, SegmenterChoice]) -> dict[str, str]:
+    """What the files of each segmenter end with: nothing, where there is one."""
+    return {label: f"_{label}" if len(choices) > 1 else "" for label in choices}
+
+
+GAIN_FILES = (("gain", ".json"), ("gain", ".png"), ("gain_masks", ".png"))
 DESCRIPTION = "Score masks, a few-shot segmenter, or what synthetic support adds."
-_SEGMENTER = {"segmenter": SegmenterOptions, "run": SegmenterRun, "output": OutputConfig}
+_SEGMENTER = {"segmenter": ComparedSegmenters, "run": SegmenterRun, "output": OutputConfig}
 USES = {
     "masks": Use(
         "Score predicted masks against true ones.",

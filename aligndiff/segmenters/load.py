@@ -3,10 +3,12 @@
 This is the only place that knows them: a new one is a module and a line of `SEGMENTERS`. The module
 has `resolve_checkpoint(flag, default)`, which finds the weights and loads nothing, and
 `load(choice, device, dtype, batch_size)`, which gives the `Segmenter`; it imports torch in there.
+It may have `identity(choice)`, what a record says of the weights; else a file's fingerprint is.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,19 +29,39 @@ if TYPE_CHECKING:
 
 SEGMENTERS = {
     "ssp": "aligndiff.segmenters.ssp.load",
+    "features": "aligndiff.segmenters.features.load",
+    "seggpt": "aligndiff.segmenters.seggpt.load",
 }
+AUTO = "auto"
+CHECKPOINTED = "ssp"  # whose weights --fss_ckpt_path and dataset.json name
 
 
 @dataclass(frozen=True)
 class SegmenterOptions(Options):
     """Which few-shot segmenter, with which weights."""
 
-    segmenter: str = option("ssp", "which few-shot segmenter", choices=SEGMENTERS)
+    segmenter: str = option(
+        AUTO,
+        "which few-shot segmenter; auto: ssp where a checkpoint is named, else features of DINOv2 "
+        "if the hub can be reached, else of the extra 'photos'",
+        choices=ChainMap(SEGMENTERS, {AUTO: ""}),
+    )
     fss_ckpt_path: str | None = option(
         None,
-        "weights of the segmenter: 'tiny', or a checkpoint file",
+        "weights of ssp: 'tiny', or a checkpoint file",
         shown_default="the one of dataset.json",
     )
+    segmenter_model: str | None = option(
+        None,
+        "weights of another segmenter: a hub name, a folder, or a name of docs/SEGMENTERS.md",
+        shown_default="the segmenter's own",
+    )
+
+    def contradictions(self) -> list[str]:
+        """One segmenter has one set of weights."""
+        if self.fss_ckpt_path is None or self.segmenter_model is None:
+            return []
+        return ["--fss_ckpt_path, --segmenter_model: both name the segmenter's weights; give one"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +76,13 @@ class SegmenterChoice:
 
     @property
     def identity(self) -> str:
-        """What a record says of it: the weights' file and its fingerprint."""
+        """What a record says of it: the segmenter, its weights, and their fingerprint."""
+        module = _module(self.name)
+        if hasattr(module, "identity"):
+            return f"{self.name} {module.identity(self.weights)}"
         path = Path(self.weights.location)
         file = f"{path.name} {file_fingerprint(path)}"
-        return file if self.name == "ssp" else f"{self.name} {file}"
+        return file if self.name == CHECKPOINTED else f"{self.name} {file}"
 
 
 def choose_segmenter(options: SegmenterOptions, default: str | None = None) -> SegmenterChoice:
@@ -65,8 +90,15 @@ def choose_segmenter(options: SegmenterOptions, default: str | None = None) -> S
 
     Raises MissingWeightsError when nobody names any, or they are not there. Loads nothing.
     """
-    weights = _module(options.segmenter).resolve_checkpoint(options.fss_ckpt_path, default)
-    return SegmenterChoice(options.segmenter, weights)
+    named = options.segmenter_model or options.fss_ckpt_path
+    if options.segmenter != AUTO:
+        weights = _module(options.segmenter).resolve_checkpoint(named, default)
+        return SegmenterChoice(options.segmenter, weights)
+    if options.segmenter_model is None and (named or default):
+        return SegmenterChoice(
+            CHECKPOINTED, _module(CHECKPOINTED).resolve_checkpoint(named, default)
+        )
+    return SegmenterChoice("features", _module("features").choose_weights(named))
 
 
 def load_segmenter(

@@ -23,6 +23,7 @@ from aligndiff.segmenters.ssp.checkpoint import load_ssp
 from aligndiff.segmenters.ssp.load import resolve_checkpoint
 from aligndiff.segmenters.ssp.network import SSP, SSPConfig, image_tensor
 from aligndiff.segmenters.ssp.segmenter import SSPSegmenter
+from scripts.benchmark import matching
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import at_least, at_most, line
 from scripts.benchmark.networks import TINY, random_ssp
@@ -75,6 +76,7 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
         network = random_ssp(SSPConfig(), seen)
         case = Case("SSP ResNet-101", network, 512, 2, True, False)
         yield from _measure(case, config.rounds, device)
+    yield from matching.measure(config, device)
 
 
 def _measure(case: Case, repeats: int, device: torch.device) -> Iterator[Line]:

@@ -79,6 +79,26 @@ def test_a_benchmark_whole_and_again_with_another_batch(run, tmp_path: Path) -> 
     assert again["miou"] == pytest.approx(found["miou"], abs=1e-3)
 
 
+def test_segmenters_are_compared_in_one_table(run, dataset_dir: Path, tmp_path: Path) -> None:
+    root = draw_pascal(tmp_path / "data")
+    options = ("benchmark", "--benchmark", "pascal", "--data_dir", root, "--episodes", 5, *TINY)
+    out, output = run(*options, "--side", 64, "--segmenter", "ssp,features:tiny", "--no_sheet")
+    lines = [line.split() for line in out.splitlines()]
+    compared = lines[lines.index(["segmenter", "weights", "mIoU", "FB-IoU"]) :]
+    assert [line[:2] for line in compared[-2:]] == [["ssp", "tiny"], ["features", "tiny"]]
+    for label in ("ssp", "features"):
+        figures = json.loads((output / f"pascal_fold0_1shot_{label}.json").read_text())
+        assert figures["miou"] > 0.2 and len(figures["images"]) == 5
+
+    add_refined_samples(dataset_dir, 2)
+    draw_test_pairs(tmp_path / "tests", ("fish", "albatross"), 2)
+    support = ("support", "--synthetic", dataset_dir, "--test_dir", tmp_path / "tests", *TINY)
+    few = ("--counts", 0, "--draws", 1, "--resamples", 100, "--no_sheet")
+    out, output = run(*support, *few, "--segmenter", "features:tiny,ssp")
+    assert "mIoU with each segmenter" in out
+    assert (output / "gain_features.json").exists() and (output / "gain_ssp.png").exists()
+
+
 def test_what_synthetic_support_adds(run, dataset_dir: Path, tmp_path: Path) -> None:
     add_refined_samples(dataset_dir, 3)
     draw_test_pairs(tmp_path / "tests", ("fish", "albatross"), 4)
@@ -109,7 +129,12 @@ MISTAKES = [
     ("benchmark --benchmark pascal --data_dir a --side 3", "--side: must be 0, or 16 px or more"),
     ("benchmark --benchmark pascal --data_dir a --side 9999", "--side: must be 0 to 8192 px, is"),
     ("benchmark --benchmark pascal --data_dir a --seed -1", "--seed: must be 0 to"),
-    ("benchmark --benchmark pascal --data_dir a", "no segmenter checkpoint: give --fss_ckpt_path"),
+    ("benchmark --benchmark pascal --data_dir a", "a/VOC2012/JPEGImages: no such folder; it holds"),
+    (
+        "benchmark --benchmark pascal --data_dir a --segmenter ssp",
+        "no segmenter checkpoint: give --fss_ckpt_path",
+    ),
+    ("benchmark --benchmark fss --data_dir a --segmenter ssp,none", "must be one of auto, ssp"),
     ("benchmark --benchmark voc --data_dir a", "choose from 'pascal', 'coco', 'fss'"),
     (
         "benchmark --benchmark coco --data_dir a --fss_ckpt_path tiny",

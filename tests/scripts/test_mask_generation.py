@@ -200,9 +200,13 @@ def test_entries_without_images_are_told_and_left_out(synthesized, checkpoint, c
     assert "note: 1 of 3 entries have no images, left out" in capsys.readouterr().err
 
 
-def test_without_a_checkpoint_one_line_offers_the_tiny_one(synthesized):
-    with pytest.raises(MissingWeightsError, match="PREPARE.md .*--fss_ckpt_path tiny"):
+def test_without_a_checkpoint_one_line_offers_the_tiny_one(synthesized, monkeypatch):
+    installed = "aligndiff.segmenters.features.extractors.efficientnet.is_installed"
+    monkeypatch.setattr(installed, lambda: False)
+    with pytest.raises(MissingWeightsError, match=r"photos.*PREPARE.md .*--fss_ckpt_path tiny"):
         mask_generation.main(["--dataset_dir", str(synthesized)])
+    with pytest.raises(MissingWeightsError, match=r"PREPARE.md .*--fss_ckpt_path tiny"):
+        mask_generation.main(["--dataset_dir", str(synthesized), "--segmenter", "ssp"])
     with pytest.raises(MissingWeightsError, match=r"no file .*none\.pth"):
         mask_generation.main(arguments(synthesized, Path("none.pth")))
 

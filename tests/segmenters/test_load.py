@@ -83,5 +83,32 @@ def test_step_3_runs_with_it(
 def test_a_segmenter_that_is_not_there_is_told(dataset_dir: Path) -> None:
     with pytest.raises(InputError, match="--segmenter: invalid choice: 'nearest' .*ssp"):
         main(["--dataset_dir", str(dataset_dir), "--segmenter", "nearest"])
-    with pytest.raises(InputError, match="--segmenter: must be one of ssp, is nearest"):
+    with pytest.raises(InputError, match="--segmenter: must be one of auto, ssp, .*is nearest"):
         SegmenterOptions("nearest")
+
+
+def test_auto_takes_what_there_is_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = "aligndiff.segmenters.features.load"
+    named = choose_segmenter(SegmenterOptions(fss_ckpt_path="tiny"))
+    assert str(named) == "ssp, tiny (command line)"
+    assert str(choose_segmenter(SegmenterOptions(), "tiny")) == "ssp, tiny (dataset.json)"
+    model = SegmenterOptions(segmenter_model="efficientnet-lite0")
+    assert str(choose_segmenter(model, "tiny")) == "features, efficientnet-lite0 (command line)"
+
+    offline = choose_segmenter(SegmenterOptions())
+    assert str(offline) == (
+        "features, efficientnet-lite0 (no checkpoint is named, and HF_HUB_OFFLINE is set)"
+    )
+    assert offline.identity.startswith("features v1 efficientnet-lite0 ")
+    monkeypatch.setattr(f"{features}.unreachable_hub", lambda: None)
+    online = choose_segmenter(SegmenterOptions())
+    assert str(online) == (
+        "features, facebook/dinov2-base (no checkpoint is named, and the hub answers)"
+    )
+    monkeypatch.setattr(f"{features}.is_cached", lambda name: True)
+    assert "it is on this machine" in str(choose_segmenter(SegmenterOptions()))
+
+
+def test_a_segmenter_has_one_set_of_weights() -> None:
+    with pytest.raises(InputError, match="--fss_ckpt_path, --segmenter_model: both name"):
+        SegmenterOptions("features", "tiny", "efficientnet-lite0")

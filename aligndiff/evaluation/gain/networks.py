@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from aligndiff.core.errors import MissingWeightsError
 from aligndiff.core.files import file_fingerprint, typed_path
+from aligndiff.core.hub import unreachable_hub
 from aligndiff.core.weights import ModelChoice
-from aligndiff.diffusion.hub import unreachable_hub
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,9 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aligndiff.core.device import halve_batch, try_or_oom
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
 from aligndiff.segmenters.base import Encoded, SupportItem
+from aligndiff.segmenters.batches import encode_in_batches
 from aligndiff.segmenters.ssp.network import (
     SSP,
     fold_batch_norm,
@@ -75,17 +73,7 @@ class SSPSegmenter:
 
         Where the memory does not suffice, fewer at once from then on; for one alone that is raised.
         """
-        encoded: list[Features] = []
-        while len(encoded) < len(images):
-            batch = _of_one_size(images[len(encoded) : len(encoded) + self.batch_size])
-            if len(batch) == 1:
-                encoded += self._encode_batch(batch)
-                continue
-            features = try_or_oom(partial(self._encode_batch, batch))
-            if features is None:
-                self.batch_size = halve_batch(len(batch), "images")
-            else:
-                encoded += features
+        encoded, self.batch_size = encode_in_batches(images, self.batch_size, self._encode_batch)
         return encoded
 
     @torch.inference_mode()
@@ -158,11 +146,6 @@ def _fit(size: tuple[int, int], side: int | None) -> tuple[int, int]:
         return size
     h, w = (max(1, round(length * side / max(size))) for length in size)
     return h, w
-
-
-def _of_one_size(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """The first images, as many as have the size of the very first."""
-    return list(itertools.takewhile(lambda image: image.shape == images[0].shape, images))
 
 
 def _weighted_mean(rows: Sequence[Tensor | None], weights: Sequence[float]) -> Tensor | None:

@@ -1,0 +1,1 @@
+"""A few-shot segmenter that matches frozen patch features; nothing in it is trained."""

@@ -1,0 +1,1 @@
+"""Networks whose features are matched, each behind one small protocol."""

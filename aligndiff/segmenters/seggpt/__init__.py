@@ -1,0 +1,1 @@
+"""SegGPT (Wang et al., ICCV 2023) as a segmenter, by the model of transformers."""
