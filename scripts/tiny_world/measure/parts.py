@@ -11,6 +11,7 @@ from aligndiff.core.console import say
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig
+from scripts.tiny_world.measure.adapt import adapt_lines, measure_adapted
 from scripts.tiny_world.measure.datasets import swept_name
 from scripts.tiny_world.measure.gain import GainPoint, measure_gain
 from scripts.tiny_world.measure.judge import Judge, judge_accuracy
@@ -81,6 +82,12 @@ class Measurement:
         if 6 in wanted:
             with self.clock.part("bg_lambda"):
                 self._sweep()
+        if 7 in wanted:
+            with self.clock.part("--adapt"):
+                self.findings.adapted += measure_adapted(
+                    self.judge, self.scripts, self.work, self.effort
+                )
+                self.findings.lines += adapt_lines(self.findings.adapted)
         self.findings.lines.sort(key=lambda line: line.group)
 
     def _plain(self, wanted: Collection[int]) -> None:

@@ -10,6 +10,7 @@ from scripts.reporting import Line, closing
 from scripts.tiny_world.measure.samples import LookFigures, MaskFigures, PlainFigures
 
 if TYPE_CHECKING:
+    from scripts.tiny_world.measure.adapt import AdaptFigures
     from scripts.tiny_world.measure.gain import GainPoint
 
 
@@ -25,6 +26,7 @@ class Findings:
     gain_erasing: list[GainPoint] = field(default_factory=list)  # the same with random erasing
     swept_looks: list[LookFigures] = field(default_factory=list)  # line 6, of each bg_lambda
     swept_masks: list[MaskFigures] = field(default_factory=list)
+    adapted: list[AdaptFigures] = field(default_factory=list)  # line 7, of each kind and object
 
 
 @dataclass(frozen=True)

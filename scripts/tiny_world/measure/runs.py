@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ class MeasurementSize:
     gain_seeds: int  # trainings of each kind of segmenter
     gain_steps: int | None  # optimizer steps of a segmenter; None is its recipe's own number
     gain_workers: int  # processes that train segmenters; changes the time only
+    adapted: Mapping[str, int]  # images of each example object by --adapt, for line 7
+    adapt_steps: int | None  # of step 1 with --adapt; None is the script's own default
 
 
 FULL = MeasurementSize(
@@ -61,6 +63,8 @@ FULL = MeasurementSize(
     gain_seeds=3,
     gain_steps=None,
     gain_workers=2,
+    adapted={"lora": 200, "full": 60},
+    adapt_steps=None,
 )
 # To try the flow: its figures mean nothing.
 QUICK = MeasurementSize(
@@ -79,6 +83,8 @@ QUICK = MeasurementSize(
     gain_seeds=1,
     gain_steps=1,
     gain_workers=1,
+    adapted={"lora": 2, "full": 2},
+    adapt_steps=1,
 )
 
 
