@@ -81,7 +81,7 @@ def _draw(
     count: int,
 ) -> None:
     make_objects(folder)
-    learning: list[object] = ["--no_sheet"]
+    learning: list[object] = ["--no_sheet", *drawing_steps(effort)]  # of the prior's images
     if kind == ALONE:  # line 2's, if it was measured
         for category in EXAMPLES:
             learned = work.objects / category / LEARNED
