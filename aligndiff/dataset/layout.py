@@ -3,6 +3,7 @@
 <dataset_dir>/
   dataset.json
   <category>/learned_embeddings/learned_embeds.safetensors, inversion.json, loss.png
+  <category>/learned_embeddings/pytorch_lora_weights.safetensors, denoiser.safetensors   --adapt
   <category>/learned_embeddings/bg_lambda_<value>/...      when several values are compared
   synthesized/<entry id>/entry.json, generated_images/, attention_masks/, aligndiff_masks/, samples/
   synthesized/<entry id>/failures/                         why samples could not be made
@@ -38,6 +39,9 @@ INVERSION_RECORD = "inversion.json"
 LOSS_PLOT = "loss.png"
 FAILURE = "failure.json"
 OUTDATED = "outdated.json"
+# What was tuned of the denoiser together with it, by the value of --adapt: LoRA, under the name
+# that diffusers looks for, or all of its weights.
+ADAPTATIONS = {"lora": "pytorch_lora_weights.safetensors", "full": "denoiser.safetensors"}
 
 _RECORD = re.compile(r"image_(\d{6,})\.json")
 

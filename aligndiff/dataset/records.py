@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import fingerprint, read_json, write_json
-from aligndiff.dataset.layout import INVERSION_RECORD
+from aligndiff.dataset.layout import ADAPTATIONS, INVERSION_RECORD
 
 Status = Literal["synthesized", "refined", "rejected"]
 MaskSource = Literal["consensus", "pseudo_label"]
@@ -225,6 +225,11 @@ class InversionRecord:
     def fingerprint(self) -> str:
         """16 hex digits over the settings: equal for equal embeddings."""
         return fingerprint(self.settings)
+
+    @property
+    def adaptation(self) -> str | None:
+        """The file beside the embedding with what was tuned of the denoiser, None for nothing."""
+        return ADAPTATIONS.get(self.settings.get("adapt", ""))
 
     def write(self, folder: Path) -> None:
         """Write `inversion.json` into `folder`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from aligndiff.core.options import (
     MAX_BATCH,
@@ -15,6 +15,9 @@ from aligndiff.core.options import (
     option,
 )
 from aligndiff.dataset.entries import SchedulerName
+
+# The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).
+ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,61 @@ class InversionConfig(Options):
         if low_high:
             settings["timestep_range"] = list(low_high)
         return settings
+
+
+@dataclass(frozen=True)
+class AdaptConfig(Options):
+    """What learns besides the vectors."""
+
+    adapt: Literal["embedding", "lora", "full"] = option(
+        "embedding",
+        "what learns: the embedding alone, as in the paper; or with it the denoiser, by LoRA or in "
+        "all its weights",
+    )
+    adapt_steps: int = option(
+        300, "with lora and full: optimizer steps, in place of --inversion_steps", 1, 10**6
+    )
+    adapt_lr: float | None = option(
+        None,
+        "initial learning rate of the denoiser",
+        high=10,
+        above=0,
+        shown_default=" and ".join(f"{rate:g} for {kind}" for kind, rate in ADAPT_LR.items()),
+    )
+    lora_rank: int = option(16, "rank of the LoRA layers", 1, 1024)
+    prior_weight: float = option(
+        1.0, "weight of generated images of the plain word, which keep what it means", 0, 1000
+    )
+
+    @property
+    def tunes(self) -> bool:
+        """Whether the denoiser learns too."""
+        return self.adapt != "embedding"
+
+    @property
+    def rate(self) -> float:
+        """The denoiser's initial learning rate."""
+        return ADAPT_LR[self.adapt] if self.adapt_lr is None else self.adapt_lr
+
+    def recipe(self, sheet: SheetConfig) -> dict[str, Any]:
+        """What decides the weights, for the record; nothing where only the embedding learns."""
+        if not self.tunes:
+            return {}
+        settings = {**asdict(self), "adapt_lr": self.rate}
+        del settings["adapt_steps"]  # it is there as inversion_steps
+        if self.adapt == "full":
+            del settings["lora_rank"]
+        if self.prior_weight:
+            settings["prior_num_inference_steps"] = sheet.num_inference_steps
+            settings["prior_guidance_scale"] = sheet.guidance_scale
+        return settings
+
+    def applied_to(self, config: InversionConfig) -> InversionConfig:
+        """The recipe with the steps that count."""
+        return replace(config, inversion_steps=self.adapt_steps) if self.tunes else config
+
+
+EMBEDDING_ALONE = AdaptConfig()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.console import Advance
 from aligndiff.core.errors import AlignDiffError, is_out_of_memory
@@ -22,7 +22,8 @@ from aligndiff.dataset.layout import LOSS_PLOT
 from aligndiff.dataset.records import InversionRecord
 from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import read_support
-from aligndiff.inversion.config import InversionConfig
+from aligndiff.inversion.adapt import Tuning, computing_dtype, draw_prior, prior_batches, tuning
+from aligndiff.inversion.config import EMBEDDING_ALONE, AdaptConfig, InversionConfig
 from aligndiff.inversion.plan import InversionJob, make_folder, note_failure, replacing
 from aligndiff.render.plot import loss_plot
 
@@ -55,8 +56,11 @@ def learn_vectors(
     bg_lambda: float,
     generator: torch.Generator,
     advance: Advance,
+    tuned: Tuning | None = None,
 ) -> tuple[Embedding, list[float]]:
     """Minimise Eq. 3 over the placeholder's vectors, the only leaves; `prompt` spells them out.
+
+    With `tuned`, weights of the denoiser are leaves too, and a batch of its prior joins each step.
 
     Returns the vectors, on the CPU, and the loss of every optimizer step. All draws come from the
     CPU `generator`. A step that does not fit in the memory is taken again with fewer views at once:
@@ -64,7 +68,7 @@ def learn_vectors(
     """
     import torch
 
-    from aligndiff.diffusion.pipeline import checkpointing, denoiser, family_of
+    from aligndiff.diffusion.pipeline import checkpointing, family_of
     from aligndiff.diffusion.prediction import NoiseSchedule, predicting
     from aligndiff.diffusion.prompts import encode
     from aligndiff.diffusion.vectors import initial_vectors
@@ -72,24 +76,25 @@ def learn_vectors(
 
     embedding = initial_vectors(pipe, config.initializer, config.vectors)
     leaves = [vectors.requires_grad_() for vectors in embedding.vectors.values()]
-    optimizer, cosine = _optimizer(leaves, config)
+    optimizer, cosine = _optimizer(leaves, config, tuned)
     steps, accumulation = config.inversion_steps, config.gradient_accumulation
     # Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing.
-    half, device = denoiser(pipe).dtype == torch.float16, support.mean.device
+    half, device = computing_dtype(pipe, tuned) == torch.float16, support.mean.device
     scaler = torch.amp.GradScaler(device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
     schedule = NoiseSchedule(pipe.scheduler, family_of(pipe).flow)
     count, size = steps * accumulation, config.inversion_train_bs
     levels = config.timestep_range
     batches = training_batches(support, schedule, count, size, generator, levels)
+    remembered = prior_batches(tuned, schedule, config)
     losses = torch.zeros(steps, device=device)
     with predicting(pipe) as predict, checkpointing(pipe, config.gradient_checkpointing):
-        passes = _Passes(pipe, predict, bg_lambda, scaler, config.inversion_train_bs)
+        passes = _Passes(pipe, predict, bg_lambda, scaler, config.inversion_train_bs, tuned)
         for step in range(steps):
             # The vectors are the same in every pass of a step: one way through the text encoders,
             # and one way back with the sum of the passes' gradients.
             text = encode(pipe, prompt, embedding)
             gradients, losses[step] = passes.take(
-                list(itertools.islice(batches, accumulation)), text
+                list(itertools.islice(batches, accumulation)), text, next(remembered, None)
             )
             torch.autograd.backward(text.tensors(), gradients)
             scaler.step(optimizer)
@@ -109,36 +114,41 @@ class _Passes:
     bg_lambda: float
     scaler: GradScaler
     views: int
+    tuned: Tuning | None = None
 
-    def take(self, batches: Sequence[Batch], text: EncodedPrompt) -> tuple[list[Tensor], Tensor]:
+    def take(
+        self, batches: Sequence[Batch], text: EncodedPrompt, remembered: Batch | None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Of the mean loss of a step's batches: its gradients by `text.tensors()`, scaled; itself.
 
-        Where the memory does not suffice all of it is taken again, with half as many views at once
-        from then on. With one alone that is raised.
+        The gradients by weights that are tuned are left in them; `remembered` is a batch of their
+        prior, which does not count in the loss that is returned. Where the memory does not suffice
+        all of it is taken again, with half as many views at once from then on. With one alone that
+        is raised.
         """
         from aligndiff.core.device import halve_batch, try_or_oom
 
         while self.views > 1:
-            result = try_or_oom(partial(self._take, batches, text))
+            result = try_or_oom(partial(self._take, batches, text, remembered))
             if result is not None:
                 return result
             self.views = halve_batch(self.views, "views")
-        return self._take(batches, text)
+        return self._take(batches, text, remembered)
 
-    def _take(self, batches: Sequence[Batch], text: EncodedPrompt) -> tuple[list[Tensor], Tensor]:
+    def _take(
+        self, batches: Sequence[Batch], text: EncodedPrompt, remembered: Batch | None
+    ) -> tuple[list[Tensor], Tensor]:
         import torch
 
-        from aligndiff.diffusion.pipeline import views_at_once
-        from aligndiff.inversion.loss import batch_loss
-
+        for weight in self.tuned.weights if self.tuned else ():
+            weight.grad = None  # what an attempt that did not fit has left
         leaf = text.leaf()
         total = torch.zeros((), device=batches[0].noisy.device)
         for batch in batches:
-            for part in batch.split(views_at_once(self.pipe, self.views)):
-                weight = len(part.noisy) / len(batch.noisy) / len(batches)
-                loss = batch_loss(self.pipe, self.predict, part, leaf, self.bg_lambda) * weight
-                self.scaler.scale(loss).backward()
-                total += loss.detach()
+            total += self._backward(batch, leaf, self.bg_lambda, 1 / len(batches))
+        if remembered is not None and self.tuned is not None and self.tuned.prior is not None:
+            prior = self.tuned.prior
+            self._backward(remembered, prior.text, 0.0, prior.weight)
         # What the model does not read, such as the pooled vector of a family that has none.
         gradients = [
             torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
@@ -146,14 +156,36 @@ class _Passes:
         ]
         return gradients, total
 
+    def _backward(
+        self, batch: Batch, text: EncodedPrompt, bg_lambda: float, weight: float
+    ) -> Tensor:
+        """Add the gradients of `weight` times Eq. 3 of a batch, scaled; returns that loss."""
+        import torch
 
-def _optimizer(vectors: Sequence[torch.Tensor], config: InversionConfig) -> tuple[AdamW, LambdaLR]:
-    """AdamW of the method's recipe, its rate falling to 0 along a cosine, without warm-up."""
+        from aligndiff.diffusion.pipeline import views_at_once
+        from aligndiff.inversion.loss import batch_loss
+
+        total = torch.zeros((), device=batch.noisy.device)
+        for part in batch.split(views_at_once(self.pipe, self.views)):
+            share = weight * len(part.noisy) / len(batch.noisy)
+            loss = batch_loss(self.pipe, self.predict, part, text, bg_lambda) * share
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        return total
+
+
+def _optimizer(
+    vectors: Sequence[torch.Tensor], config: InversionConfig, tuned: Tuning | None
+) -> tuple[AdamW, LambdaLR]:
+    """AdamW of the method's recipe, its rates falling to 0 along a cosine, without warm-up."""
     from torch.optim import AdamW
     from torch.optim.lr_scheduler import LambdaLR
 
+    groups: list[dict[str, Any]] = [{"params": vectors}]
+    if tuned is not None:
+        groups.append(tuned.group)
     optimizer = AdamW(
-        vectors, lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
+        groups, lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
     )
     turn = math.pi / config.inversion_steps
     return optimizer, LambdaLR(optimizer, lambda step: (1 + math.cos(turn * step)) / 2)
@@ -164,17 +196,19 @@ def learn_object(
     jobs: Sequence[InversionJob],
     config: InversionConfig,
     advance: Advance,
+    adapt: AdaptConfig = EMBEDDING_ALONE,
 ) -> dict[Path, str]:
     """Learn every embedding of one object that is not there yet: the jobs of `plan_jobs`.
 
-    The support pairs are encoded once for all of them. A job that fails leaves its reason beside
-    what was there and does not stop the next. Returns why, by the job's folder.
+    The support pairs are encoded, and the prior is drawn, once for all of them. A job that fails
+    leaves its reason beside what was there and does not stop the next. Returns why, by the job's
+    folder.
     """
     from aligndiff.diffusion.pipeline import generation_size
     from aligndiff.inversion.latents import encode_support
 
     failed: dict[Path, str] = {}
-    support = None
+    support = prior = None
     for job in jobs:
         if job.is_learned:
             continue
@@ -182,8 +216,10 @@ def learn_object(
             if support is None:
                 size, _ = generation_size(pipe, () if config.side is None else (config.side,))
                 pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
+                prior = draw_prior(pipe, job, config, adapt)
                 support = encode_support(pipe, pairs, size)
-            _learn_job(pipe, job, support, config, advance)
+            with tuning(pipe, adapt, config.seed, prior) as tuned:
+                _learn_job(pipe, job, support, config, advance, tuned)
         except AlignDiffError as error:
             failed[job.folder] = note_failure(job, "; ".join(error.problems))
         except (MemoryError, RuntimeError) as error:
@@ -199,12 +235,14 @@ def _learn_job(
     support: SupportLatents,
     config: InversionConfig,
     advance: Advance,
+    tuned: Tuning | None,
 ) -> None:
     """Learn one embedding, and put it with its record and its loss curve where it belongs."""
     import torch
 
+    from aligndiff.diffusion.adapters import save_adaptation
     from aligndiff.diffusion.embeddings import save_embedding
-    from aligndiff.diffusion.pipeline import denoiser, family_of
+    from aligndiff.diffusion.pipeline import family_of
 
     # bg_lambda does not enter the seed: every value of a sweep trains on the same draws.
     seed = sample_seed(config.seed, f"training {job.entry.path}", 0)
@@ -213,13 +251,15 @@ def _learn_job(
 
     shown = partial(advance, category=job.entry.category)
     embedding, losses = learn_vectors(
-        pipe, prompt, support, config, job.bg_lambda, generator, shown
+        pipe, prompt, support, config, job.bg_lambda, generator, shown, tuned
     )
     make_folder(job)
-    ran_on = f"{pipe.device.type} {denoiser(pipe).dtype}".replace("torch.", "")
+    ran_on = f"{pipe.device.type} {computing_dtype(pipe, tuned)}".replace("torch.", "")
     with replacing(job.folder) as new:
         InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
         write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
+        if job.adaptation is not None:
+            save_adaptation(pipe, new / job.adaptation.name)
         model = str(job.settings["diffusion_model"])
         save_embedding(new / job.embedding.name, embedding, job.entry.token, family_of(pipe), model)
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from aligndiff.core.errors import InputError
-from aligndiff.core.files import fingerprint, read_json, write_bytes, write_json
+from aligndiff.core.files import atomic_path, fingerprint, read_json, write_json
 from aligndiff.dataset.entries import PLACEHOLDER, EmbeddingEntry
 from aligndiff.dataset.layout import (
+    ADAPTATIONS,
     EMBEDDING,
     FAILURE,
     INVERSION_RECORD,
@@ -57,6 +58,12 @@ class InversionJob:
         return self.folder / EMBEDDING
 
     @property
+    def adaptation(self) -> Path | None:
+        """The file of what is tuned of the denoiser; None where only the embedding learns."""
+        name = ADAPTATIONS.get(self.settings.get("adapt", ""))
+        return None if name is None else self.folder / name
+
+    @property
     def failure(self) -> Path:
         """Why it could not be learned, or nothing drawn with it; only as long as that is so."""
         return self.folder / FAILURE
@@ -86,7 +93,8 @@ class InversionJob:
 
     def outputs(self) -> list[Path]:
         """What learning writes, and one file of the samples drawn from it."""
-        names = (EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE, f"{SAMPLES}/sample_0.png")
+        names = [EMBEDDING, INVERSION_RECORD, LOSS_PLOT, FAILURE, f"{SAMPLES}/sample_0.png"]
+        names += [] if self.adaptation is None else [self.adaptation.name]
         return [self.folder / name for name in names]
 
     def adoptable(self) -> Path | None:
@@ -172,7 +180,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         # The embedding last: it tells that there is one. After a kill in between the mark is still
         # there, or no embedding yet.
         shutil.rmtree(folder / SAMPLES, ignore_errors=True)
-        for name in (SAMPLES, INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
+        for name in (SAMPLES, *ADAPTATIONS.values(), INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
             if (new / name).exists():
                 os.replace(new / name, folder / name)
             else:  # the earlier embedding's
@@ -210,9 +218,10 @@ def copy_embedding(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     samples = sorted(f"{SAMPLES}/{path.name}" for path in (source / SAMPLES).glob("sample*"))
     with replacing(target) as new:
-        for name in (INVERSION_RECORD, LOSS_PLOT, EMBEDDING, *samples):
+        for name in (*ADAPTATIONS.values(), INVERSION_RECORD, LOSS_PLOT, EMBEDDING, *samples):
             if (source / name).exists():
-                write_bytes(new / name, (source / name).read_bytes())
+                with atomic_path(new / name) as beside:
+                    shutil.copyfile(source / name, beside)
 
 
 def _holds(folder: Path, digest: str) -> bool:
@@ -222,7 +231,9 @@ def _holds(folder: Path, digest: str) -> bool:
         record = read_record(folder)
     except InputError:
         return False
-    return record is not None and record.fingerprint == digest
+    if record is None or record.fingerprint != digest:
+        return False
+    return record.adaptation is None or (folder / record.adaptation).exists()
 
 
 def _conflict(job: InversionJob) -> str | None:
@@ -235,5 +246,6 @@ def _conflict(job: InversionJob) -> str | None:
     if record is None:
         reason = f"there is no {INVERSION_RECORD} to tell how it was learned"
     else:
-        reason = describe_changes(record.settings, job.settings)
+        changes = describe_changes(record.settings, job.settings)
+        reason = changes or f"there is no {record.adaptation} beside it"
     return f"{job.embedding}: {reason}; --overwrite learns it again"

@@ -19,6 +19,7 @@ from aligndiff.dataset.images import Uint8, read_image, write_image
 from aligndiff.dataset.records import read_record
 from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import SUPPORT_SIDE, find_pairs, load_pair, reduce_pair
+from aligndiff.diffusion.adapters import adaptation_fingerprint
 from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.inversion.config import SheetConfig
 from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
@@ -66,6 +67,7 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
 
     Their seeds depend on the object and on `seed` alone: the same for every `bg_lambda`.
     """
+    from aligndiff.diffusion.adapters import adapted
     from aligndiff.diffusion.embeddings import load_embedding
     from aligndiff.diffusion.pipeline import family_of, image_size, scheduled
     from aligndiff.diffusion.prompts import encode
@@ -79,7 +81,7 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
     settings = SamplerSettings(steps, scale, (side, side))
     tokens = placeholder_tokens(len(embedding))
     prompt = encode(pipe, job.entry.prompt(tokens), embedding, guided=scale > 1)
-    with scheduled(pipe, config.scheduler):
+    with scheduled(pipe, config.scheduler), adapted(pipe, job.adaptation):
         images = draw(pipe, prompt, seeds, settings).permute(0, 2, 3, 1).cpu().numpy()
     for index, image in enumerate(images):
         write_image(_sample_path(job, index), (np.nan_to_num(image) * 255).round().astype("uint8"))
@@ -111,6 +113,8 @@ def write_inversion_sheet(path: Path, objects: Sequence[Sequence[InversionJob]])
         line += [image for images in row for image in images + [None] * (count - len(images))]
         tiles.append(line)
     heading = "Step 1: what each object's embedding has learned"
+    if adapt := rows[0][0].settings.get("adapt"):
+        heading += f", with the denoiser tuned ({adapt})"
     names = [jobs[0].entry.category for jobs in rows]
     sheet = grid(tiles, title=heading, row_titles=names, column_titles=titles, tile=TILE)
     write_sheet(path, sheet)
@@ -149,4 +153,6 @@ def _drawn_from(job: InversionJob, config: SheetConfig) -> dict[str, object]:
     settings = {**asdict(config), "embedding": file_fingerprint(job.embedding)}
     if config.scheduler == "default":  # absent in folders from before there was a choice
         del settings["scheduler"]
+    if job.adaptation is not None:
+        settings["adaptation"] = adaptation_fingerprint(job.adaptation)
     return settings

@@ -32,7 +32,7 @@ from aligndiff.diffusion.load import (
 from aligndiff.diffusion.memory import memory_lines
 from aligndiff.diffusion.schedulers import check_scheduler
 from aligndiff.diffusion.tokens import initializer_id
-from aligndiff.inversion.config import InversionConfig, SheetConfig
+from aligndiff.inversion.config import EMBEDDING_ALONE, AdaptConfig, InversionConfig, SheetConfig
 from aligndiff.inversion.learn import learn_object
 from aligndiff.inversion.plan import (
     InversionJob,
@@ -65,8 +65,9 @@ class Inversion:
         sheet: SheetConfig,
         model: ModelChoice,
         units: Sequence[Sequence[InversionJob]],
+        adapt: AdaptConfig = EMBEDDING_ALONE,
     ) -> None:
-        self.run, self.config, self.sheet = run, config, sheet
+        self.run, self.config, self.sheet, self.adapt = run, config, sheet, adapt
         self.model, self.units = model, units
         self._copied: set[Path] = set()  # folders whose embedding need not be learned
 
@@ -121,13 +122,14 @@ class Inversion:
         self._check()
         self._tell_memory()
         pipe = self._pipe
+        self._tell_size(pipe)
         self._mark(itertools.chain(*units))
         totals = Counter[str]()
         for job in itertools.chain(*units):
             totals[job.entry.category] += 0 if job.is_learned else self.config.inversion_steps
         with progress("learning", totals) as advance:
             for jobs in units:
-                failures = learn_object(pipe, jobs, self.config, advance)
+                failures = learn_object(pipe, jobs, self.config, advance, self.adapt)
                 if not self.run.no_sheet:
                     failures |= draw_missing(pipe, jobs, self.sheet)
                 for folder, reason in failures.items():
@@ -194,6 +196,21 @@ class Inversion:
     def _pipe(self) -> DiffusionPipeline:
         return load_diffusion_model(self.model, self.run.device, self.run.precision)
 
+    def _tell_size(self, pipe: DiffusionPipeline) -> None:
+        """Say how much is written beside each embedding, where that is more than a few vectors.
+
+        Raises InputError for a denoiser that cannot be tuned as asked for.
+        """
+        if self.adapt.adapt == "embedding":
+            return
+        from aligndiff.diffusion.adapters import adaptation_bytes, check_adaptable
+
+        check_adaptable(pipe, self.adapt.adapt)
+        if not is_first():
+            return
+        megabytes = adaptation_bytes(pipe, self.adapt.adapt, self.adapt.lora_rank) / 1e6
+        say(f"--adapt {self.adapt.adapt}: {megabytes:,.0f} MB on disk beside each embedding")
+
     def _show(self) -> None:
         if not self.run.no_sheet and write_inversion_sheet(self._sheet_file, self.units):
             say(f"contact sheet: {self._sheet_file}")
@@ -208,8 +225,9 @@ class Inversion:
 
 
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
-    config = line.config(InversionConfig)
     sheet = line.config(SheetConfig, bank.defaults)
+    adapt = line.config(AdaptConfig)
+    config = adapt.applied_to(line.config(InversionConfig))
     model = choose_diffusion_model(line, bank.defaults)
     check_learnable(model)
     family = model_family(model)
@@ -219,14 +237,14 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
         raise InputError(problems)
     if not run.no_sheet:
         check_scheduler(sheet.scheduler, model)
-    recipe = config.recipe(model_identity(model), run.precision)
+    recipe = config.recipe(model_identity(model), run.precision) | adapt.recipe(sheet)
     units = [
         plan_jobs(bank.root, entry, recipe, config.bg_lambda, config.squeeze)
         for entry in bank.objects
     ]
     if not run.overwrite:
         check_jobs([*itertools.chain(*units)])
-    return Inversion(run, config, sheet, model, units)
+    return Inversion(run, config, sheet, model, units, adapt)
 
 
 def _nothing_to_do(bank: PromptBank) -> str | None:
@@ -242,6 +260,7 @@ STEP = Step(
     options={
         "model": DiffusionOptions,
         "learning": InversionConfig,
+        "tuning the denoiser": AdaptConfig,
         "contact sheet": SheetConfig,
     },
     activity="learning",

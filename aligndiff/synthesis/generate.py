@@ -119,31 +119,43 @@ def _generate_all(
     entry is generated as large as the others. A batch that does not fit in the memory is generated
     again as smaller ones, and so are all after it.
     """
-    from aligndiff.core.device import halve_batch, try_or_oom
+    from aligndiff.diffusion.adapters import adapted
 
     for plan, group in itertools.groupby(samples, key=lambda sample: sample.plan):
-        prompt = _encode(pipe, plan, settings.guidance_scale > 1)
-        definition = learn_definition(pipe, prompt, plan, settings.size)
-        queue = deque(group)
-        while queue:
-            size = batch_size.images
-            start = queue[0].index - queue[0].index % size
-            block = range(start, min(start + size, plan.count))
-            seeds = [plan.sample(index).seed for index in block]
-            seeds += seeds[-1:] * (size - len(block) if fill else 0)
-            generated = try_or_oom(
-                partial(_with_heatmaps, pipe, prompt, seeds, settings, definition)
-            )
-            if generated is None and len(seeds) > 1:
-                batch_size.images = halve_batch(len(seeds), "images")
-                continue
-            batch = []
-            while queue and queue[0].index in block:
-                batch.append(queue.popleft())
-            if generated is None:
-                yield batch, [NO_MEMORY]
-            else:
-                yield batch, [generated[sample.index - start] or NO_NUMBERS for sample in batch]
+        with adapted(pipe, plan.adaptation):
+            yield from _generate_entry(pipe, plan, deque(group), batch_size, fill, settings)
+
+
+def _generate_entry(
+    pipe: DiffusionPipeline,
+    plan: EntryPlan,
+    queue: deque[Sample],
+    batch_size: BatchSize,
+    fill: bool,
+    settings: SamplerSettings,
+) -> Iterator[tuple[list[Sample], list[GeneratedSample | str]]]:
+    """The batches of one entry; empties the queue."""
+    from aligndiff.core.device import halve_batch, try_or_oom
+
+    prompt = _encode(pipe, plan, settings.guidance_scale > 1)
+    definition = learn_definition(pipe, prompt, plan, settings.size)
+    while queue:
+        size = batch_size.images
+        start = queue[0].index - queue[0].index % size
+        block = range(start, min(start + size, plan.count))
+        seeds = [plan.sample(index).seed for index in block]
+        seeds += seeds[-1:] * (size - len(block) if fill else 0)
+        generated = try_or_oom(partial(_with_heatmaps, pipe, prompt, seeds, settings, definition))
+        if generated is None and len(seeds) > 1:
+            batch_size.images = halve_batch(len(seeds), "images")
+            continue
+        batch = []
+        while queue and queue[0].index in block:
+            batch.append(queue.popleft())
+        if generated is None:
+            yield batch, [NO_MEMORY]
+        else:
+            yield batch, [generated[sample.index - start] or NO_NUMBERS for sample in batch]
 
 
 def learn_definition(

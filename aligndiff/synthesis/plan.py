@@ -24,10 +24,12 @@ from aligndiff.dataset.records import (
     SampleRecord,
     describe_changes,
     is_made,
+    read_record,
 )
 from aligndiff.dataset.samples import discard_sample, sample_indices, sample_seed
 from aligndiff.dataset.shards import packed_sample, remove_shards
 from aligndiff.dataset.support import support_fingerprint
+from aligndiff.diffusion.adapters import adaptation_fingerprint
 from aligndiff.diffusion.embeddings import count_vectors
 from aligndiff.diffusion.load import model_identity
 from aligndiff.synthesis.config import SynthesisConfig
@@ -41,6 +43,7 @@ class EntryPlan:
     record: EntryRecord
     count: int
     embedding: Path | None = None  # the learned vectors of an embedding entry
+    adaptation: Path | None = None  # what is tuned of the denoiser with them
 
     @property
     def entry(self) -> Entry:
@@ -226,7 +229,7 @@ def _plan_entry(
     own = entry.negative_prompt
     if negative_prompt := config.negative_prompt if own is None else own:
         settings["negative_prompt"] = negative_prompt
-    embedding, tokens = None, []
+    embedding, adaptation, tokens = None, None, []
     if isinstance(entry, EmbeddingEntry):
         embedding = embedding_file(bank.root, entry)
         if not embedding.is_file():
@@ -238,6 +241,8 @@ def _plan_entry(
             )
         tokens = placeholder_tokens(count_vectors(embedding))
         settings["embedding"] = file_fingerprint(embedding)
+        if adaptation := find_adaptation(embedding, identity):
+            settings["adaptation"] = adaptation_fingerprint(adaptation)
     made_of = fingerprint([entry.id, settings])
     if config.preset is not None:  # told, but it is what it stands for that decides pixels
         settings["preset"] = config.preset
@@ -251,7 +256,23 @@ def _plan_entry(
         settings=settings,
         fingerprint=made_of,
     )
-    return EntryPlan(EntryFolder(bank.root, entry), record, count, embedding)
+    return EntryPlan(EntryFolder(bank.root, entry), record, count, embedding, adaptation)
+
+
+def find_adaptation(embedding: Path, model: str) -> Path | None:
+    """The file of what was tuned of the denoiser with an embedding, by its record; None: nothing.
+
+    Raises InputError when it is not there, or belongs to another model than `model`.
+    """
+    record = read_record(embedding.parent)
+    if record is None or record.adaptation is None:
+        return None
+    path = embedding.with_name(record.adaptation)
+    if not path.is_file():
+        raise InputError(f"{path}: is not there, and the embedding beside it was learned with it")
+    if (own := record.settings.get("diffusion_model")) != model:
+        raise InputError(f"{path}: was tuned from {own}, and the diffusion model is now {model}")
+    return path
 
 
 def _not_learned(bank: PromptBank, entry: EmbeddingEntry) -> str:

@@ -24,12 +24,12 @@ CEILING_SHARE = Target(0.70)
 
 
 def show(value: float | None, unit: str) -> str:
-    """A value in the words of the table: "93.5 %", "0.870" or "12.3 points"."""
+    """A value in the words of the table: "93.5 %", "0.870", "12.3 points" or "38.0 levels"."""
     if value is None:
         return "-"
     if unit == "share":
         return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if unit == "iou" else f"{value:.1f} points"
+    return f"{value:.3f}" if unit == "iou" else f"{value:.1f} {unit}"
 
 
 def _show_spread(line: Line) -> str:

@@ -13,6 +13,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter, load_segmenter
+from scripts.tiny_world.measure.adapt import adapt_lines, measure_adapted
 from scripts.tiny_world.measure.company import company_lines
 from scripts.tiny_world.measure.datasets import swept_name
 from scripts.tiny_world.measure.gain import GainJob, measure_gain
@@ -90,6 +91,12 @@ class Measurement:
         if 7 in wanted:
             with self.clock.part("company"):
                 self._company()
+        if 8 in wanted:
+            with self.clock.part("--adapt"):
+                self.findings.adapted += measure_adapted(
+                    self.judge, self.scripts, self.work, self.effort
+                )
+                self.findings.lines += adapt_lines(self.findings.adapted)
         self.findings.lines.sort(key=lambda line: line.group)
 
     def _plain(self, wanted: Collection[int]) -> None:

@@ -10,6 +10,7 @@ from scripts.reporting import Line, closing
 from scripts.tiny_world.measure.samples import LookFigures, MaskFigures, PlainFigures
 
 if TYPE_CHECKING:
+    from scripts.tiny_world.measure.adapt import AdaptFigures
     from scripts.tiny_world.measure.gain import GainFindings
 
 
@@ -24,6 +25,7 @@ class Findings:
     gain: GainFindings | None = None  # line 5
     swept_looks: list[LookFigures] = field(default_factory=list)  # line 6, of each bg_lambda
     swept_masks: list[MaskFigures] = field(default_factory=list)
+    adapted: list[AdaptFigures] = field(default_factory=list)  # line 8, of each kind and object
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,8 @@ class MeasurementSize:
     swept_images: int  # of each example object and value
     gain: GainSize  # of line 5
     company_scenes: int  # fresh scenes of each category (line 7)
+    adapted: Mapping[str, int]  # images of each example object by --adapt (line 8)
+    adapt_steps: int | None  # of step 1 with --adapt; None is the script's own default
 
 
 FULL = MeasurementSize(
@@ -104,6 +106,8 @@ FULL = MeasurementSize(
     swept_images=16,
     gain=FULL_GAIN,
     company_scenes=20,
+    adapted={"lora": 200, "full": 60},
+    adapt_steps=None,
 )
 # To try the flow: its figures mean nothing.
 QUICK = MeasurementSize(
@@ -118,6 +122,8 @@ QUICK = MeasurementSize(
     swept_images=1,
     gain=QUICK_GAIN,
     company_scenes=1,
+    adapted={"lora": 2, "full": 2},
+    adapt_steps=1,
 )
 
 

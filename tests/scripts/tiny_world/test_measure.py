@@ -302,7 +302,7 @@ def test_another_sampler_reaches_step_2_and_the_report(
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        (["--lines", "7"], "invalid choice: 7"),
+        (["--lines", "9"], "invalid choice: 9"),
         (["--qick"], "did you mean --quick"),
         (["--judge", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
     ],
