@@ -23,7 +23,6 @@ class ComparedSegmenters(SegmenterOptions):
 
     segmenter: str = option(
         AUTO,
-        CHECKPOINTED,
         "which few-shot segmenter, as in step 3, or several parted by commas to compare them; "
         "NAME:MODEL gives one weights of its own",
         metavar="NAME[,NAME...]",
