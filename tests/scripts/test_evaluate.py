@@ -118,7 +118,7 @@ def test_what_synthetic_support_adds(run, dataset_dir: Path, tmp_path: Path) -> 
 
 
 MISTAKES = [
-    ("", "python -m scripts.evaluate: which of masks, benchmark, support? (see --help)"),
+    ("", "python -m scripts.evaluate: which of masks, benchmark, support, gain? (see --help)"),
     ("mask --predicted a", "unknown command mask, did you mean masks?"),
     ("--predicted a --truth b", "unknown argument --predicted"),
     ("masks --predicted a", "the following arguments are required: --truth"),
