@@ -102,7 +102,7 @@ def draw_prior(
     from aligndiff.diffusion.prompts import encode
     from aligndiff.inversion.latents import encode_support
 
-    if not adapt.tunes or not adapt.prior_weight:
+    if not adapt.draws:
         return None
     side, _ = generation_size(pipe, () if config.side is None else (config.side,))
     prompt = f"a photo of a {job.entry.category}"
@@ -120,22 +120,23 @@ def _draw(
     """PRIOR_IMAGES images of a prompt, uint8 (side, side, 3)."""
     import torch
 
+    from aligndiff.diffusion.pipeline import scheduled
     from aligndiff.diffusion.prompts import encode
     from aligndiff.diffusion.sampling import SamplerSettings, draw
 
-    steps, scale = (
-        job.settings[f"prior_{name}"] for name in ("num_inference_steps", "guidance_scale")
-    )
+    drawn = ("num_inference_steps", "guidance_scale", "scheduler")
+    steps, scale, scheduler = (job.settings[f"prior_{name}"] for name in drawn)
     with torch.no_grad():
         encoded = encode(pipe, prompt, guided=scale > 1)
     seeds = [sample_seed(seed, f"prior {prompt}", index) for index in range(PRIOR_IMAGES)]
     images = []
     for start in range(0, PRIOR_IMAGES, DRAWN_AT_ONCE):
         settings = SamplerSettings(steps, scale, (side, side))
-        drawn = draw(pipe, encoded, seeds[start : start + DRAWN_AT_ONCE], settings)
-        if not drawn.isfinite().all():
+        with scheduled(pipe, scheduler):
+            batch = draw(pipe, encoded, seeds[start : start + DRAWN_AT_ONCE], settings)
+        if not batch.isfinite().all():
             raise AlignDiffError("the model produced NaN: try --precision float32")
-        images += [*(drawn.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()]
+        images += [*(batch.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()]
     return images
 
 

@@ -115,6 +115,11 @@ class AdaptConfig(Options):
         return self.adapt != "embedding"
 
     @property
+    def draws(self) -> bool:
+        """Whether images of the plain word are generated."""
+        return self.tunes and self.prior_weight > 0
+
+    @property
     def rate(self) -> float:
         """The denoiser's initial learning rate."""
         return ADAPT_LR[self.adapt] if self.adapt_lr is None else self.adapt_lr
@@ -127,9 +132,9 @@ class AdaptConfig(Options):
         del settings["adapt_steps"]  # it is there as inversion_steps
         if self.adapt == "full":
             del settings["lora_rank"]
-        if self.prior_weight:
-            settings["prior_num_inference_steps"] = sheet.num_inference_steps
-            settings["prior_guidance_scale"] = sheet.guidance_scale
+        if self.draws:
+            drawn = ("num_inference_steps", "guidance_scale", "scheduler")
+            settings |= {f"prior_{name}": getattr(sheet, name) for name in drawn}
         return settings
 
     def applied_to(self, config: InversionConfig) -> InversionConfig:

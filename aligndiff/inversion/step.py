@@ -235,7 +235,7 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     sheet = replace(sheet, num_inference_steps=steps, guidance_scale=scale)
     if problems := check_drawing(family, "", [config.side] if config.side else []):
         raise InputError(problems)
-    if not run.no_sheet:
+    if not run.no_sheet or adapt.draws:
         check_scheduler(sheet.scheduler, model)
     recipe = config.recipe(model_identity(model), run.precision) | adapt.recipe(sheet)
     units = [

@@ -173,7 +173,7 @@ def test_embeddings_from_before_stay_learned() -> None:
     recipe = AdaptConfig(adapt="full", adapt_steps=7).recipe(SHEET)
     assert {*recipe} == {
         *("adapt", "adapt_lr", "prior_weight"),
-        *("prior_num_inference_steps", "prior_guidance_scale"),
+        *("prior_num_inference_steps", "prior_guidance_scale", "prior_scheduler"),
     }
 
 
