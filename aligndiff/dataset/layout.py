@@ -8,6 +8,7 @@
   synthesized/<entry id>/failures/                         why samples could not be made
   synthesized/<entry id>/shards/shard_000000.tar, index.jsonl      when its samples are packed
   sheets/1_inversion.png, 2_synthesis.png, 3_masks.png
+  prompts/<category>.txt, report.json, report.png          what augment_prompts wrote, to be edited
 """
 
 from __future__ import annotations
