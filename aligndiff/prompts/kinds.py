@@ -56,6 +56,11 @@ def kind_of(category: str, definition: str = "") -> Kind:
     return "object"
 
 
+def all_nouns() -> list[str]:
+    """Every noun of every kind, each once."""
+    return list(dict.fromkeys(noun for nouns in _NOUNS.values() for noun in nouns.split()))
+
+
 def _is_in(word: str, nouns: str) -> bool:
     known = nouns.split()
     return word in known or (word.endswith("s") and word[:-1] in known)
