@@ -11,6 +11,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.options import Options, option
 from aligndiff.dataset.entries import category_spans
 from aligndiff.prompts.candidate import Candidate, Subject, article
+from aligndiff.prompts.filters import plurals
 from aligndiff.prompts.kinds import all_nouns
 from aligndiff.prompts.meaning import Embedder, choose_embedder
 from aligndiff.prompts.sources.caption_files import check_captions, read_captions
@@ -114,7 +115,9 @@ def _near(path: Path, request: Request) -> dict[Subject, list[str]]:
     captions: dict[Subject, list[str]] = {subject: [] for subject in subjects}
     for number, caption in enumerate(read_captions(path)):
         for subject in (s for s, numbers in near.items() if number in numbers):
-            if not category_spans(caption, subject.category):
+            # "a dog: three dogs in a field" would contradict itself.
+            names = [subject.category, *plurals(subject.category)]
+            if not any(category_spans(caption, name) for name in names):
                 captions[subject].append(caption)
     return {
         subject: [

@@ -122,9 +122,9 @@ def _rounds(
             break
         answer = chat(ask(subject, list(fit)), request.seed + number)
         answers.add(key, subject.category, answer)
-        new = dict.fromkeys(text for text in _fit(answer, subject, request) if text not in fit)
-        fit |= new
-        request.advance(min(len(new), count), subject.category)
+        before = len(fit)
+        fit |= dict.fromkeys(_fit(answer, subject, request))
+        request.advance(min(len(fit), count) - min(before, count), subject.category)
         yield answer
 
 
