@@ -49,9 +49,10 @@ def main(argv: Sequence[str], prog: str = "python -m scripts.augment_prompts") -
     notes: list[str] = []
     fits = length_check(line, bank, notes)
     plans = plan_categories(bank, options, [source.name for source, _ in sources], fits)
+    # What the options cannot have is told before a source is asked.
+    updated_bank(root, bank, {p.subject.category: p.file.texts for p in plans}, options.entry_types)
     check_writable([*(plan.path for plan in plans), root / BACKUP])
     with folder_lock(root, prog):
-        updated_bank(root, bank, {}, options.entry_types)
         trouble: list[str] = []
         proposed = _propose(sources, plans, options.seed, embedder, trouble)
         choices = [
