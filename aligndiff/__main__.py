@@ -14,6 +14,7 @@ DESCRIPTION = "From a handful of annotated photos of an object, a large image + 
 # Each is the name of a script, too. The module's `main(argv, prog)` does it.
 COMMANDS = {
     "prepare_dataset": ("aligndiff.preparation.run", "a dataset folder from annotated photos"),
+    "augment_prompts": ("aligndiff.prompts.run", "more texts for the prompt bank"),
     "image_mask_inversion": ("aligndiff.inversion.step", "step 1: learn each object"),
     "diffuse_img_attention": ("aligndiff.synthesis.step", "step 2: generate images and heatmaps"),
     "mask_generation": ("aligndiff.refinement.step", "step 3: refine the masks"),

@@ -25,7 +25,7 @@ STEPS = ("image_mask_inversion", "diffuse_img_attention", "mask_generation")
 HELP = {  # the heading in docs/CLI.md: what is run
     name: f"scripts.{name}"
     for name in (
-        *(*STEPS, "prepare_dataset", "view_dataset", "export_dataset"),
+        *(*STEPS, "prepare_dataset", "augment_prompts", "view_dataset", "export_dataset"),
         *("evaluate", "evaluate masks", "evaluate benchmark", "evaluate support", "evaluate gain"),
         *("draw_backgrounds", "compose_scenes"),
         *("train_segmenter", "benchmark", "drill", "gpu_check"),

@@ -55,11 +55,11 @@ def test_every_script_of_the_library_is_a_command() -> None:
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        ([], "aligndiff: which of prepare_dataset, image_mask_inversion, "),
+        ([], "aligndiff: which of prepare_dataset, augment_prompts, "),
         (["mask_generatoin"], "aligndiff: unknown command mask_generatoin, did you mean mask_gen"),
         (
             ["refine"],
-            "aligndiff: unknown command refine; there are prepare_dataset, image_mask_inversion, ",
+            "aligndiff: unknown command refine; there are prepare_dataset, augment_prompts, ",
         ),
         (["--overwrite"], "unknown argument --overwrite"),
         (["mask_generation", "--overwrit"], "the following arguments are required: --dataset_dir"),

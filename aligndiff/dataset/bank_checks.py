@@ -50,6 +50,8 @@ _MEANING = {
     "path": "the folder of support pairs to learn from",
     "mask_class": "which class of the masks is the object",
     "negative_prompt": "what the images are not to show",
+    "definition": "what the category means here",
+    "source": "where the text comes from",
 }
 
 
@@ -75,8 +77,7 @@ def parse_defaults(raw: object) -> tuple[Defaults, list[str]]:
 def check_placeholders(entry: Entry) -> list[str]:
     """Whether a word of the entry is a learned one, which step 2 alone puts into prompts."""
     texts = {"category": entry.category, "negative_prompt": entry.negative_prompt or ""}
-    if isinstance(entry, TextEntry):
-        texts["text"] = entry.text
+    texts["text"] = entry.text or ""
     return [f"{key}: {problem}" for key, text in texts.items() for problem in learned_words(text)]
 
 
@@ -93,7 +94,7 @@ def learned_words(text: str) -> list[str]:
 
 def check_text(entry: Entry) -> list[str]:
     """Whether the category stands in the text, where step 2 looks for its attention."""
-    if isinstance(entry, EmbeddingEntry) or category_spans(entry.text, entry.category):
+    if entry.text is None or category_spans(entry.text, entry.category):
         return []
     tokens = entry.text.split()
     near = did_you_mean(entry.category, tokens) if " " not in entry.category else ""
@@ -113,7 +114,7 @@ def check_length(entry: Entry, count_tokens: CountTokens) -> list[str]:
     """Whether the entry's prompts fit the text encoder: problems that begin with their key."""
     # The learned word comes on top of the words that are known here.
     learned = int(isinstance(entry, EmbeddingEntry))
-    prompts = [("category" if learned else "text", entry.prompt(), learned)]
+    prompts = [("category" if entry.text is None else "text", entry.prompt(), learned)]
     prompts.append(("negative_prompt", entry.negative_prompt or "", 0))
     return [
         f"{key}: {problem}"
@@ -134,15 +135,15 @@ def check_prompt_length(prompt: str, count_tokens: CountTokens, more: int = 0) -
 
 
 def check_against(
-    entry: Entry, earlier: Mapping[Entry, int], learned: Mapping[str, tuple[int, EmbeddingEntry]]
+    entry: Entry, earlier: Mapping[str, int], learned: Mapping[str, tuple[int, EmbeddingEntry]]
 ) -> list[str]:
     """Whether the entry repeats an earlier one, or learns one folder as another object.
 
-    `earlier` holds the numbers of the entries before it, `learned` the first of them that learns a
-    folder, with its number.
+    `earlier` holds the numbers of the entries before it by their `image_keys`, `learned` the first
+    of them that learns a folder, with its number.
     """
-    if entry in earlier:
-        return [f"the same as entry {earlier[entry]}; remove one of them"]
+    if (keys := entry.image_keys) in earlier:
+        return [f"the same as entry {earlier[keys]}; remove one of them"]
     if isinstance(entry, EmbeddingEntry) and entry.path in learned:
         number, first = learned[entry.path]
         if entry.category != first.category:

@@ -109,13 +109,22 @@ class _EntryKeys(_Model):
     support_dir: Folder = Field(alias="D_good_dir")
     mask_class: Annotated[MaskClass | None, BeforeValidator(_known_mask_class)] = None
     negative_prompt: Negative | None = None  # None: that of the run; "": none
+    definition: Words | None = None  # which sense of the category is meant; draws nothing
+    source: Words | None = None  # where augment_prompts has the text from; None: typed by hand
+
+    @property
+    def image_keys(self) -> str:
+        """What decides the images, as JSON: entries in which it is the same are one entry."""
+        given = self.model_dump(  # no part for what is not given
+            by_alias=True, exclude_none=True, exclude={"definition", "source"}
+        )
+        return json.dumps({key: _composed(value) for key, value in given.items()}, sort_keys=True)
 
     @property
     def id(self) -> str:
-        """The category and a hash of all keys; the entry's place in the file plays no part."""
-        given = self.model_dump(by_alias=True, exclude_none=True)  # no part for what is not given
-        keys = json.dumps({key: _composed(value) for key, value in given.items()}, sort_keys=True)
-        return f"{slug(self.category)}-{hashlib.sha256(keys.encode()).hexdigest()[:_ID_LENGTH]}"
+        """The category and a hash of `image_keys`; the entry's place in the file plays no part."""
+        digest = hashlib.sha256(self.image_keys.encode()).hexdigest()
+        return f"{slug(self.category)}-{digest[:_ID_LENGTH]}"
 
 
 class TextEntry(_EntryKeys):
@@ -130,10 +139,14 @@ class TextEntry(_EntryKeys):
 
 
 class EmbeddingEntry(_EntryKeys):
-    """Images of a look that step 1 learns from the support pairs in `path`."""
+    """Images of a look that step 1 learns from the support pairs in `path`.
+
+    Without a `text`, of the plain prompt that it is learned with.
+    """
 
     type: Literal["NM_embedding"]
     path: Folder
+    text: Prompt | None = None
 
     @property
     def token(self) -> str:
@@ -143,8 +156,11 @@ class EmbeddingEntry(_EntryKeys):
         return f"<fss-{plain}>" if plain == self.path else f"<fss-{plain}-{digest}>"
 
     def prompt(self, tokens: Sequence[str] = ()) -> str:
-        """The class noun, with the learned words as its adjective."""
-        return " ".join(["a photo of a", *tokens, self.category])
+        """The class noun where it stands first, with the learned words as its adjective."""
+        if self.text is None:
+            return " ".join(["a photo of a", *tokens, self.category])
+        place = next(iter(category_spans(self.text, self.category)), (0, 0))[0]
+        return self.text[:place] + "".join(f"{token} " for token in tokens) + self.text[place:]
 
 
 Entry = TextEntry | EmbeddingEntry

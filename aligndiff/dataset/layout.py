@@ -11,6 +11,7 @@
   scenes/<category>-<hash>/scenes.json, images/, masks/, samples/, failures/
   backgrounds/<entry id>/                                  as below synthesized/, drawn by a prompt
   sheets/1_inversion.png, 2_synthesis.png, 3_masks.png, 4_scenes.png, backgrounds.png
+  prompts/<category>.txt, report.json, report.png          what augment_prompts wrote, to be edited
 """
 
 from __future__ import annotations

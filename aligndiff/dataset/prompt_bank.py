@@ -57,11 +57,11 @@ class PromptBank:
 
     @property
     def objects(self) -> list[EmbeddingEntry]:
-        """What step 1 learns: one entry for each `path`."""
+        """What step 1 learns: one entry for each `path`, without the text of any of its images."""
         entries: dict[str, EmbeddingEntry] = {}
         for entry in self.entries:
             if isinstance(entry, EmbeddingEntry):
-                entries.setdefault(entry.path, entry)
+                entries.setdefault(entry.path, entry.model_copy(update={"text": None}))
         return list(entries.values())
 
     def select(self, categories: Sequence[str]) -> PromptBank:
@@ -148,13 +148,13 @@ class _Seen:
     """What the entries so far hold, found at once: a prompt bank may have thousands."""
 
     def __init__(self) -> None:
-        self.numbers: dict[Entry, int] = {}
+        self.numbers: dict[str, int] = {}  # by `image_keys`
         self.learned: dict[str, tuple[int, EmbeddingEntry]] = {}  # with its number, by `path`
         self.folders: set[tuple[str, MaskClass | None]] = set()  # checked already
         self.notes: dict[str, list[str]] = {}  # by folder or category
 
     def add(self, number: int, entry: Entry) -> None:
-        self.numbers.setdefault(entry, number)
+        self.numbers.setdefault(entry.image_keys, number)
         if isinstance(entry, EmbeddingEntry):
             self.learned.setdefault(entry.path, (number, entry))
         self.note(entry.category, checks.category_notes(entry.category))

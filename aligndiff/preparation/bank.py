@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Any
 from aligndiff.core.errors import InputError
 from aligndiff.core.files import read_json, write_text
 from aligndiff.dataset.bank_checks import parse_entry
+from aligndiff.dataset.bank_text import bank_text
 from aligndiff.dataset.entries import EmbeddingEntry, TextEntry
 from aligndiff.dataset.layout import DATASET_FILE
 
-_TAKEN = ("synthesized", "sheets", "gallery", "exports", "learned_embeddings")
+_TAKEN = ("synthesized", "sheets", "gallery", "exports", "learned_embeddings", "prompts")
 _LONGEST = 60  # characters of a folder's name
 
 
@@ -75,24 +75,8 @@ def add_entries(dataset_dir: Path, bank: Bank, folders: dict[str, str]) -> list[
         for category in new:
             entries += starter_entries(category, folders[category])
         content = {**bank.content, "prompt_dataset": entries}
-        write_text(dataset_dir / DATASET_FILE, _text(content))
+        write_text(dataset_dir / DATASET_FILE, bank_text(content))
     return new
-
-
-def _text(content: dict[str, Any]) -> str:
-    """JSON with a line for each entry, the keys in their order."""
-    parts = []
-    for key, value in content.items():
-        if key == "prompt_dataset":
-            lines = ",\n".join(f"    {_line(entry)}" for entry in value)
-            parts.append(f"  {_line(key)}: [\n{lines}\n  ]")
-        else:
-            parts.append(f"  {_line(key)}: {_line(value)}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def starter_entries(category: str, folder: str) -> list[dict[str, str]]:

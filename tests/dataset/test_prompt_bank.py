@@ -105,6 +105,22 @@ def test_ids_are_safe_folder_names(category: str, slug: str) -> None:
     assert EmbeddingEntry(**learned(category=category)).id[:-9] == slug
 
 
+def test_source_and_definition_change_no_id_and_hide_no_repetition(make_bank: MakeBank) -> None:
+    told = {"source": "templates", "definition": "an animal"}
+    assert TextEntry(**text(**told)).id == TextEntry(**text()).id
+    with pytest.raises(InputError, match="the same as entry 1; remove one of them"):
+        load_prompt_bank(make_bank([text(), text(**told)]))
+
+
+def test_a_text_takes_the_learned_words_before_the_category() -> None:
+    entry = EmbeddingEntry(**learned(text="A Fish and a fish"))
+    assert entry.prompt(["<fss-token>", "<fss-token>_1"]) == (
+        "A <fss-token> <fss-token>_1 Fish and a fish"
+    )
+    assert entry.prompt() == "A Fish and a fish"
+    assert entry.id != EmbeddingEntry(**learned()).id
+
+
 @pytest.mark.parametrize(
     ("text", "category", "found"),
     [
@@ -121,7 +137,9 @@ def test_category_spans(text: str, category: str, found: list[str]) -> None:
     assert [text[begin:end] for begin, end in category_spans(text, category)] == found
 
 
-KEYS = "the keys are type, category, D_good_dir, text, mask_class, negative_prompt"
+KEYS = (
+    "the keys are type, category, D_good_dir, text, mask_class, negative_prompt, definition, source"
+)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +169,18 @@ KEYS = "the keys are type, category, D_good_dir, text, mask_class, negative_prom
         ),
         (text(support_dir="fish"), f" (fish): support_dir: unknown key; {KEYS}"),
         (
-            learned(text="a fish"),
-            " (fish): text: unknown key; the keys are type, category, D_good_dir, path, "
-            "mask_class, negative_prompt",
+            learned(txt="a fish"),
+            ' (fish): txt: unknown key (did you mean "text"?); the keys are type, category, '
+            "D_good_dir, text, path, mask_class, negative_prompt, definition, source",
+        ),
+        (
+            learned(text="a boat"),
+            ' (fish): text: the category "fish" is not in the text "a boat"; write it there as a '
+            "whole word",
+        ),
+        (
+            learned(text=LONG),
+            " (fish): text: the prompt has 79 tokens, the text encoder reads 77; shorten it",
         ),
         (
             text(D_good_dir="fsh"),

@@ -1,0 +1,1 @@
+"""Where texts come from: one module each, named in `table.py`."""
