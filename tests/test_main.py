@@ -63,7 +63,7 @@ def test_every_script_of_the_library_is_a_command() -> None:
         ),
         (["--overwrite"], "unknown argument --overwrite"),
         (["mask_generation", "--overwrit"], "the following arguments are required: --dataset_dir"),
-        (["evaluate"], "aligndiff evaluate: which of masks, benchmark, support?"),
+        (["evaluate"], "aligndiff evaluate: which of masks, benchmark, support, gain?"),
     ],
 )
 def test_a_slip_of_the_pen_is_one_line(typed: list[str], line: str) -> None:

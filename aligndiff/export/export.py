@@ -11,6 +11,7 @@ from typing import Any
 from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.files import fingerprint, write_text
 from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.dataset.scenes import SCENE
 from aligndiff.export.card import card
 from aligndiff.export.folder import Marker, whole_folder
 from aligndiff.export.job import ExportJob, FormatChoice
@@ -39,9 +40,11 @@ def export(
 
 
 def settings_of(selection: Selection, choice: FormatChoice) -> dict[str, Any]:
-    """What was asked for, as JSON holds it."""
+    """What was asked for, as JSON holds it; scenes only where there are some to ask for."""
     asked = {**choice.settings, **asdict(selection.config)}
     settings: dict[str, Any] = json.loads(json.dumps(asked, default=str))
+    if not any(item.source == SCENE for item in selection.items):
+        settings["sources"] = [name for name in settings["sources"] if name != SCENE]
     return settings
 
 

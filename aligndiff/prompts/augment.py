@@ -15,7 +15,7 @@ from aligndiff.prompts.spread import farthest_points
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenTexts:
     """The texts chosen for a category.
 
     Attributes:
@@ -35,12 +35,12 @@ def choose_texts(
     count: int,
     checks: Filter,
     embedder: Embedder,
-) -> Choice:
+) -> ChosenTexts:
     """Up to `count` proposals that pass the checks, far from each other and from `present`."""
     fit = checks.keep(proposed)
     reasons = Counter(item.reason for item in checks.dropped)
     if not fit or not count:
-        return Choice([], reasons, len(fit))
+        return ChosenTexts([], reasons, len(fit))
     vectors = embedder.embed([candidate.text for candidate in fit])
     taken = embedder.embed([candidate.text for candidate in present])
     least = 1 - embedder.same
@@ -49,4 +49,4 @@ def choose_texts(
     near = np.concatenate([taken, vectors[rows]])
     alike = int(((vectors[others] @ near.T).max(axis=1, initial=-1) > embedder.same).sum())
     reasons[REPEATED] += alike
-    return Choice([fit[row] for row in rows], +reasons, len(others) - alike)
+    return ChosenTexts([fit[row] for row in rows], +reasons, len(others) - alike)

@@ -17,7 +17,7 @@ from aligndiff.prompts.candidate import Candidate, Subject
 from aligndiff.prompts.config import AugmentOptions
 from aligndiff.prompts.filters import Filter, Fits
 from aligndiff.prompts.prompt_file import PromptFile, file_problems, prompt_path, read_prompts
-from aligndiff.prompts.sources.source import Source
+from aligndiff.prompts.sources.source import TextSource
 from aligndiff.prompts.sources.table import DEFAULT, SOURCES
 
 _SHORT = 240  # characters of a text that fits 77 tokens, where no tokenizer can count them
@@ -40,9 +40,9 @@ class CategoryPlan:
         return [*self.by_hand, *self.file.texts]
 
 
-def asked_sources(line: CommandLine) -> list[tuple[Source, Any]]:
+def asked_sources(line: CommandLine) -> list[tuple[TextSource, Any]]:
     """The sources that the command line asks for, with their options, checked; else the default."""
-    pairs: list[tuple[Source, Any]] = [
+    pairs: list[tuple[TextSource, Any]] = [
         (source, line.config(source.options)) for source in SOURCES.values()
     ]
     asked = [(source, options) for source, options in pairs if source.is_asked(options)]

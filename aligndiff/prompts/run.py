@@ -12,7 +12,7 @@ from aligndiff.core.files import check_writable, write_json
 from aligndiff.core.options import parse
 from aligndiff.dataset.layout import DATASET_FILE
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
-from aligndiff.prompts.augment import Choice, choose_texts
+from aligndiff.prompts.augment import ChosenTexts, choose_texts
 from aligndiff.prompts.bank import BACKUP, BankChange, updated_bank, write_bank
 from aligndiff.prompts.candidate import Candidate, Subject
 from aligndiff.prompts.config import AugmentOptions
@@ -21,7 +21,7 @@ from aligndiff.prompts.plan import CategoryPlan, asked_sources, length_check, pl
 from aligndiff.prompts.prompt_file import FOLDER, PromptFile, write_prompts
 from aligndiff.prompts.report import report_bank, report_json, report_plot, report_rows
 from aligndiff.prompts.senses import senses_of
-from aligndiff.prompts.sources.source import Request, Source
+from aligndiff.prompts.sources.source import Request, TextSource
 from aligndiff.prompts.sources.table import SOURCES
 from aligndiff.render.sheet import write_sheet
 from aligndiff.runner.lock import folder_lock
@@ -74,7 +74,7 @@ def main(argv: Sequence[str], prog: str = "python -m scripts.augment_prompts") -
 
 
 def _propose(
-    sources: Sequence[tuple[Source, Any]],
+    sources: Sequence[tuple[TextSource, Any]],
     plans: Sequence[CategoryPlan],
     seed: int,
     embedder: Embedder,
@@ -133,7 +133,7 @@ def _notes(plans: Sequence[CategoryPlan]) -> list[str]:
 
 def _tell(
     plans: Sequence[CategoryPlan],
-    choices: Sequence[Choice],
+    choices: Sequence[ChosenTexts],
     change: BankChange,
     dry_run: bool,
 ) -> None:

@@ -100,7 +100,8 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     root = Path(shutil.copytree(dataset_dir, small_disk / "dataset"))
     assert run(step, dataset_dir) == (0, [])
     # Enough for the lock and a part of the work.
-    ballast = fill(small_disk, but=4096 * (2 if step is image_mask_inversion else 6))
+    blocks = {image_mask_inversion: 2, diffuse_img_attention: 6, mask_generation: 3}[step]
+    ballast = fill(small_disk, but=4096 * blocks)
     before = files(root)
     code, (line,) = run(step, root)
     assert code == 1 and line.startswith(f"error: {root}/") and "No space left on device" in line

@@ -16,7 +16,7 @@ from aligndiff.prompts.kinds import all_nouns
 from aligndiff.prompts.meaning import Embedder, choose_embedder
 from aligndiff.prompts.sources.caption_files import check_captions, read_captions
 from aligndiff.prompts.sources.index import index_of
-from aligndiff.prompts.sources.source import Request, Source
+from aligndiff.prompts.sources.source import Request, TextSource
 
 _POOL, _LEAST_POOL = 40, 2000  # captions kept for each text that is needed; for a category
 _NEAR = 0.3  # cosine to "a photo of a <category>" from which a caption without the word counts
@@ -156,7 +156,7 @@ def _check(options: CaptionOptions) -> None:
             raise InputError(problem) from None
 
 
-SOURCE = Source(
+SOURCE = TextSource(
     name="captions",
     doing="reading captions",
     options=CaptionOptions,

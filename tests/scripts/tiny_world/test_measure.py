@@ -271,7 +271,7 @@ def test_quick_run_from_nothing_to_the_table(
     printed = capsys.readouterr().out
     assert "quick run: its figures mean nothing" in printed
     found = json.loads((tmp_path / "work" / "measure.json").read_text())
-    assert {line["group"] for line in found["lines"]} == set("-123456")
+    assert {line["group"] for line in found["lines"]} == set("-12345678")
     assert all(line["holds"] is None and line["target"] is None for line in found["lines"])
     assert [row["name"] for row in found["categories"]] == list(SHAPES)
     assert [row["name"] for row in found["swept_masks"]] == ["0", "0.6"]
