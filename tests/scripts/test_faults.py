@@ -26,6 +26,7 @@ from aligndiff.runner.group import LaunchGroup
 from aligndiff.segmenters.ssp import network as ssp
 from scripts import diffuse_img_attention, image_mask_inversion, mask_generation
 from scripts.reporting import without_bars
+from scripts.tiny_world.world.scene import random_scene, render
 
 QUICK = {
     image_mask_inversion: ("--inversion_steps", "2", "--inversion_train_bs", "1", "--no_sheet"),
@@ -67,10 +68,10 @@ def dataset_dir(dataset_dir: Path) -> Path:
     place.make()
     record = EntryRecord(bank.entries[0].id, "text", "fish", "", "fish", "", {}, "made")
     record.write(place.entry_json)
-    rng = np.random.default_rng(0)
     for index in range(4):
-        write_image(place.image_path(index, "jpg"), rng.integers(9, 256, (64, 64, 3), np.uint8))
-        write_grey(place.heatmap_path(index), rng.integers(0, 256, (64, 64), np.uint8))
+        scene = render(random_scene(71_000_000 + index, "fish", alone=True))
+        write_image(place.image_path(index, "jpg"), scene.image)
+        write_grey(place.heatmap_path(index), scene.masks[0].astype(np.uint8) * 255)
         SampleRecord(index, 7, "synthesized", "jpg", "made").write(place.record_path(index))
     return dataset_dir
 
@@ -100,8 +101,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     root = Path(shutil.copytree(dataset_dir, small_disk / "dataset"))
     assert run(step, dataset_dir) == (0, [])
     # Enough for the lock and a part of the work.
-    blocks = {image_mask_inversion: 2, diffuse_img_attention: 6, mask_generation: 3}[step]
-    ballast = fill(small_disk, but=4096 * blocks)
+    ballast = fill(small_disk, but=4096 * (2 if step is image_mask_inversion else 6))
     before = files(root)
     code, (line,) = run(step, root)
     assert code == 1 and line.startswith(f"error: {root}/") and "No space left on device" in line
