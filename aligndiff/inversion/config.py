@@ -106,7 +106,7 @@ class AdaptConfig(Options):
     )
     lora_rank: int = option(16, "rank of the LoRA layers", 1, 1024)
     prior_weight: float = option(
-        1.0, "weight of generated images of the plain word, which keep what it means", 0, 1000
+        0.0, "weight of generated images of the plain word, which keep what it means", 0, 1000
     )
 
     @property

@@ -28,7 +28,7 @@ from scripts import diffuse_img_attention, image_mask_inversion
 
 QUICK = InversionConfig(inversion_train_bs=2, gradient_accumulation=2)
 SHEET = SheetConfig(sheet_samples=1, num_inference_steps=1, guidance_scale=1.0)
-LORA = AdaptConfig(adapt="lora", adapt_steps=2, lora_rank=2)
+LORA = AdaptConfig(adapt="lora", adapt_steps=2, lora_rank=2, prior_weight=1.0)
 FULL = replace(LORA, adapt="full")
 FISH = Path("fish", "learned_embeddings")
 
@@ -170,7 +170,7 @@ def test_the_prior_is_drawn_once_and_holds_the_weights(
 def test_embeddings_from_before_stay_learned() -> None:
     assert EMBEDDING_ALONE.recipe(SHEET) == {}
     assert EMBEDDING_ALONE.applied_to(QUICK) is QUICK
-    recipe = AdaptConfig(adapt="full", adapt_steps=7).recipe(SHEET)
+    recipe = AdaptConfig(adapt="full", adapt_steps=7, prior_weight=0.5).recipe(SHEET)
     assert {*recipe} == {
         *("adapt", "adapt_lr", "prior_weight"),
         *("prior_num_inference_steps", "prior_guidance_scale", "prior_scheduler"),
