@@ -28,6 +28,9 @@ OUTLINE_SCALE = 0.32  # of its side: the square root of an outline's area there
 # Supports are few: a spread of nothing would call every other object a stranger.
 SPREAD_FACTOR, LEAST_SPREAD = 1.1, 0.05
 STRANGE = 6.0  # squared deviations, look and outline together, from which on a region is left out
+# Of the largest region: what is smaller may be a part of the object, and is not all of it. A spot
+# of an object's colour is quite like it, and round things are as round when they are small.
+PART = 0.1
 MOST_REGIONS = 12  # the largest are looked at; the others are specks of an unsure mask
 
 
@@ -93,7 +96,7 @@ def learn_likeness(images: Sequence[Uint8], masks: Sequence[Bool]) -> ObjectLike
 
 
 def object_regions(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> Bool:
-    """The regions of `mask`, bool (h, w), that are the object: the likest one, others as like it.
+    """The regions of `mask`, bool (h, w), that are the object: the likest large one and its likes.
 
     A region that is strange by itself stays where it completes the outline: parts of one object.
     """
@@ -104,9 +107,10 @@ def object_regions(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> Bool:
         return labels == numbers[0] if numbers else mask
     regions = {number: labels == number for number in numbers}
     alone = {n: likeness.strangeness(image, region) for n, region in regions.items()}
-    first, *others = sorted(numbers, key=alone.__getitem__)
+    large = [number for number in numbers if areas[number - 1] >= PART * areas.max()]
+    first = min(large, key=alone.__getitem__)
     kept, strangeness = regions[first], alone[first]
-    for number in others:
+    for number in sorted(set(numbers) - {first}, key=alone.__getitem__):
         together = kept | regions[number]
         if alone[number] <= STRANGE:
             kept = together

@@ -24,6 +24,14 @@ def test_a_larger_thing_goes_too() -> None:
     assert np.array_equal(object_regions(image, wanted | other, LIKENESS), wanted)
 
 
+def test_a_spot_that_resembles_the_object_does_not_take_its_place() -> None:
+    """A generated mushroom with an odd outline was lost to a spot of red in the grass."""
+    wanted, spot = bar(40, 30, 30, 40), disc(12, 84, 5)
+    image = picture((wanted | spot, RED))
+    kept = object_regions(image, wanted | spot, LIKENESS)
+    assert kept[wanted].all()
+
+
 def test_two_wanted_objects_both_stay() -> None:
     both = disc(25, 48) | disc(70, 40, 12)
     image = picture((both, RED))
