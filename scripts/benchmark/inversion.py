@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 BATCH = 2
+MOST_SIDE = 512  # px: families of 1024 px would take minutes a step on a CPU
 PROMPT = "a photo of a <fss-token> fish"
 FLOOR, TARGET = 1.0, at_most(1.06)
 
@@ -47,19 +48,26 @@ def measure(config: BenchmarkConfig, device: torch.device) -> Iterator[Line]:
         )
 
 
-def learn(pipe: DiffusionPipeline, repeats: int, now: Clock) -> tuple[list[float], list[float]]:
+def learn(
+    pipe: DiffusionPipeline, repeats: int, now: Clock, most: int = MOST_SIDE
+) -> tuple[list[float], list[float]]:
     """Seconds of `repeats` micro-steps, and of the networks alone after each of them.
+
+    Images have the model's own side, or `most` pixels where that is larger.
 
     The stage itself learns. It reports every step, and while it waits for that to be done, the
     networks run alone, on what they were given in the first step. The first two pairs are left out:
     one has nothing to compare with, the other warms up.
     """
-    size = image_size(pipe)
+    size = min(image_size(pipe), most)
     support = encode_support(pipe, [scene_pair(0, size)], size)
     with NetworksAlone(pipe) as alone:
         watch = _Watch(alone.run, now)
         config = InversionConfig(
-            inversion_steps=repeats + 2, inversion_train_bs=BATCH, gradient_accumulation=1
+            side=size,
+            inversion_steps=repeats + 2,
+            inversion_train_bs=BATCH,
+            gradient_accumulation=1,
         )
         generator = torch.Generator().manual_seed(0)
         learn_vectors(pipe, PROMPT, support, config, config.bg_lambda[0], generator, watch)

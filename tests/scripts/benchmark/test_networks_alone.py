@@ -15,5 +15,5 @@ from scripts.tiny_families.build import build_tiny
 )
 def test_denoiser_and_encoders_run_alone_on_what_step_1_gave_them(kind: str) -> None:
     torch.set_num_threads(1)
-    step, bare = learn(build_tiny(kind), 1, clock(torch.device("cpu")))
+    step, bare = learn(build_tiny(kind), 1, clock(torch.device("cpu")), 64)
     assert len(step) == len(bare) == 1 and step[0] > 0 and bare[0] > 0
