@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aligndiff.core.errors import InputError, MissingWeightsError
 from aligndiff.core.files import file_fingerprint, fingerprint, hint_for_backslashes, typed_path
+from aligndiff.core.hub import HUB_NAME
 from aligndiff.core.options import CommandLine, Options, option
 from aligndiff.core.weights import TINY, WEIGHTS_DIR, ModelChoice, first_named
 from aligndiff.dataset.bank_checks import CountTokens, TokenCount
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 DEFAULT_DIFFUSION_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 DEFAULT_PIPELINE = "StableDiffusionPipeline"
 READ_AT_MOST = 64 * 2**20  # bytes of a weight file that its fingerprint reads
-# Hub names are "owner/name", each of letters, digits, dots, dashes and underscores.
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
