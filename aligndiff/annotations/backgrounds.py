@@ -46,16 +46,25 @@ def find_backgrounds(folder: Path | None) -> tuple[BackgroundPhoto, ...]:
     if drawn := sorted(folder.glob("*/generated_images/*.*")):  # what draw_backgrounds has written
         return tuple(BackgroundPhoto(path, ()) for path in drawn)
     tree = SourceTree.scan(folder)
-    known, _ = recognise(tree)
-    reading = known.read(tree)
-    if reading.problems:
-        raise InputError([f"--backgrounds {folder}: {problem}" for problem in reading.problems])
-    marked: dict[str, list[SourcePair]] = {name: [] for name in reading.unmarked}
-    for pair in reading.pairs:
-        marked.setdefault(pair.photo, []).append(pair)
+    marked = marked_photos(tree, f"--backgrounds {folder}")
     if not marked:
         raise InputError(f"--backgrounds {folder}: has no photos; put some in it")
     return tuple(BackgroundPhoto(tree.path(name), tuple(pairs)) for name, pairs in marked.items())
+
+
+def marked_photos(tree: SourceTree, where: str) -> dict[str, list[SourcePair]]:
+    """What is marked in each photo of a tree, by the photo's name; nothing in an unmarked one.
+
+    InputError, each line beginning with `where`, for annotations that cannot be read.
+    """
+    known, _ = recognise(tree)
+    reading = known.read(tree)
+    if reading.problems:
+        raise InputError([f"{where}: {problem}" for problem in reading.problems])
+    marked: dict[str, list[SourcePair]] = {name: [] for name in reading.unmarked}
+    for pair in reading.pairs:
+        marked.setdefault(pair.photo, []).append(pair)
+    return marked
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from aligndiff.annotations.formats import recognise
+from aligndiff.annotations.backgrounds import marked_photos
 from aligndiff.annotations.shapes import check_size, draw_mask
 from aligndiff.annotations.source import SourcePair, SourceTree, shortlist
 from aligndiff.composition.instance import Instance, cut_out
@@ -119,14 +119,7 @@ def check_photos(backgrounds: Sequence[Background], size: tuple[int, int]) -> No
 def _photos(folder: Path, side: int) -> Iterator[Background]:
     """A user's photos, in any layout that prepare_dataset reads."""
     tree = SourceTree.scan(folder)
-    known, _ = recognise(tree)
-    reading = known.read(tree)
-    if reading.problems:
-        raise InputError([f"{folder}: {problem}" for problem in reading.problems])
-    pairs: dict[str, list[SourcePair]] = {name: [] for name in reading.unmarked}
-    for pair in reading.pairs:
-        pairs.setdefault(pair.photo, []).append(pair)
-    for photo, marked in pairs.items():
+    for photo, marked in marked_photos(tree, str(folder)).items():
         path = tree.path(photo)
         name = f"{folder.name}/{photo}"
         identity = str(path.stat().st_size)
