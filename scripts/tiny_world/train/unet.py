@@ -221,6 +221,18 @@ def new_optimizer(model: TextToLatents, device: torch.device) -> torch.optim.Ada
     return torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=1e-2, fused=fused)
 
 
+def run_tokenizer(run: Run, start: Path | None) -> CLIPTokenizer:
+    """That of the weights it starts from, and the same whenever the run goes on.
+
+    A new one numbers rare word pieces anew: the library breaks ties between them by chance.
+    """
+    kept = run.folder / "tokenizer"
+    if not kept.is_dir():
+        first = CLIPTokenizer.from_pretrained(start / "tokenizer") if start else new_tokenizer()
+        first.save_pretrained(kept)
+    return CLIPTokenizer.from_pretrained(kept)
+
+
 def train_unet(
     run: Run,
     vae_folder: Path,
@@ -238,7 +250,7 @@ def train_unet(
     vae = AutoencoderKL.from_pretrained(vae_folder)
     cache = run.folder / latents_name(scenes, vae_folder)
     latents = encode_scenes(vae, scenes, device, workers, cache)
-    model = TextToLatents(new_tokenizer())
+    model = TextToLatents(run_tokenizer(run, start))
     if start:
         load_published(model, start)
     model = model.to(device).train()
