@@ -239,6 +239,7 @@ def test_mistakes_of_the_gain_are_told_before_anything_is_loaded(
         (["--test_dir", str(dataset_dir)], "is .*1.jpg as well; test and choose on images held"),
         (["--backgrounds", str(tmp_path / "none")], "none"),
         (["--model", str(tmp_path / "none")], "has no config.json; give a folder"),
+        (["--model", str(dataset_dir / "dataset.json")], "no weights of the small U-Net"),
         (["--steps", "0"], "--steps: must be 1 to"),
     ):
         with pytest.raises(InputError, match=problem):

@@ -14,7 +14,6 @@ from aligndiff.evaluation.gain.recipes import RECIPES
 from aligndiff.runner.options import MAX_WORKERS
 
 SIDE_STEP = 32  # px: what every network divides by
-SMALL_RATE, SEGFORMER_RATE = 3e-3, 1e-4
 _MANY = 10_000
 
 
@@ -69,7 +68,8 @@ class GainTraining(Options):
 
     model: str = option(
         "small",
-        "'small', a U-Net from nothing, or SegFormer: a folder or a name of the hub, such as "
+        "'small', a U-Net from nothing; a .safetensors file, the same U-Net from weights of other "
+        "classes ('tiny': of the tiny world); or SegFormer: a folder or a name of the hub, such as "
         "nvidia/mit-b0",
     )
     recipes: tuple[str, ...] = option(
@@ -81,7 +81,11 @@ class GainTraining(Options):
     )
     batch_size: int = option(16, "images of a step", 2, MAX_BATCH)
     lr: float | None = option(
-        None, "highest learning rate", high=10, above=0, shown_default="0.003, SegFormer 0.0001"
+        None,
+        "highest learning rate",
+        high=10,
+        above=0,
+        shown_default="0.003, from weights 0.001, SegFormer 0.0001",
     )
     side: int = option(
         128,

@@ -23,6 +23,7 @@ class GainRecipe:
         augmentation: which random changes; see `segmenters.trained.augment`.
         composed: share of a batch in which the pairs are pasted into backgrounds.
         negatives: share of a batch without the object.
+        steps: share of the budget's steps after which it ends.
     """
 
     name: str
@@ -31,6 +32,7 @@ class GainRecipe:
     augmentation: Literal["usual", "strong", "erasing"] = "usual"
     composed: float = 0.0
     negatives: float = 0.0
+    steps: float = 1.0
 
     @property
     def needs_backgrounds(self) -> bool:
@@ -51,8 +53,10 @@ _LIST = (
     GainRecipe(
         "strong_paste", "strong, copy-paste, negatives", "network", "strong", _THIRD, _THIRD
     ),
+    GainRecipe("short", "the same, stopped early", "network", "strong", _THIRD, _THIRD, 0.4),
     GainRecipe("few_shot", "few-shot, as it is", "support"),
-    GainRecipe("few_shot_paste", "few-shot, trained", "few_shot", "usual", _THIRD, _THIRD),
+    # A matcher answers with something wherever it looks: negatives would only teach it silence.
+    GainRecipe("few_shot_paste", "few-shot, trained", "few_shot", "usual", 0.5),
 )
 RECIPES = {recipe.name: recipe for recipe in _LIST}
 USUAL_CHOICE = "strong_paste"  # where nothing is left to choose by: what won on the tiny world

@@ -18,8 +18,6 @@ from aligndiff.dataset.layout import BACKGROUNDS
 from aligndiff.dataset.prompt_bank import PromptBank, load_prompt_bank
 from aligndiff.evaluation.gain.classes import GainClass, find_classes
 from aligndiff.evaluation.gain.config import (
-    SEGFORMER_RATE,
-    SMALL_RATE,
     GainConfig,
     GainRun,
     GainTraining,
@@ -151,7 +149,7 @@ def _settings(
     """What decides the figures of a training, beside its unit."""
     return {
         **{name: value for name, value in asdict(training).items() if name != "recipes"},
-        "lr": _rate(training, network),
+        "lr": training.lr or network.rate,
         "precision": known_precision(training.precision, run.device),
         "model": network.identity,
         "few_shot": few_shot.identity if few_shot else None,
@@ -167,10 +165,6 @@ def _pairs_fingerprint(pairs: GainClass) -> str:
         for pair in (*pairs.real, *pairs.tests, *pairs.validation)
     ]
     return fingerprint([samples, photos])
-
-
-def _rate(training: GainTraining, network: NetworkChoice) -> float:
-    return training.lr or (SMALL_RATE if network.is_small else SEGFORMER_RATE)
 
 
 def _describe(evaluation: GainEvaluation) -> None:
@@ -223,8 +217,10 @@ def _estimate(evaluation: GainEvaluation, missing: Sequence[GainUnit]) -> None:
     work, processes = _work(evaluation), len(_devices(evaluation, len(trained))) or 1
     seconds, parts = 0.0, []
     for learner, unit in first_of_each_learner(trained).items():
-        count = sum(RECIPES[unit.recipe].learner == learner for unit in trained)
-        seconds += count * steps[learner] * work.seconds_a_step(unit)
+        recipes = [RECIPES[unit.recipe] for unit in trained]
+        parts_of_it = [recipe.steps for recipe in recipes if recipe.learner == learner]
+        count = len(parts_of_it)
+        seconds += sum(parts_of_it) * steps[learner] * work.seconds_a_step(unit)
         parts.append(f"{count} trainings of {steps[learner]} steps")
     minutes = max(1, round(seconds / processes / 60))
     where = "1 process" if processes == 1 else f"{processes} processes"

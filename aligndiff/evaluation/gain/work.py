@@ -63,7 +63,7 @@ class UnitWork:
         few = replace(self.machine.budget, steps=1 + _TIMED_STEPS)
         machine = replace(self.machine, budget=few, few_shot_budget=few)
         ticks: Callable[[], None] = lambda: times.append(time.monotonic())  # noqa: E731
-        train_and_test(RECIPES[unit.recipe], material, {}, machine, 0, ticks)
+        train_and_test(replace(RECIPES[unit.recipe], steps=1.0), material, {}, machine, 0, ticks)
         return (times[-1] - times[1]) / _TIMED_STEPS  # the first step prepares the others
 
     def material(self, unit: GainUnit) -> GainMaterial:

@@ -40,7 +40,13 @@ STILL = Augmentation(0, (1, 1), 0, 0, 0, 0, 0)  # changes nothing
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """Images float (b, 3, h, w) in [-1, 1]; the object and what counts, float (b, 1, h, w) 0/1."""
+    """Images and what they show, on one device.
+
+    Attributes:
+        images: float (b, 3, h, w) in [-1, 1].
+        objects: float (b, classes, h, w) 0/1; one class, where a segmenter of one is trained.
+        counted: float (b, 1, h, w) 0/1, where the loss is taken.
+    """
 
     images: Tensor
     objects: Tensor
@@ -50,10 +56,10 @@ class LabelledBatch:
 def augment(batch: LabelledBatch, how: Augmentation, generator: torch.Generator) -> LabelledBatch:
     """A random version of the batch; the generator's device is the batch's."""
     moved = _moved(torch.cat([batch.images, batch.objects, 1 - batch.counted], 1), how, generator)
-    images, objects = moved[:, :3], (moved[:, 3:4] > 0.5).float()
-    counted = (moved[:, 4:] <= 0.5).float()
+    images, objects = moved[:, :3], (moved[:, 3:-1] > 0.5).float()
+    counted = (moved[:, -1:] <= 0.5).float()
     if how.recoloured:
-        images = _recoloured(images, objects, how.recoloured, generator)
+        images = _recoloured(images, objects.amax(1, keepdim=True), how.recoloured, generator)
     images = _in_other_light(images, how, generator)
     if how.erased:
         images, objects = _painted_over(images, objects, how.erased, generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ class Budget:
     rate: float = 3e-3  # the learning rate at its highest
     weight_decay: float = 1e-2
     warmup: float = 0.1  # share of the steps in which the rate rises
+
+    def share(self, part: float) -> Budget:
+        """The same with a part of the steps, above 0 and at most 1."""
+        return replace(self, steps=max(1, round(part * self.steps)))
 
 
 def learn(

@@ -41,8 +41,11 @@ def make_objects(folder: Path) -> None:
     _write_bank(folder, [_learned_entry(category, category) for category in EXAMPLES])
 
 
-def make_draw(folder: Path, draw: int) -> None:
-    """The categories of the example objects in any look: a pair of each of five kinds."""
+def make_draw(folder: Path, draw: int, prompts: int) -> None:
+    """The categories of the example objects in any look: a pair of each of five kinds.
+
+    Each has so many prompts, as a user would write them who wants all looks of it.
+    """
     entries = []
     for number, category in enumerate(EXAMPLES):
         (folder / category).mkdir(parents=True, exist_ok=True)
@@ -51,9 +54,25 @@ def make_draw(folder: Path, draw: int) -> None:
             drawn = render(random_scene(seed, category, alone=True, kind=kind))
             write_image(folder / category / f"{index + 1}.jpg", drawn.image)
             write_mask(folder / category / f"{index + 1}.png", drawn.masks[0])
-        text = f"a photo of a {category}"
-        entries.append({"type": "text", "text": text, "category": category, "D_good_dir": category})
+        entries += [
+            {"type": "text", "text": text, "category": category, "D_good_dir": category}
+            for text in draw_prompts(category, prompts, DRAW_SEED + 100 * draw + number)
+        ]
     _write_bank(folder, entries)
+
+
+def draw_prompts(category: str, count: int, seed: int) -> list[str]:
+    """Different texts, as "a photo of a striped blue and white fish in the water"."""
+    from scripts.tiny_world.world.captions import PLACES, with_article  # which load transformers
+
+    rng, texts = np.random.default_rng((seed, 78)), dict[str, None]()
+    while len(texts) < count:
+        scene = random_scene(int(rng.integers(2**40)), category, alone=True)
+        look = scene.things[0].look
+        worn = f"{look.texture} {look.colour} and {look.second}" if look.second else look.colour
+        place = f" {PLACES[scene.ground]}" if len(texts) % 2 else ""
+        texts[f"a photo of {with_article(worn)} {category}{place}"] = None
+    return list(texts)
 
 
 def make_swept(folder: Path, learned: Path, values: Sequence[float]) -> None:

@@ -20,9 +20,10 @@ import torch
 from aligndiff.core.console import progress
 from aligndiff.core.device import choose_dtype
 from aligndiff.core.files import file_fingerprint
+from aligndiff.core.weights import TINY
 from aligndiff.evaluation.gain.learn import Machine, TestSet, train_and_test
 from aligndiff.evaluation.gain.material import COMPOSED, GainMaterial
-from aligndiff.evaluation.gain.networks import SMALL, choose_network
+from aligndiff.evaluation.gain.networks import choose_network
 from aligndiff.evaluation.gain.recipes import RECIPES, GainRecipe
 from aligndiff.evaluation.gain.units import GainUnit, UnitRecord, UnitRecords, choose_recipe
 from aligndiff.evaluation.gain.work import hash_seed
@@ -41,7 +42,8 @@ from scripts.tiny_world.measure.runs import GainSize
 from scripts.tiny_world.world.example import EXAMPLES
 
 PLACES = ("company", "alone")  # how the object is tested: beside another thing, or by itself
-SIDE = 64  # px: what the networks see
+SIDE = 128  # px: what the networks see
+NETWORK = choose_network(TINY)  # it knows the base categories, as people's networks know ImageNet
 STRONG, USUAL = RECIPES["strong_paste"], RECIPES["paste"]
 
 
@@ -55,6 +57,7 @@ class GainArm:
     extra: Extra | None = None
     real: int = 5
     scenes: bool = True  # whether its synthetic pairs are pasted, too
+    few_prompts: bool = False  # whether its samples are of a few prompts
     level: Level = "category"
 
 
@@ -66,6 +69,7 @@ ARMS = {
     "heatmaps": GainArm("heatmap"),
     "consensus only": GainArm("consensus"),
     "judge's masks": GainArm("judge"),
+    "few prompts": GainArm("mask", few_prompts=True),
     "real, 1 pair": GainArm(real=1),
     "synthetic, 1 pair": GainArm("mask", real=1),
     "real, 3 pairs": GainArm(real=3),
@@ -89,7 +93,16 @@ class GainJob:
     records: Path
 
     def open_records(self) -> UnitRecords:
-        decisive = ("samples", "company", "alone", "validation", "base", "steps", "few_shot_steps")
+        decisive = (
+            "samples",
+            "company",
+            "alone",
+            "validation",
+            "base",
+            "steps",
+            "few_shot_steps",
+            "prompts",
+        )
         settings = {name: getattr(self.size, name) for name in decisive}
         weights = choose_segmenter(SegmenterOptions(fss_ckpt_path=self.few_shot)).identity
         pairs = [
@@ -97,7 +110,8 @@ class GainJob:
             for folder in (*self.draws, self.objects)
             for name in EXAMPLES
         ]
-        return UnitRecords(self.records, {**settings, "few_shot": weights, "pairs": pairs})
+        told = {"network": NETWORK.identity, "few_shot": weights, "pairs": pairs}
+        return UnitRecords(self.records, settings | told)
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,7 @@ class GainFindings:
         networks: the same of ordinary networks alone, in company.
         told: the arms without a target.
         curve: synthetic pairs by their number, on the draws that have them.
+        prompts: as many samples of many prompts and of few, on the first draw.
         validation: by place and arm, what each recipe reached on validation scenes.
     """
 
@@ -129,6 +144,7 @@ class GainFindings:
     networks: dict[str, ArmFigures] = field(default_factory=dict)
     told: list[ArmFigures] = field(default_factory=list)
     curve: list[ArmFigures] = field(default_factory=list)
+    prompts: list[ArmFigures] = field(default_factory=list)
     validation: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
@@ -172,7 +188,7 @@ class _Finals:
 
     def units(self) -> list[GainUnit]:
         groups = [*self._best().values(), *self._networks().values()]
-        groups += [*self._told().values(), *self._curve().values()]
+        groups += [*self._told().values(), *self._curve().values(), *self._prompts()]
         return list(dict.fromkeys(unit for units in groups for unit in units))
 
     def fill(self, records: UnitRecords) -> None:
@@ -183,6 +199,7 @@ class _Finals:
         found.networks.update({a: figures_of(records, u) for a, u in self._networks().items()})
         found.told += [figures_of(records, units) for units in self._told().values()]
         found.curve += [figures_of(records, units) for units in self._curve().values()]
+        found.prompts += [figures_of(records, units) for units in self._prompts()]
 
     def _best(self) -> dict[tuple[str, str], list[GainUnit]]:
         return {
@@ -199,7 +216,7 @@ class _Finals:
         """One ingredient less, fewer real pairs, the example objects: by the best networks."""
         draws, recipes = self.job.size.told_draws, {}
         for arm, kind in ARMS.items():
-            if arm not in ("real", "synthetic", "true"):
+            if arm not in ("real", "synthetic", "true", "few prompts"):
                 recipes[arm] = self.networks["synthetic" if kind.extra else "real"]
         told = {(arm, r.name): _units(self.job, arm, r, draws) for arm, r in recipes.items()}
         other = USUAL if self.networks["synthetic"] != USUAL else STRONG
@@ -214,6 +231,11 @@ class _Finals:
             draws = size.told_draws if count <= size.samples else 1
             curve[count] = _units(self.job, "synthetic", recipe, draws, count)
         return curve
+
+    def _prompts(self) -> list[list[GainUnit]]:
+        count, recipe = self.job.size.few_samples, self.networks["synthetic"]
+        arms = ("synthetic", "few prompts")
+        return [_units(self.job, arm, recipe, 1, count) for arm in arms]
 
 
 def figures_of(records: UnitRecords, units: Sequence[GainUnit]) -> ArmFigures:
@@ -245,9 +267,9 @@ def run_unit(unit: GainUnit, job: GainJob) -> UnitRecord:
     """Train and test one segmenter."""
     arm, recipe = ARMS[unit.arm], RECIPES[unit.recipe]
     machine = Machine(
-        choose_network(SMALL),
+        NETWORK,
         choose_segmenter(SegmenterOptions(fss_ckpt_path=job.few_shot)),
-        Budget(job.size.steps),
+        Budget(job.size.steps, rate=NETWORK.rate),
         Budget(job.size.few_shot_steps, batch_size=8),
         torch.device("cpu"),
         choose_dtype("auto", torch.device("cpu")),
@@ -267,7 +289,15 @@ def _material(unit: GainUnit, job: GainJob) -> GainMaterial:
     if arm.extra == "true":
         extra = scenes("true", name, unit.samples, True, arm.level)
     elif arm.extra is not None:
-        extra = synthetic_pairs(folder, name, arm.extra, unit.samples, unit.draw, job.judge)
+        extra = synthetic_pairs(
+            folder,
+            name,
+            arm.extra,
+            unit.samples,
+            unit.draw,
+            job.judge,
+            job.size.few_prompts if arm.few_prompts else None,
+        )
     return GainMaterial(
         tuple(real_pairs(folder / name, arm.real, unit.draw)),
         tuple(extra),

@@ -150,7 +150,8 @@ def gain_lines(gain: GainFindings, samples: int) -> list[Line]:
     for place, arms in gain.best.items():
         lines += [arm_line(figures, place, "best recipe: ") for figures in arms.values()]
     lines += [arm_line(f, place) for f in gain.told for place in f.mious]
-    return lines + [arm_line(f, "company", f"{f.samples} samples: ") for f in gain.curve]
+    counted = [*gain.curve, *gain.prompts]
+    return lines + [arm_line(f, "company", f"{f.samples} samples: ") for f in counted]
 
 
 def arm_gains(arms: Mapping[str, ArmFigures], place: str) -> list[float]:

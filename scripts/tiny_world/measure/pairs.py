@@ -91,14 +91,22 @@ def real_pairs(folder: Path, count: int, draw: int) -> list[SupportPair]:
 
 
 def synthetic_pairs(
-    dataset: Path, category: str, masks: Masks, most: int, seed: int, judge_file: Path = WEIGHTS
+    dataset: Path,
+    category: str,
+    masks: Masks,
+    most: int,
+    seed: int,
+    judge_file: Path = WEIGHTS,
+    prompts: int | None = None,
 ) -> list[SupportPair]:
     """Up to ``most`` samples that step 3 kept; with the same seed fewer are a part of more.
+
+    They are of all prompts of the category, or of the first so many.
 
     The samples are the same whatever their masks are, but of ``consensus`` those alone count, which
     may be none.
     """
-    kept = list(_refined(dataset, category))
+    kept = list(_refined(dataset, category, prompts))
     if not kept:
         raise InputError(f"{dataset}: no {category} has a mask; run the three steps on it")
     if masks == "consensus":
@@ -118,8 +126,8 @@ def synthetic_pairs(
     return [pair for pair in labelled if (pair.mask == OBJECT).any()]
 
 
-def _refined(dataset: Path, category: str) -> Iterator[StoredSample]:
-    for entry in load_prompt_bank(dataset, (category,)).entries:
+def _refined(dataset: Path, category: str, prompts: int | None) -> Iterator[StoredSample]:
+    for entry in load_prompt_bank(dataset, (category,)).entries[:prompts]:
         place = EntryFolder(dataset, entry)
         for index in sample_indices(place):
             sample = read_sample(place, index)

@@ -30,7 +30,7 @@ def findings_plot(findings: Findings) -> Uint8 | None:
 
 def gain_curves(gain: GainFindings) -> dict[str, Curve]:
     """More and more synthetic pairs beside five real ones; the band is from draw to draw."""
-    alone = gain.networks["real"].mious["company"]
+    alone = gain.networks["real"].mious["company"][: len(gain.curve[0].mious["company"])]
     draws = [alone, *(figures.mious["company"] for figures in gain.curve)]
     line = Curve(
         [0, *(figures.samples for figures in gain.curve)],

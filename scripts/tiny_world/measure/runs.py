@@ -31,7 +31,9 @@ class GainSize:
     draws: int  # of five real pairs, each with samples of its own
     choosing_draws: int  # of these, how many the recipes are chosen by
     told_draws: int  # of these, how many the lines without a target are measured on
-    samples: int  # of each object and draw
+    prompts: int  # of each category and draw; samples are so many times a whole number
+    few_prompts: int  # of these, for the line on what many prompts give
+    samples: int  # of each category and draw
     most: int  # of the first draw, for the plot
     counts: tuple[int, ...]  # numbers of samples to plot
     company: int  # scenes of each object in company that are tested on
@@ -42,19 +44,26 @@ class GainSize:
     few_shot_steps: int
     workers: int  # processes; changes the time only
 
+    @property
+    def few_samples(self) -> int:
+        """How many samples of the first draw a few prompts have."""
+        return self.few_prompts * self.most // self.prompts
+
 
 FULL_GAIN = GainSize(
     draws=5,
-    choosing_draws=2,
-    told_draws=2,
+    choosing_draws=1,
+    told_draws=1,
+    prompts=25,
+    few_prompts=3,
     samples=100,
     most=500,
     counts=(20, 50, 100, 200, 500),
     company=200,
     alone=100,
     validation=60,
-    base=150,
-    steps=400,
+    base=300,
+    steps=250,
     few_shot_steps=60,
     workers=2,
 )
@@ -62,6 +71,8 @@ QUICK_GAIN = GainSize(
     draws=2,
     choosing_draws=1,
     told_draws=1,
+    prompts=2,
+    few_prompts=1,
     samples=2,
     most=4,
     counts=(1, 2, 4),
@@ -281,12 +292,12 @@ def draw_sweep(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSi
 
 
 def draw_gain(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSize) -> None:
-    """The draws of line 5: fresh real pairs, and images of the plain word with masks."""
+    """The draws of line 5: fresh real pairs, and images of many prompts with masks."""
     steps = drawing_steps(effort)
     for draw in range(effort.gain.draws):
         folder = work.gain(draw)
-        make_draw(folder, draw)
-        count = effort.gain.samples if draw else effort.gain.most
+        make_draw(folder, draw, effort.gain.prompts)
+        count = (effort.gain.samples if draw else effort.gain.most) // effort.gain.prompts
         # Fresh images, too: an image's noise follows from the seed, its prompt and its number.
         seed = scripts.seed + 1000 * (draw + 1)
         scripts.draw(folder, "--image_per_entry", count, *steps, "--no_sheet", "--seed", seed)

@@ -7,9 +7,10 @@ its number of steps; a checkpoint, a log.jsonl and a picture to look at lie in W
   python -m scripts.tiny_world.train unet     captions to latents: UNet and text encoder (needs vae)
   python -m scripts.tiny_world.train ssp      the few-shot segmenter, by episodes
   python -m scripts.tiny_world.train judge    the judge of images, with full supervision
-  python -m scripts.tiny_world.train publish  write pretrained_weights/ from the four
+  python -m scripts.tiny_world.train network  a small segmenter of base categories, to start from
+  python -m scripts.tiny_world.train publish  write pretrained_weights/ from the five
   python -m scripts.tiny_world.train example  draw example_dataset/ (needs no training)
-  python -m scripts.tiny_world.train all      vae, unet, ssp, judge and publish, one after the other
+  python -m scripts.tiny_world.train all      these five and publish, one after the other
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ModelRecipe:
     steps: int
     batch_size: int
     rate: float  # peak learning rate
-    scenes: int  # rendered scenes (vae, unet, judge) or identities of four scenes (ssp)
+    scenes: int  # rendered scenes, of ssp identities of four scenes
 
 
 RECIPES = {
@@ -40,6 +41,7 @@ RECIPES = {
     "unet": ModelRecipe(steps=8500, batch_size=48, rate=1e-3, scenes=36000),
     "ssp": ModelRecipe(steps=2000, batch_size=6, rate=2e-3, scenes=1500),
     "judge": ModelRecipe(steps=6000, batch_size=16, rate=3e-3, scenes=6000),
+    "network": ModelRecipe(steps=5000, batch_size=48, rate=3e-3, scenes=18000),
 }
 
 
@@ -85,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def train_part(part: str, args: argparse.Namespace) -> None:
     from scripts.tiny_world.train.judge import train_judge
+    from scripts.tiny_world.train.network import train_network
     from scripts.tiny_world.train.run import Run
     from scripts.tiny_world.train.ssp import train_ssp
     from scripts.tiny_world.train.unet import train_unet
@@ -113,8 +116,10 @@ def train_part(part: str, args: argparse.Namespace) -> None:
         train_unet(run, vae, *rest, args.compile, pipeline)
     elif part == "ssp":
         train_ssp(run, *rest, start and start / "tiny_ssp.safetensors")
-    else:
+    elif part == "judge":
         train_judge(run, *rest, start and start / "tiny_judge.safetensors")
+    else:
+        train_network(run, *rest, start and start / "tiny_network.safetensors")
 
 
 def publish(work_dir: Path, output_dir: Path) -> None:
@@ -123,7 +128,9 @@ def publish(work_dir: Path, output_dir: Path) -> None:
     Every part must have been trained; InputError, before anything is written, if one was not.
     """
     pipeline_folder = work_dir / "unet" / "pipeline"
-    single_files = [work_dir / part / f"tiny_{part}.safetensors" for part in ("ssp", "judge")]
+    single_files = [
+        work_dir / part / f"tiny_{part}.safetensors" for part in ("ssp", "judge", "network")
+    ]
     for path in (pipeline_folder, *single_files):
         if not path.exists():
             part = path.parent.name

@@ -44,7 +44,8 @@ NAMES = {look: name for name, look in NAMED_LOOKS.items()}
 MAX_LENGTH = 40  # tokens; the longest caption has about 30
 
 
-def _article(words: str) -> str:
+def with_article(words: str) -> str:
+    """ "an orange fish", "a fish"."""
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
@@ -67,7 +68,7 @@ def describe_thing(thing: Thing, rng: np.random.Generator) -> str:
         words = f"{look.colour} {noun} with {look.second} {TEXTURES[look.texture]}"
     else:
         words = f"{look.texture} {look.colour} and {look.second} {noun}"
-    return _article(f"{adjective} {words}".strip())
+    return with_article(f"{adjective} {words}".strip())
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:

@@ -38,7 +38,7 @@ SIDE = 128
 def draw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A draw of real pairs, and samples whose grey level is their number."""
     root = tmp_path_factory.mktemp("gain") / "draw_0"
-    make_draw(root, 0)
+    make_draw(root, 0, prompts=1)
     for entry in load_prompt_bank(root).entries:
         place = EntryFolder(root, entry)
         place.make()
@@ -72,7 +72,7 @@ def test_a_draw_has_a_pair_of_each_kind_and_draws_differ(draw: Path, tmp_path: P
     pairs = real_pairs(draw / "fish", 5, 0)
     assert [pair.name for pair in pairs] == ["1", "2", "3", "4", "5"]
     assert all(0 < (pair.mask == 1).mean() < 0.9 for pair in pairs)
-    make_draw(tmp_path, 1)
+    make_draw(tmp_path, 1, prompts=1)
     others = real_pairs(tmp_path / "fish", 5, 0)
     assert not any(np.array_equal(a.mask, b.mask) for a, b in zip(pairs, others, strict=True))
     single = {real_pairs(draw / "fish", 1, at)[0].name for at in range(5)}
@@ -92,8 +92,21 @@ def test_synthetic_pairs_are_what_step_3_kept_with_the_masks_asked_for(draw: Pat
     assert many[:2] == few and len(set(many)) == 5
 
 
+def test_a_draw_has_many_prompts_and_the_first_few_alone_on_request(tmp_path: Path) -> None:
+    make_draw(tmp_path, 0, prompts=4)
+    entries = load_prompt_bank(tmp_path, ("fish",)).entries
+    assert len({entry.text for entry in entries}) == 4
+    assert all("fish" in str(entry.text).split() for entry in entries)
+    for number, entry in enumerate(entries):
+        place = EntryFolder(tmp_path, entry)
+        place.make()
+        add_sample(place, 0, number, "refined", "pseudo_label")
+    assert sorted(greys(synthetic_pairs(tmp_path, "fish", "mask", 9, 0))) == [0, 1, 2, 3]
+    assert sorted(greys(synthetic_pairs(tmp_path, "fish", "mask", 9, 0, prompts=2))) == [0, 1]
+
+
 def test_no_synthetic_pairs_is_told(tmp_path: Path) -> None:
-    make_draw(tmp_path, 3)
+    make_draw(tmp_path, 3, prompts=1)
     with pytest.raises(InputError, match="no fish has a mask; run the three steps on it"):
         synthetic_pairs(tmp_path, "fish", "mask", 5, seed=0)
 
@@ -130,7 +143,8 @@ def test_the_gain_whole_and_continued(
 ) -> None:
     few = {name: RECIPES[name] for name in ("usual", "strong_paste", "paste", "few_shot")}
     monkeypatch.setattr(measure_gain_module, "RECIPES", few)
-    arms = {name: ARMS[name] for name in ("real", "synthetic", "true", "heatmaps", "real, 1 pair")}
+    named = ("real", "synthetic", "true", "heatmaps", "few prompts", "real, 1 pair")
+    arms = {name: ARMS[name] for name in named}
     monkeypatch.setattr(measure_gain_module, "ARMS", arms)
     size = replace(QUICK.gain, draws=1, samples=3, counts=(2,), alone=1)
     job = GainJob((draw,), draw, size, "tiny", WEIGHTS, tmp_path / "trainings")
@@ -141,6 +155,7 @@ def test_the_gain_whole_and_continued(
     assert {figures.arm for figures in first.told} == {"heatmaps", "real, 1 pair", "synthetic"}
     assert all(0 <= iou <= 1 for figures in first.told for iou in figures.mious["company"])
     assert [figures.samples for figures in first.curve] == [2]
+    assert [figures.arm for figures in first.prompts] == ["synthetic", "few prompts"]
     records = sorted((tmp_path / "trainings").iterdir())
     kept = {path: path.read_bytes() for path in records[1:]}
     records[0].unlink()

@@ -13,6 +13,7 @@ from transformers import CLIPTextModel
 
 from aligndiff.core.errors import InputError
 from aligndiff.segmenters.ssp.checkpoint import load_ssp
+from aligndiff.segmenters.trained.small import load_small
 from aligndiff.training.recipe import warmup_cosine
 from scripts.tiny_world.measure.judge import load_judge
 from scripts.tiny_world.train.__main__ import main
@@ -49,7 +50,7 @@ def train(part: str, folder: Path, steps: int, *more: str) -> None:
 
 def weights(folder: Path, part: str) -> list[torch.Tensor]:
     state = torch.load(folder / part / "checkpoint.pt", weights_only=True)
-    found = state["network" if part == "ssp" else "ema"]
+    found = state["network" if part in ("ssp", "network") else "ema"]
     # Not what batch normalisation has seen and counted: that changes at once.
     return [value.float() for name, value in found.items() if not name.endswith(SEEN)]
 
@@ -59,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One step of every part, in the order of the recipe."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny_world")
-    for part in ("vae", "unet", "ssp", "judge"):
+    for part in ("vae", "unet", "ssp", "judge", "network"):
         train(part, folder, 1)
     return folder
 
@@ -78,6 +79,7 @@ def test_published_models_load_and_work(trained: Path) -> None:
     assert load_ssp(output / "tiny_ssp.safetensors").input_side == INPUT_SIDE
     assert (output / "tiny_ssp.safetensors").stat().st_size < 5_000_000
     load_judge(output / "tiny_judge.safetensors")
+    load_small(output / "tiny_network.safetensors")
 
 
 def test_publish_needs_every_part_and_writes_nothing_without(trained: Path, tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_publish_needs_every_part_and_writes_nothing_without(trained: Path, tmp_
     assert not output.exists()
 
 
-@pytest.mark.parametrize("part", ["vae", "ssp", "judge"])
+@pytest.mark.parametrize("part", ["vae", "ssp", "judge", "network"])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     trained: Path, tmp_path: Path, part: str
 ) -> None:
@@ -101,7 +103,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     assert all(torch.equal(first, second) for first, second in pairs)
 
 
-@pytest.mark.parametrize("part", ["vae", "unet", "ssp", "judge"])
+@pytest.mark.parametrize("part", ["vae", "unet", "ssp", "judge", "network"])
 def test_a_part_starts_from_published_weights(trained: Path, tmp_path: Path, part: str) -> None:
     """At the first step of the warm-up the weights have hardly moved from where they began."""
     published = tmp_path / "published"

@@ -7,14 +7,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, SegformerConfig, SegformerForSemanticSegmentation
 
 from aligndiff.core.errors import InputError
 from aligndiff.core.weights import TINY
 from aligndiff.segmenters.load import SegmenterOptions, adapt_segmenter, choose_segmenter
 from aligndiff.segmenters.metrics import overlaps
-from aligndiff.segmenters.trained.augment import STILL
-from aligndiff.segmenters.trained.batches import Batches, PairStack, Source, stack_pairs
+from aligndiff.segmenters.trained.augment import STILL, STRONG, augment
+from aligndiff.segmenters.trained.batches import (
+    Batches,
+    PairStack,
+    Source,
+    as_batch,
+    stack_pairs,
+)
 from aligndiff.segmenters.trained.learn import (
     Budget,
     find_object,
@@ -23,7 +30,7 @@ from aligndiff.segmenters.trained.learn import (
     squeezed,
 )
 from aligndiff.segmenters.trained.segformer import load_segformer
-from aligndiff.segmenters.trained.small import SmallSegmenter
+from aligndiff.segmenters.trained.small import SmallSegmenter, load_small, save_small
 
 SIDE = 32
 CPU, EXACT = torch.device("cpu"), torch.float32
@@ -74,6 +81,33 @@ def test_the_small_network_learns_a_disc_from_nothing() -> None:
     assert np.mean(ious) > 0.7
     larger = find_object(network, seen.images[:1], [(40, 50)], CPU, EXACT)
     assert larger[0].shape == (40, 50) and larger[0].dtype == np.bool_
+
+
+def test_weights_of_other_classes_are_a_start_for_a_new_one(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "nine.safetensors", torch.rand(1, 3, SIDE, SIDE)
+    learned = SmallSegmenter((8, 8, 16, 16), classes=9).half().float().eval()
+    save_small(learned, path)
+    begun = load_small(path).eval()
+    with torch.no_grad():
+        assert learned(pixels).shape == (1, 9, SIDE, SIDE) and begun(pixels).shape[1] == 1
+        assert torch.equal(begun.stem(pixels), learned.stem(pixels))
+    save_file({"stem.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="holds no weights of the small U-Net"):
+        load_small(path)
+    path.write_bytes(b"no weights")
+    with pytest.raises(InputError, match="holds no weights of the small U-Net"):
+        load_small(path)
+
+
+def test_classes_move_with_their_image() -> None:
+    images, masks = discs(2).images, discs(2).masks
+    single = as_batch(torch.from_numpy(images), torch.from_numpy(masks))
+    several = replace(single, objects=torch.cat([single.objects, 1 - single.objects], 1))
+    one, two = (
+        augment(batch, STRONG, torch.Generator().manual_seed(3)) for batch in (single, several)
+    )
+    assert torch.equal(two.objects[:, :1], one.objects)
+    assert (two.objects.sum(1) == 1).all()
 
 
 def test_equal_seeds_train_equal_networks() -> None:
