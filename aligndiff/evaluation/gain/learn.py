@@ -68,6 +68,18 @@ def train_and_test(
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Sums]:
     """What the segmenter of a recipe gets right in each image of every test set."""
+    answer = train(recipe, material, machine, seed, advance)
+    return {name: test.sums(answer(test)) for name, test in tests.items()}
+
+
+def train(
+    recipe: GainRecipe,
+    material: GainMaterial,
+    machine: Machine,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Callable[[TestSet], list[NDArray[np.bool_]]]:
+    """The segmenter of a recipe, as what it answers: a mask (h, w) for each image of a test set."""
     if recipe.learner == "network":
         network = build_network(machine.network, seed)
         learn(
@@ -84,14 +96,11 @@ def train_and_test(
         def answer(test: TestSet) -> list[NDArray[np.bool_]]:
             sizes = [(pair.mask.shape[0], pair.mask.shape[1]) for pair in test.pairs]
             return find_object(network, test.squeezed, sizes, machine.device, machine.dtype)
-    else:
-        segmenter = _few_shot(recipe, material, machine, seed, advance)
-        _show_support(segmenter, material)
 
-        def answer(test: TestSet) -> list[NDArray[np.bool_]]:
-            return _segmented(segmenter, [pair.image for pair in test.pairs])
-
-    return {name: test.sums(answer(test)) for name, test in tests.items()}
+        return answer
+    segmenter = _few_shot(recipe, material, machine, seed, advance)
+    _show_support(segmenter, material)
+    return lambda test: _segmented(segmenter, [pair.image for pair in test.pairs])
 
 
 def _few_shot(

@@ -34,7 +34,8 @@ EPILOG = (
     "3 heatmaps, 4 masks, 5 what samples and scenes add to real pairs, 6 lines 2 and 4 over "
     "--bg_lambda, 7 masks of rendered scenes, alone and in company, 8 the look where "
     "step 1 tunes the denoiser too. Running it again continues. It leaves "
-    "measure.json, measure.md, measure.png, judged.png and the scripts' logs in --work_dir."
+    "measure.json, measure.md, measure.png, judged.png, gain_picture.png and the scripts' logs in "
+    "--work_dir."
 )
 
 

@@ -265,8 +265,14 @@ def _units(
 
 def run_unit(unit: GainUnit, job: GainJob) -> UnitRecord:
     """Train and test one segmenter."""
-    arm, recipe = ARMS[unit.arm], RECIPES[unit.recipe]
-    machine = Machine(
+    tests = test_sets(unit.category, ARMS[unit.arm].level, job.size)
+    recipe, seed = RECIPES[unit.recipe], hash_seed(unit.draw, unit.seed)
+    return UnitRecord(train_and_test(recipe, material_of(unit, job), tests, machine_of(job), seed))
+
+
+def machine_of(job: GainJob) -> Machine:
+    """The models and budgets that all trainings have in common, on the CPU."""
+    return Machine(
         NETWORK,
         choose_segmenter(SegmenterOptions(fss_ckpt_path=job.few_shot)),
         Budget(job.size.steps, rate=NETWORK.rate),
@@ -274,11 +280,11 @@ def run_unit(unit: GainUnit, job: GainJob) -> UnitRecord:
         torch.device("cpu"),
         choose_dtype("auto", torch.device("cpu")),
     )
-    material = _material(replace(unit, recipe="", seed=0), job)
-    tests = _test_sets(unit.category, arm.level, job.size)
-    return UnitRecord(
-        train_and_test(recipe, material, tests, machine, hash_seed(unit.draw, unit.seed))
-    )
+
+
+def material_of(unit: GainUnit, job: GainJob) -> GainMaterial:
+    """What the unit learns from, whatever its recipe."""
+    return _material(replace(unit, recipe="", seed=0), job)
 
 
 @lru_cache(maxsize=2)
@@ -310,7 +316,7 @@ def _material(unit: GainUnit, job: GainJob) -> GainMaterial:
 
 
 @lru_cache(maxsize=2)
-def _test_sets(category: str, level: Level, size: GainSize) -> dict[str, TestSet]:
+def test_sets(category: str, level: Level, size: GainSize) -> dict[str, TestSet]:
     """The same for every training, so drawn once by each process."""
     counts = {"validation": (size.validation, size.validation // 2)}
     counts["test"] = size.company, size.alone

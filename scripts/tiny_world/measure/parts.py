@@ -10,6 +10,7 @@ import numpy as np
 
 from aligndiff.core.console import say
 from aligndiff.core.errors import InputError
+from aligndiff.dataset.images import write_image
 from aligndiff.dataset.prompt_bank import load_prompt_bank
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter, load_segmenter
@@ -28,6 +29,7 @@ from scripts.tiny_world.measure.lines import (
     no_gain_line,
     sweep_lines,
 )
+from scripts.tiny_world.measure.picture import gain_picture
 from scripts.tiny_world.measure.report import Findings
 from scripts.tiny_world.measure.runs import (
     Clock,
@@ -165,6 +167,7 @@ class Measurement:
             self.findings.lines.append(no_gain_line())
             return
         self.findings.gain = gain
+        write_image(self.work.folder / "gain_picture.png", gain_picture(job, gain))
         self.findings.lines += gain_lines(gain, size.samples)
 
     def _sweep(self) -> None:

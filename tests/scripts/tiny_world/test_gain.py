@@ -26,6 +26,7 @@ from scripts.tiny_world.measure.pairs import (
     scenes,
     synthetic_pairs,
 )
+from scripts.tiny_world.measure.picture import TILE, gain_picture
 from scripts.tiny_world.measure.runs import QUICK
 from scripts.tiny_world.world.example import BASE_CATEGORIES, resembles_an_example
 from scripts.tiny_world.world.scene import random_scene, render
@@ -156,6 +157,8 @@ def test_the_gain_whole_and_continued(
     assert all(0 <= iou <= 1 for figures in first.told for iou in figures.mious["company"])
     assert [figures.samples for figures in first.curve] == [2]
     assert [figures.arm for figures in first.prompts] == ["synthetic", "few prompts"]
+    picture = gain_picture(job, first)
+    assert picture.dtype == np.uint8 and picture.shape[0] > 6 * TILE
     records = sorted((tmp_path / "trainings").iterdir())
     kept = {path: path.read_bytes() for path in records[1:]}
     records[0].unlink()
