@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from scripts.tiny_world.measure.parts import Measurement
 
 MODULE = "scripts.tiny_world.measure"
-LINES = (1, 2, 3, 4, 5, 6, 7, 8)
+LINES = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 EPILOG = (
     "Lines: 1 plain prompts are obeyed, 2 the learned word gives the object's own look, "
     "3 heatmaps, 4 masks, 5 what samples and scenes add to real pairs, 6 lines 2 and 4 over "
     "--bg_lambda, 7 masks of rendered scenes, alone and in company, 8 the look where "
-    "step 1 tunes the denoiser too. Running it again continues. It leaves "
+    "step 1 tunes the denoiser too, 9 the rare class. Running it again continues. It leaves "
     "measure.json, measure.md, measure.png, judged.png, gain_picture.png and the scripts' logs in "
     "--work_dir."
 )
@@ -104,7 +104,7 @@ def _parser() -> OneLineParser:
         choices=LINES,
         default=LINES,
         metavar="N",
-        help="lines of the table to measure, 1 to 8 (default: all of them)",
+        help="lines of the table to measure, 1 to 9 (default: all of them)",
     )
     parser.add_argument(
         "--quick",

@@ -15,13 +15,14 @@ from aligndiff.core.files import write_json
 from aligndiff.dataset.images import write_image, write_mask
 from aligndiff.dataset.layout import DATASET_FILE, EMBEDDING, INVERSION_RECORD
 from scripts.tiny_world.make_example import DEFAULTS, PAIRS, draw_pairs
-from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.world.example import EXAMPLES, RARE_KIND, RARE_LOOK, resembles_an_example
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import random_look, random_scene, render
-from scripts.tiny_world.world.shapes import SHAPES
+from scripts.tiny_world.world.shapes import RARE, SHAPES
 
 PLAIN_SEED = 91_000_000  # of the pairs of the plain dataset; no training scene has such a seed
 DRAW_SEED = 92_000_000  # of the real pairs of line 5
+RARE_SEED = 93_000_000  # of those of line 9
 
 
 def make_plain(folder: Path) -> None:
@@ -39,6 +40,17 @@ def make_objects(folder: Path) -> None:
     for category in EXAMPLES:
         draw_pairs(category, folder / category)
     _write_bank(folder, [_learned_entry(category, category) for category in EXAMPLES])
+
+
+def make_rare(folder: Path) -> None:
+    """One object of the rare class, with its ``NM_embedding`` entry."""
+    (folder / RARE).mkdir(parents=True, exist_ok=True)
+    for index in range(PAIRS):
+        scene = random_scene(RARE_SEED + index, RARE, RARE_LOOK, alone=True, kind=RARE_KIND)
+        drawn = render(scene)
+        write_image(folder / RARE / f"{index + 1}.jpg", drawn.image)
+        write_mask(folder / RARE / f"{index + 1}.png", drawn.masks[0])
+    _write_bank(folder, [_learned_entry(RARE, RARE)])
 
 
 def make_draw(folder: Path, draw: int, prompts: int) -> None:

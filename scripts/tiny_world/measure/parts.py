@@ -30,6 +30,7 @@ from scripts.tiny_world.measure.lines import (
     sweep_lines,
 )
 from scripts.tiny_world.measure.picture import gain_picture
+from scripts.tiny_world.measure.rare import rare_lines, rare_samples
 from scripts.tiny_world.measure.report import Findings
 from scripts.tiny_world.measure.runs import (
     Clock,
@@ -99,6 +100,12 @@ class Measurement:
                     self.judge, self.scripts, self.work, self.effort
                 )
                 self.findings.lines += adapt_lines(self.findings.adapted)
+        if 9 in wanted:
+            with self.clock.part("the rare class"):
+                rare = rare_samples(self.judge, self.scripts, self.work, self.effort)
+                self.findings.lines += rare_lines(rare)
+                for kind, samples in rare.items():
+                    self._show(f"the rare class, --adapt {kind}", _some(samples), describe)
         self.findings.lines.sort(key=lambda line: line.group)
 
     def _plain(self, wanted: Collection[int]) -> None:

@@ -103,6 +103,7 @@ class MeasurementSize:
     company_scenes: int  # fresh scenes of each category (line 7)
     adapted: Mapping[str, int]  # images of each example object by --adapt (line 8)
     adapt_steps: int | None  # of step 1 with --adapt; None is the script's own default
+    rare_images: int  # of the rare object by each kind of step 1 (line 9)
 
 
 FULL = MeasurementSize(
@@ -119,6 +120,7 @@ FULL = MeasurementSize(
     company_scenes=20,
     adapted={"lora": 200, "full": 60},
     adapt_steps=None,
+    rare_images=60,
 )
 # To try the flow: its figures mean nothing.
 QUICK = MeasurementSize(
@@ -135,6 +137,7 @@ QUICK = MeasurementSize(
     company_scenes=1,
     adapted={"lora": 2, "full": 2},
     adapt_steps=1,
+    rare_images=1,
 )
 
 

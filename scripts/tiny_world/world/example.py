@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import Scene, random_scene
-from scripts.tiny_world.world.shapes import SHAPES
+from scripts.tiny_world.world.shapes import ALL_SHAPES, RARE, SHAPES
 
 EXAMPLES: dict[str, Look] = {
     "fish": Look("striped", "orange", "white"),
@@ -12,6 +12,8 @@ EXAMPLES: dict[str, Look] = {
 }
 # An object has one body: the example objects' own kinds.
 EXAMPLE_KINDS: dict[str, str] = {"fish": "reef", "mushroom": "toadstool"}
+# The object of the rare class that the measurement learns from five pairs.
+RARE_LOOK, RARE_KIND = Look("banded", "blue", "yellow"), next(iter(ALL_SHAPES[RARE]))
 # What the segmenter may learn from: the example objects stay novel to it.
 BASE_CATEGORIES = tuple(name for name in SHAPES if name not in EXAMPLES)
 

@@ -272,7 +272,7 @@ def test_quick_run_from_nothing_to_the_table(
     printed = capsys.readouterr().out
     assert "quick run: its figures mean nothing" in printed
     found = json.loads((tmp_path / "work" / "measure.json").read_text())
-    assert {line["group"] for line in found["lines"]} == set("-12345678")
+    assert {line["group"] for line in found["lines"]} == set("-123456789")
     assert all(line["holds"] is None and line["target"] is None for line in found["lines"])
     assert [row["name"] for row in found["categories"]] == list(SHAPES)
     assert [row["name"] for row in found["swept_masks"]] == ["0", "0.6"]
@@ -303,7 +303,7 @@ def test_another_sampler_reaches_step_2_and_the_report(
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        (["--lines", "9"], "invalid choice: 9"),
+        (["--lines", "10"], "invalid choice: 10"),
         (["--qick"], "did you mean --quick"),
         (["--judge", "nowhere.safetensors"], "nowhere.safetensors: no such file"),
     ],
