@@ -19,7 +19,7 @@ from aligndiff.dataset.entries import SchedulerName
 # AdamW's, the method's own; radians on the sphere, that of Directional textual inversion.
 INVERSION_LR = {"method": 5e-4, "direction": 0.01}
 Augmentation = Literal["none", "flip", "crop", "scale", "colour"]
-PROBE_EVERY = 10  # steps; one evaluation takes about a third of a step
+PROBE_EVERY = 10  # steps; an evaluation takes about a third of a step
 # Options that records of their default do not name.
 ADDED = ("timestep_range", "augment", "inversion", "attention_loss", "patience")
 # The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).

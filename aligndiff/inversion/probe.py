@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aligndiff.inversion.latents import Batch, SupportLatents
 
-VIEWS = 8  # of one evaluation; every 10 steps it takes 3 % of the time
+VIEWS = 6  # of one evaluation; every 10 steps of the method it takes 4 % of the time
 # Of all that the loss has fallen: what counts as a fall.
 LEAST_FALL = 0.02
 

@@ -110,9 +110,9 @@ def measure(config: InversionMeasure, judge: Judge, part: Part) -> Iterator[list
 
     samples: dict[str, list[JudgedSample]] = {}
     efforts: list[Line] = []
-    for number, arm in enumerate(part_arms(config, part)):
+    for arm in part_arms(config, part):
         say(f"{part}: {arm.name} ...")
-        dataset = (config.work_dir / part / f"{number:02}_{arm.name}").resolve()
+        dataset = (config.work_dir / part / arm.name).resolve()
         effort = learn_and_draw(config, dataset, arm)
         samples[arm.name] = judge_dataset(judge, dataset, config.images)
         efforts += effort_lines(part, arm.name, dataset, effort)
