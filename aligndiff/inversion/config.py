@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from aligndiff.core.options import (
     MAX_BATCH,
@@ -19,6 +19,7 @@ from aligndiff.dataset.entries import SchedulerName
 # AdamW's, the method's own; radians on the sphere, that of Directional textual inversion.
 INVERSION_LR = {"method": 5e-4, "direction": 0.01}
 Augmentation = Literal["none", "flip", "crop", "scale", "colour"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 PROBE_EVERY = 10  # steps; an evaluation takes about a third of a step
 # Options that records of their default do not name.
 ADDED = ("timestep_range", "augment", "inversion", "attention_loss", "patience")
@@ -137,6 +138,7 @@ class InversionConfig(Options):
         settings["inversion_lr"] = self.rate
         words = self.initializer
         settings["initializer"] = words[0] if len(set(words)) == 1 else list(words)
+        settings["augment"] = tuple(kind for kind in AUGMENTATIONS if kind in self.augment)
         # Absent in records from before there was a choice.
         for item in fields(self):
             if item.name in ADDED and (value := settings.pop(item.name)) != item.default:
