@@ -51,6 +51,7 @@ ARMS = (
     Arm("scale", ("--augment", "flip", "scale")),
     Arm("colour", ("--augment", "flip", "colour")),
     Arm("no_flip", ("--augment", "none")),
+    Arm("patience_5", ("--patience", "5")),
 )
 
 
