@@ -24,6 +24,7 @@ from aligndiff.inversion.latents import SupportLatents, encode_support, fixed_ba
 from aligndiff.inversion.learn import learn_vectors
 from aligndiff.inversion.loss import attention_loss
 from aligndiff.inversion.templates import training_texts
+from tests.families import tiny_family
 
 TEXTS = training_texts("fish", vectors=1)
 SHORT = InversionConfig(
@@ -106,3 +107,22 @@ def test_the_loss_by_hand() -> None:
 def test_it_excludes_checkpointing() -> None:
     with pytest.raises(InputError, match="--attention_loss: not with --gradient_checkpointing"):
         InversionConfig(attention_loss=1.0, gradient_checkpointing=True)
+
+
+@pytest.mark.parametrize("kind", ["StableDiffusionXLPipeline", "FluxPipeline", "SanaPipeline"])
+def test_its_gradient_reaches_the_vectors_of_other_families(
+    kind: str, dataset_template: Path
+) -> None:
+    """Two text encoders, joint attention, a transformer whose keys are longer than CLIP's."""
+    pipe = tiny_family(kind)
+    support = encode_support(pipe, load_support(dataset_template / "fish")[:1], 64)
+    short = replace(SHORT, inversion_steps=1)
+    texts = training_texts("dog", vectors=1)
+    found = []
+    for weight in (0.0, 100.0):
+        config, generator = replace(short, attention_loss=weight), torch.Generator().manual_seed(5)
+        run = learn_vectors(pipe, texts, support, config, 0.6, generator, silent)
+        found.append(run[0].vectors)
+    plain, drawn = found
+    assert all(vectors.isfinite().all() for vectors in drawn.values())
+    assert any(not torch.equal(plain[name], drawn[name]) for name in plain)
