@@ -38,6 +38,8 @@ from aligndiff.diffusion.vectors import Embedding
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
+from aligndiff.inversion.probe import Probe
+from aligndiff.inversion.templates import read_templates, training_texts
 from aligndiff.masks.edges.table import edge_settings
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import Query
@@ -104,18 +106,21 @@ def learn_embedding(
     `advance` is called after each step. Raises AlignDiffError when the loss is not finite.
     """
     weight = options.pop("bg_lambda", 0.6)
+    if isinstance(word := options.get("initializer"), str):
+        options["initializer"] = (word,)
     config = InversionConfig(bg_lambda=(weight,), **options)
-    latents = encode_support(model, support, config.side or image_size(model))
-    tokens = placeholder_tokens(config.vectors)
+    size = config.side or image_size(model)
+    latents = encode_support(model, support, size, config.augment, config.seed)
     generator = torch.Generator().manual_seed(sample_seed(config.seed, f"training {category}", 0))
     embedding, _ = learn_vectors(
         model,
-        _prompt(None, tokens, category),
+        training_texts(category, config.vectors, read_templates(config.templates)),
         latents,
         config,
         weight,
         generator,
         advance or _silent,
+        probe=Probe(model, latents, config) if config.patience else None,
     )
     return embedding
 

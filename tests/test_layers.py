@@ -31,7 +31,7 @@ LAYERS = (
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SLOW = {"torch", "diffusers", "transformers", "matplotlib", "tqdm"}
 # Files that may import torch at their top: no command imports them before its work begins.
-TORCH_FILES = ("learn", "latents", "loss", "train", "episodes", "recipe", "api")
+TORCH_FILES = ("learn", "latents", "loss", "direction", "train", "episodes", "recipe", "api")
 STEP_LINES, MODULE_LINES, FUNCTION_LINES = 40, 400, 60
 
 

@@ -210,16 +210,22 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     phrases = {key: f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed}
     if "support" in phrases:
         phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
+    if "templates" in phrases:
+        phrases["templates"] = "the templates changed"
     return ", ".join(phrases.values())
 
 
 @dataclass(frozen=True)
 class InversionRecord:
-    """What made an embedding: all that decides its rows, what it ran on, the loss of each step."""
+    """What made an embedding: all that decides its rows, what it ran on, the loss of each step.
+
+    probe: steps taken, and the loss of fixed views and noise then; empty in earlier records.
+    """
 
     settings: dict[str, Any]
     ran_on: str
     loss: tuple[float, ...]
+    probe: tuple[tuple[int, float], ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -234,7 +240,8 @@ class InversionRecord:
     def write(self, folder: Path) -> None:
         """Write `inversion.json` into `folder`."""
         record = {"settings": self.settings, "fingerprint": self.fingerprint, "ran_on": self.ran_on}
-        write_json(folder / INVERSION_RECORD, {**record, "loss": list(self.loss)})
+        curves = {"loss": list(self.loss), "probe": list(self.probe)}
+        write_json(folder / INVERSION_RECORD, {**record, **curves})
 
 
 def read_record(folder: Path) -> InversionRecord | None:
@@ -245,6 +252,7 @@ def read_record(folder: Path) -> InversionRecord | None:
     record = read_json(path)
     try:
         loss = tuple(map(float, record["loss"]))
-        return InversionRecord(dict(record["settings"]), str(record["ran_on"]), loss)
+        probe = tuple((int(step), float(value)) for step, value in record.get("probe", ()))
+        return InversionRecord(dict(record["settings"]), str(record["ran_on"]), loss, probe)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: is no inversion record") from None

@@ -26,14 +26,21 @@ def square_view(pair: SupportPair) -> SupportPair:
     if longest > side:
         side = min(max(height, width), round(longest * (1 + 2 * _MARGIN)))
     rows = _span(top, bottom, side, height)
-    columns = _span(left, right, side, width)
-    image = _cut(pair.image, rows, columns)
+    view = window(pair, rows, _span(left, right, side, width))
+    # Nothing but the object around it: the whole photo then.
+    return view if (view.mask == BACKGROUND).any() else pair
+
+
+def window(pair: SupportPair, rows: np.ndarray, columns: np.ndarray) -> SupportPair:
+    """Some rows and columns of a pair, whole numbers in order.
+
+    Those outside of it repeat the border in the image and are ignored in the mask.
+    """
+    height, width = pair.mask.shape
     mask = _cut(pair.mask, rows, columns)
     mask[_outside(rows, height)] = IGNORE
     mask[:, _outside(columns, width)] = IGNORE
-    if not (mask == BACKGROUND).any():  # nothing but the object around it: the whole photo then
-        return pair
-    return SupportPair(pair.name, image, mask)
+    return SupportPair(pair.name, _cut(pair.image, rows, columns), mask)
 
 
 def _extent(there: np.ndarray) -> tuple[int, int]:

@@ -267,7 +267,8 @@ class Attention:
         # are much larger than the layer itself: the softmax is taken in place of the only copy.
         scores = self.query.float() @ (self.key.float() * self.scale).transpose(-1, -2)
         scores = _masked(scores, self.mask)
-        weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        # The greatest score has no gradient: it cancels out.
+        weights = scores.sub_(scores.detach().amax(-1, keepdim=True)).exp_()
         return weights.index_select(-1, tokens) / weights.sum(-1, keepdim=True)
 
     def _by_values(self, tokens: Tensor) -> Tensor:

@@ -52,14 +52,43 @@ def add_placeholders(pipe: DiffusionPipeline, count: int) -> dict[str, list[int]
     return ids
 
 
-def initial_vectors(pipe: DiffusionPipeline, word: str, count: int) -> Embedding:
-    """`count` vectors of the initializer word each; their places in a prompt tell them apart."""
-    encoders = text_encoders(pipe)
+def initial_vectors(pipe: DiffusionPipeline, words: Sequence[str], count: int) -> Embedding:
+    """`count` vectors, each of its own initializer word, or all of the only one.
+
+    Vectors of one word are told apart by their places in a prompt.
+    """
+    words = list(words) * count if len(words) == 1 else words
     vectors = {}
     for name, tokenizer in tokenizers(pipe).items():
-        table = encoders[name].get_input_embeddings().weight
-        vectors[name] = table[initializer_id(tokenizer, word)].detach().float().repeat(count, 1)
+        ids = [initializer_id(tokenizer, word) for word in words]
+        vectors[name] = _table(pipe, name)[ids].float()
     return Embedding(vectors)
+
+
+def mean_lengths(pipe: DiffusionPipeline) -> dict[str, float]:
+    """The mean length of each text encoder's vectors, over its whole vocabulary."""
+    return {
+        name: torch.linalg.vector_norm(_table(pipe, name), dim=-1, dtype=torch.float32)
+        .mean()
+        .item()
+        for name in text_encoders(pipe)
+    }
+
+
+def word_directions(pipe: DiffusionPipeline, words: str) -> dict[str, Tensor]:
+    """The direction of some words in each text encoder's vocabulary, float32 (d,) of length 1."""
+    directions = {}
+    for name, tokenizer in tokenizers(pipe).items():
+        ids = tokenizer(f" {words}", add_special_tokens=False).input_ids
+        mean = _table(pipe, name)[ids].float().mean(0)
+        directions[name] = functional.normalize(mean, dim=-1)
+    return directions
+
+
+def _table(pipe: DiffusionPipeline, encoder: str) -> Tensor:
+    """The vectors of a text encoder's vocabulary, (words, d)."""
+    table: Tensor = text_encoders(pipe)[encoder].get_input_embeddings().weight
+    return table.detach()
 
 
 def check_fit(embedding: Embedding, pipe: DiffusionPipeline) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from aligndiff.core.options import (
     MAX_BATCH,
@@ -16,6 +16,13 @@ from aligndiff.core.options import (
 )
 from aligndiff.dataset.entries import SchedulerName
 
+# AdamW's, the method's own; radians on the sphere, that of Directional textual inversion.
+INVERSION_LR = {"method": 5e-4, "direction": 0.01}
+Augmentation = Literal["none", "flip", "crop", "scale", "colour"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+PROBE_EVERY = 10  # steps; an evaluation takes about a third of a step
+# Options that records of their default do not name.
+ADDED = ("timestep_range", "augment", "inversion", "attention_loss", "patience")
 # The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).
 ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
 
@@ -28,15 +35,23 @@ class InversionConfig(Options):
         (0.6,), "weight of the background loss; several values: a sweep", 0, 1000
     )
     inversion_steps: int = option(500, "optimizer steps of one embedding", 1, 10**6)
-    inversion_lr: float = option(
-        5e-4, "initial learning rate of AdamW; it decays to 0 along a cosine", high=10, above=0
+    inversion_lr: float | None = option(
+        None,
+        "initial learning rate; it decays to 0 along a cosine",
+        high=10,
+        above=0,
+        shown_default=" and ".join(f"{rate:g} for {kind}" for kind, rate in INVERSION_LR.items()),
     )
     inversion_train_bs: int = option(4, "support views in one pass of the UNet", 1, MAX_BATCH)
     gradient_accumulation: int = option(2, "passes of one optimizer step", 1, MAX_BATCH)
     vectors: int = option(
         1, "embedding vectors of one object; each takes a token of the prompt", 1, MAX_VECTORS
     )
-    initializer: str = option("good", "word that the vectors start from, one token of the model")
+    initializer: tuple[str, ...] = option(
+        ("good",),
+        "word that the vectors start from, one token of the model; or as many words as --vectors",
+        metavar="WORD",
+    )
     timestep_range: tuple[float, ...] = option(
         (),
         "lowest and highest noise level that is trained on",
@@ -60,6 +75,34 @@ class InversionConfig(Options):
     gradient_checkpointing: bool = option(
         False, "save most of the UNet's memory for a third more time"
     )
+    templates: str = option(
+        "photo",
+        "prompts to train under: photo, the method's one; object, 23 of its kind; or a text file "
+        "with one a line, {} where the object goes",
+        metavar="NAME|FILE",
+    )
+    augment: tuple[Augmentation, ...] = option(
+        ("flip",), "what may be done to a support pair, image and mask together"
+    )
+    inversion: Literal["method", "direction"] = option(
+        "method",
+        "how the vectors learn: as in the paper; or their direction alone, at the mean length of "
+        "the vocabulary's",
+    )
+    attention_loss: float = option(
+        0.0,
+        "weight of drawing the heatmap to the object's mask while learning; 0: not at all",
+        0,
+        1000,
+    )
+    patience: int | None = option(
+        None,
+        f"stop when the loss on fixed views and noise, taken every {PROBE_EVERY} steps, has not "
+        "fallen so many times",
+        1,
+        1000,
+        shown_default="never",
+    )
 
     def contradictions(self) -> list[str]:
         problems = []
@@ -67,21 +110,39 @@ class InversionConfig(Options):
             problems.append("--bg_lambda: needs one value or more")
         if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
             problems.append("--bg_lambda: the same value is there twice (to six digits)")
-        if not self.initializer.strip():
-            problems.append("--initializer: must be a word")
+        if len(self.initializer) not in (1, self.vectors) or not all(
+            map(str.strip, self.initializer)
+        ):
+            problems.append(
+                f"--initializer: takes one word, or {self.vectors}, one for each vector"
+            )
+        if "none" in self.augment and len(self.augment) > 1:
+            problems.append("--augment: none stands alone")
+        if self.attention_loss and self.gradient_checkpointing:
+            problems.append("--attention_loss: not with --gradient_checkpointing")
         if self.timestep_range and not is_interval(self.timestep_range):
             problems.append("--timestep_range: takes two numbers, the lower one first")
         return problems
 
+    @property
+    def rate(self) -> float:
+        """The initial learning rate."""
+        return INVERSION_LR[self.inversion] if self.inversion_lr is None else self.inversion_lr
+
     def recipe(self, model: str, precision: str) -> dict[str, Any]:
-        """What decides the learned vectors besides object, `bg_lambda` and `squeeze`."""
+        """What decides the vectors besides object, `bg_lambda`, `squeeze` and the templates."""
         settings = {**asdict(self), "diffusion_model": model, "precision": precision}
-        del settings["bg_lambda"], settings["squeeze"], settings["gradient_checkpointing"]
+        for name in ("bg_lambda", "squeeze", "gradient_checkpointing", "templates"):
+            del settings[name]
         settings["resolution"] = settings.pop("side")  # the record's name for it
+        settings["inversion_lr"] = self.rate
+        words = self.initializer
+        settings["initializer"] = words[0] if len(set(words)) == 1 else list(words)
+        settings["augment"] = tuple(kind for kind in AUGMENTATIONS if kind in self.augment)
         # Absent in records from before there was a choice.
-        low_high = settings.pop("timestep_range")
-        if low_high:
-            settings["timestep_range"] = list(low_high)
+        for item in fields(self):
+            if item.name in ADDED and (value := settings.pop(item.name)) != item.default:
+                settings[item.name] = list(value) if isinstance(value, tuple) else value
         return settings
 
 

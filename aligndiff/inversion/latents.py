@@ -1,12 +1,12 @@
 """Support pairs in the model's latent space: VAE posteriors, and which latent positions are object.
 
-Posteriors and regions depend on a pair and its flip alone: a training run computes them once and
+Posteriors and regions depend on the views of a pair alone: a training run computes them once and
 then only samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
 from aligndiff.dataset.support import SupportPair
 from aligndiff.diffusion.latents import encode_images, vae_in_float32
+from aligndiff.inversion.views import FLIP, views_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -29,10 +30,10 @@ MASK_THRESHOLD = 0.3
 
 @dataclass(frozen=True)
 class SupportLatents:
-    """What training needs of n support pairs; on axis 1, 0 is the pair and 1 its left-right flip.
+    """What training needs of n support pairs in v views each: the pair, its mirror image, ...
 
-    mean, std: float32 (n, 2, c, h, w), the VAE posterior, normalised as the denoiser expects it.
-    foreground, background: bool (n, 2, h, w); a position in neither is ignored.
+    mean, std: float32 (n, v, c, h, w), the VAE posterior, normalised as the denoiser expects it.
+    foreground, background: bool (n, v, h, w); a position in neither is ignored.
     """
 
     mean: torch.Tensor
@@ -42,8 +43,13 @@ class SupportLatents:
 
     @property
     def pairs(self) -> int:
-        """The number of support pairs, flips not counted."""
+        """The number of support pairs."""
         return len(self.mean)
+
+    @property
+    def views(self) -> int:
+        """The number of views of a pair."""
+        return self.mean.shape[1]
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -69,32 +75,38 @@ def latent_regions(mask: np.ndarray, grid: tuple[int, int]) -> tuple[torch.Tenso
 
 
 def encode_support(
-    pipe: DiffusionPipeline, pairs: Iterable[SupportPair], size: int
+    pipe: DiffusionPipeline,
+    pairs: Iterable[SupportPair],
+    size: int,
+    augment: Collection[str] = FLIP,
+    seed: int = 0,
 ) -> SupportLatents:
-    """Posterior and regions of every pair and of its flip, for images of `size` x `size` pixels.
+    """Posterior and regions of every view of every pair, for images of `size` x `size` pixels.
 
-    The pairs are taken one by one: large photos need not be in memory together, and the VAE needs
-    ~1 GB an image at 512 px.
+    The pairs are taken one by one, and no more than two views at once: large photos need not be in
+    memory together, and the VAE needs ~1 GB an image at 512 px. `augment` and `seed`: of the views.
 
     A pair is flipped before it is resized: the nearest pixel of a flipped mask is not the flip of
     the nearest pixel. The VAE runs in float32 and is put back to its own dtype.
     """
-    encoded = []
     with vae_in_float32(pipe):
-        for pair in pairs:
-            views = (pair, flipped(pair))
-            images = np.stack([resize_image(view.image, (size, size)) for view in views])
-            mean, std = encode_images(pipe, images)
-            grid = (mean.shape[-2], mean.shape[-1])
-            regions = [latent_regions(view.mask, grid) for view in views]
-            sides = (torch.stack(side).to(mean.device) for side in zip(*regions, strict=True))
-            encoded.append((mean, std, *sides))
-    return SupportLatents(*(torch.stack(tensors) for tensors in zip(*encoded, strict=True)))
+        encoded = [
+            [_encoded(pipe, views, size) for views in views_of(pair, augment, seed)]
+            for pair in pairs
+        ]
+    of_pairs = ([torch.cat(side) for side in zip(*parts, strict=True)] for parts in encoded)
+    return SupportLatents(*(torch.stack(tensors) for tensors in zip(*of_pairs, strict=True)))
 
 
-def flipped(pair: SupportPair) -> SupportPair:
-    """The pair mirrored left-right, image and mask together."""
-    return SupportPair(pair.name, pair.image[:, ::-1].copy(), pair.mask[:, ::-1].copy())
+def _encoded(
+    pipe: DiffusionPipeline, views: Sequence[SupportPair], size: int
+) -> tuple[torch.Tensor, ...]:
+    """Mean, deviation, foreground and background of v views, as in `SupportLatents`: (v, ...)."""
+    images = np.stack([resize_image(view.image, (size, size)) for view in views])
+    mean, std = encode_images(pipe, images)
+    grid = (mean.shape[-2], mean.shape[-1])
+    regions = [latent_regions(view.mask, grid) for view in views]
+    return mean, std, *(torch.stack(side).to(mean.device) for side in zip(*regions, strict=True))
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ def training_batches(
     generator: torch.Generator,
     timestep_range: Sequence[float] = (),
 ) -> Iterator[Batch]:
-    """`count` batches of `size` views: pairs in shuffled rounds, half flipped, levels uniform.
+    """`count` batches of `size` views: pairs in shuffled rounds, views and levels uniform.
 
     `timestep_range`: the lowest and the highest noise level, of 1000; empty: all of them. All
     randomness comes from the CPU `generator`, so that every device trains on the same draws.
@@ -136,11 +148,28 @@ def training_batches(
     rounds = -(-count * size // support.pairs)
     order = [torch.randperm(support.pairs, generator=generator) for _ in range(rounds)]
     for pair in torch.cat(order)[: count * size].split(size):
-        flip = torch.randint(2, pair.shape, generator=generator)
+        view = torch.randint(support.views, pair.shape, generator=generator)
         levels = torch.randint(low, high, pair.shape, generator=generator)
         drawn = torch.randn(2, size, *support.grid, generator=generator)
-        view, levels, drawn = _sent((pair * 2 + flip, levels, drawn), support.mean.device)
-        yield _noised(support, schedule, view, levels, drawn)
+        chosen = pair * support.views + view
+        chosen, levels, drawn = _sent((chosen, levels, drawn), support.mean.device)
+        yield _noised(support, schedule, chosen, levels, drawn)
+
+
+def fixed_batch(
+    support: SupportLatents,
+    schedule: NoiseSchedule,
+    size: int,
+    generator: torch.Generator,
+    timestep_range: Sequence[float] = (),
+) -> Batch:
+    """`size` views to compare by: the pairs in turn as they are, at evenly spaced noise levels."""
+    low, high = (level / 1000 * schedule.steps for level in timestep_range or (0, 1000))
+    number = torch.arange(size)
+    levels = (low + (high - low) * (number + 0.5) / size).long()
+    drawn = torch.randn(2, size, *support.grid, generator=generator)
+    chosen = number % support.pairs * support.views
+    return _noised(support, schedule, *_sent((chosen, levels, drawn), support.mean.device))
 
 
 def _noised(
@@ -150,7 +179,7 @@ def _noised(
     levels: torch.Tensor,
     drawn: torch.Tensor,
 ) -> Batch:
-    """The batch of `view` int64 (b,) = 2 pair + flip, from normal draws (2, b, c, h, w)."""
+    """The batch of `view` int64 (b,) = views * pair + view, from normal draws (2, b, c, h, w)."""
     mean, std, foreground, background = (
         tensor.flatten(0, 1)[view]
         for tensor in (support.mean, support.std, support.foreground, support.background)

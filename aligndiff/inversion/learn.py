@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aligndiff.core.console import Advance
 from aligndiff.core.errors import AlignDiffError, is_out_of_memory
-from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.dataset.images import write_image
 from aligndiff.dataset.layout import LOSS_PLOT
 from aligndiff.dataset.records import InversionRecord
@@ -24,8 +23,10 @@ from aligndiff.dataset.samples import sample_seed
 from aligndiff.dataset.support import read_support
 from aligndiff.inversion.adapt import Tuning, computing_dtype, draw_prior, prior_batches, tuning
 from aligndiff.inversion.config import EMBEDDING_ALONE, AdaptConfig, InversionConfig
+from aligndiff.inversion.learners import Learners
 from aligndiff.inversion.plan import InversionJob, make_folder, note_failure, replacing
-from aligndiff.render.plot import loss_plot
+from aligndiff.inversion.probe import Probe, learning_plot
+from aligndiff.inversion.templates import TrainingTexts, shuffled_prompts
 
 # torch and diffusers are imported where they are used: the script reads its options from this file,
 # and `--help` must not wait for them.
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch import Tensor
     from torch.amp import GradScaler
-    from torch.optim import AdamW
-    from torch.optim.lr_scheduler import LambdaLR
 
     from aligndiff.diffusion.prediction import Predict
     from aligndiff.diffusion.prompts import EncodedPrompt
@@ -50,19 +49,21 @@ NO_MEMORY = "out of memory: try --gradient_checkpointing, or a smaller --side"
 
 def learn_vectors(
     pipe: DiffusionPipeline,
-    prompt: str,
+    texts: TrainingTexts,
     support: SupportLatents,
     config: InversionConfig,
     bg_lambda: float,
     generator: torch.Generator,
     advance: Advance,
     tuned: Tuning | None = None,
+    probe: Probe | None = None,
 ) -> tuple[Embedding, list[float]]:
-    """Minimise Eq. 3 over the placeholder's vectors, the only leaves; `prompt` spells them out.
+    """Minimise Eq. 3 over the placeholder's vectors, the only leaves; the prompts spell them out.
 
     With `tuned`, weights of the denoiser are leaves too, and a batch of its prior joins each step.
+    `probe` collects its losses, and may end it before `config.inversion_steps`.
 
-    Returns the vectors, on the CPU, and the loss of every optimizer step. All draws come from the
+    Returns the vectors, on the CPU, and Eq. 3 of every optimizer step. All draws come from the
     CPU `generator`. A step that does not fit in the memory is taken again with fewer views at once:
     the same step to rounding. Raises AlignDiffError when the loss is not finite.
     """
@@ -75,34 +76,45 @@ def learn_vectors(
     from aligndiff.inversion.latents import training_batches
 
     embedding = initial_vectors(pipe, config.initializer, config.vectors)
-    leaves = [vectors.requires_grad_() for vectors in embedding.vectors.values()]
-    optimizer, cosine = _optimizer(leaves, config, tuned)
+    learners = Learners(pipe, embedding, texts.category, config, tuned)
     steps, accumulation = config.inversion_steps, config.gradient_accumulation
-    # Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing.
-    half, device = computing_dtype(pipe, tuned) == torch.float16, support.mean.device
-    scaler = torch.amp.GradScaler(device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
+    scaler = _scaler(pipe, tuned)
     schedule = NoiseSchedule(pipe.scheduler, family_of(pipe).flow)
     count, size = steps * accumulation, config.inversion_train_bs
     levels = config.timestep_range
     batches = training_batches(support, schedule, count, size, generator, levels)
     remembered = prior_batches(tuned, schedule, config)
-    losses = torch.zeros(steps, device=device)
+    prompts = shuffled_prompts(texts, config.seed)
+    # Only where its heatmap counts is the category looked for.
+    seen = texts.category if config.attention_loss else None
+    losses = torch.zeros(steps, device=support.mean.device)
     with predicting(pipe) as predict, checkpointing(pipe, config.gradient_checkpointing):
-        passes = _Passes(pipe, predict, bg_lambda, scaler, config.inversion_train_bs, tuned)
+        passes = _Passes(pipe, predict, bg_lambda, scaler, config, tuned)
         for step in range(steps):
             # The vectors are the same in every pass of a step: one way through the text encoders,
             # and one way back with the sum of the passes' gradients.
-            text = encode(pipe, prompt, embedding)
+            text = encode(pipe, next(prompts), embedding, category=seen)
             gradients, losses[step] = passes.take(
                 list(itertools.islice(batches, accumulation)), text, next(remembered, None)
             )
+            if probe is not None and probe.is_due(step):
+                probe.losses.append(passes.measure(probe.batch, text, texts.prompts[0]))
+                if probe.says_stop:
+                    losses = losses[: step + 1]
+                    advance(steps - step, status=_checked_loss(losses, step))
+                    break
             torch.autograd.backward(text.tensors(), gradients)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
-            cosine.step()
+            learners.step(scaler)
             advance(1, status=_checked_loss(losses, step))
     return embedding.on_cpu(), [round(loss, 6) for loss in losses.tolist()]
+
+
+def _scaler(pipe: DiffusionPipeline, tuned: Tuning | None) -> GradScaler:
+    """Gradients below 6e-8 vanish in float16; elsewhere the scaler does nothing."""
+    import torch
+
+    half = computing_dtype(pipe, tuned) == torch.float16
+    return torch.amp.GradScaler(pipe.device.type, enabled=half, init_scale=FLOAT16_LOSS_SCALE)
 
 
 @dataclass
@@ -113,8 +125,11 @@ class _Passes:
     predict: Predict
     bg_lambda: float
     scaler: GradScaler
-    views: int
+    config: InversionConfig
     tuned: Tuning | None = None
+
+    def __post_init__(self) -> None:
+        self.views = self.config.inversion_train_bs
 
     def take(
         self, batches: Sequence[Batch], text: EncodedPrompt, remembered: Batch | None = None
@@ -145,7 +160,8 @@ class _Passes:
         leaf = text.leaf()
         total = torch.zeros((), device=batches[0].noisy.device)
         for batch in batches:
-            total += self._backward(batch, leaf, self.bg_lambda, 1 / len(batches))
+            share = 1 / len(batches)
+            total += self._backward(batch, leaf, self.bg_lambda, share, self.config.attention_loss)
         if remembered is not None and self.tuned is not None and self.tuned.prior is not None:
             prior = self.tuned.prior
             self._backward(remembered, prior.text, 0.0, prior.weight)
@@ -157,38 +173,53 @@ class _Passes:
         return gradients, total
 
     def _backward(
-        self, batch: Batch, text: EncodedPrompt, bg_lambda: float, weight: float
+        self,
+        batch: Batch,
+        text: EncodedPrompt,
+        bg_lambda: float,
+        weight: float,
+        attention: float = 0.0,
     ) -> Tensor:
-        """Add the gradients of `weight` times Eq. 3 of a batch, scaled; returns that loss."""
+        """Add the gradients of `weight` times a batch's loss, scaled; returns its Eq. 3 alone."""
         import torch
 
-        from aligndiff.diffusion.pipeline import views_at_once
-        from aligndiff.inversion.loss import batch_loss
+        from aligndiff.inversion.loss import batch_loss, batch_losses
 
         total = torch.zeros((), device=batch.noisy.device)
-        for part in batch.split(views_at_once(self.pipe, self.views)):
+        for part in self._parts(batch):
             share = weight * len(part.noisy) / len(batch.noisy)
-            loss = batch_loss(self.pipe, self.predict, part, text, bg_lambda) * share
-            self.scaler.scale(loss).backward()
+            inputs = (self.pipe, self.predict, part, text, bg_lambda)
+            if attention:
+                loss, drawn = batch_losses(*inputs)
+                whole = (loss + attention * drawn) * share
+                loss = loss * share
+            else:
+                whole = loss = batch_loss(*inputs) * share
+            self.scaler.scale(whole).backward()
             total += loss.detach()
         return total
 
+    def measure(self, batch: Batch, text: EncodedPrompt, prompt: str) -> float:
+        """Eq. 3 of a batch under a prompt, without gradients; `text` if it is that one."""
+        import torch
 
-def _optimizer(
-    vectors: Sequence[torch.Tensor], config: InversionConfig, tuned: Tuning | None
-) -> tuple[AdamW, LambdaLR]:
-    """AdamW of the method's recipe, its rates falling to 0 along a cosine, without warm-up."""
-    from torch.optim import AdamW
-    from torch.optim.lr_scheduler import LambdaLR
+        from aligndiff.diffusion.prompts import encode
+        from aligndiff.inversion.loss import batch_loss
 
-    groups: list[dict[str, Any]] = [{"params": vectors}]
-    if tuned is not None:
-        groups.append(tuned.group)
-    optimizer = AdamW(
-        groups, lr=config.inversion_lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
-    )
-    turn = math.pi / config.inversion_steps
-    return optimizer, LambdaLR(optimizer, lambda step: (1 + math.cos(turn * step)) / 2)
+        with torch.no_grad():
+            if text.prompt != prompt:
+                text = encode(self.pipe, prompt, text.embedding)
+            losses = [
+                batch_loss(self.pipe, self.predict, part, text, self.bg_lambda) * len(part.noisy)
+                for part in self._parts(batch)
+            ]
+        return float(torch.stack(losses).sum()) / len(batch.noisy)
+
+    def _parts(self, batch: Batch) -> list[Batch]:
+        """The batch in as many views as the memory and the family take at once."""
+        from aligndiff.diffusion.pipeline import views_at_once
+
+        return batch.split(views_at_once(self.pipe, self.views))
 
 
 def learn_object(
@@ -217,7 +248,7 @@ def learn_object(
                 size, _ = generation_size(pipe, () if config.side is None else (config.side,))
                 pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
                 prior = draw_prior(pipe, job, config, adapt)
-                support = encode_support(pipe, pairs, size)
+                support = encode_support(pipe, pairs, size, config.augment, config.seed)
             with tuning(pipe, adapt, config.seed, prior) as tuned:
                 _learn_job(pipe, job, support, config, advance, tuned)
         except AlignDiffError as error:
@@ -247,17 +278,18 @@ def _learn_job(
     # bg_lambda does not enter the seed: every value of a sweep trains on the same draws.
     seed = sample_seed(config.seed, f"training {job.entry.path}", 0)
     generator = torch.Generator().manual_seed(seed)
-    prompt = job.entry.prompt(placeholder_tokens(config.vectors))
+    probe = Probe(pipe, support, config)
 
     shown = partial(advance, category=job.entry.category)
     embedding, losses = learn_vectors(
-        pipe, prompt, support, config, job.bg_lambda, generator, shown, tuned
+        pipe, job.texts, support, config, job.bg_lambda, generator, shown, tuned, probe
     )
     make_folder(job)
     ran_on = f"{pipe.device.type} {computing_dtype(pipe, tuned)}".replace("torch.", "")
     with replacing(job.folder) as new:
-        InversionRecord(job.settings, ran_on, tuple(losses)).write(new)
-        write_image(new / LOSS_PLOT, loss_plot({f"bg_lambda {job.bg_lambda:g}": losses}))
+        record = InversionRecord(job.settings, ran_on, tuple(losses), probe.curve)
+        record.write(new)
+        write_image(new / LOSS_PLOT, learning_plot(record, f"bg_lambda {job.bg_lambda:g}"))
         if job.adaptation is not None:
             save_adaptation(pipe, new / job.adaptation.name)
         model = str(job.settings["diffusion_model"])

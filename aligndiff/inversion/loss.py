@@ -1,4 +1,4 @@
-"""Eq. 3 of the paper: the normalized masked loss of textual inversion."""
+"""Eq. 3 of the paper, the normalized masked loss of textual inversion, and the attention loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from aligndiff.diffusion.attention import AttentionTap
+from aligndiff.diffusion.heatmaps import fuse_heatmap
 from aligndiff.diffusion.latents import prediction_form
 from aligndiff.diffusion.prediction import Predict
 from aligndiff.diffusion.prompts import EncodedPrompt
@@ -58,3 +60,35 @@ def batch_loss(
         foreground, background = (prediction_form(pipe, side) for side in sides)
         target = prediction_form(pipe, target)
     return normalized_masked_loss(prediction, target, foreground, background, bg_lambda)
+
+
+def attention_loss(
+    heatmaps: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
+) -> torch.Tensor:
+    """Squared error between heatmaps and masks, as in Break-A-Scene (Avrahami et al., 2023).
+
+    heatmaps: float32 (b, h, w), at most 1. foreground, background: bool (b, h, w); positions in
+    neither are ignored. Returns a float32 scalar, the mean over the batch.
+    """
+    error = (heatmaps - foreground.float()).square()
+    return _region_mean(error, foreground | background).mean()
+
+
+def batch_losses(
+    pipe: DiffusionPipeline,
+    predict: Predict,
+    batch: Batch,
+    prompt: EncodedPrompt,
+    bg_lambda: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eq. 3 and the attention loss of a batch, float32 scalars; the heatmaps are step 2's.
+
+    The prompt must know its `token_indices`.
+    """
+    grid = (batch.noisy.shape[-2], batch.noisy.shape[-1])
+    scale = int(pipe.vae_scale_factor)
+    size = (grid[0] * scale, grid[1] * scale)
+    with AttentionTap(pipe, prompt.token_indices, len(batch.noisy), size) as tap:
+        loss = batch_loss(pipe, predict, batch, prompt, bg_lambda)
+    heatmaps = fuse_heatmap(tap.maps(), grid)
+    return loss, attention_loss(heatmaps, batch.foreground, batch.background)

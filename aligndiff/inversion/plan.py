@@ -31,6 +31,7 @@ from aligndiff.dataset.layout import (
 from aligndiff.dataset.records import FailureRecord, describe_changes, read_record
 from aligndiff.dataset.square_view import square_view
 from aligndiff.dataset.support import SupportPair, all_square, support_fingerprint
+from aligndiff.inversion.templates import SETS, TrainingTexts, training_texts
 
 SAMPLES = "samples"
 _CROP = "crop"  # in the settings, where photos are cut to a square
@@ -72,6 +73,18 @@ class InversionJob:
     def bg_lambda(self) -> float:
         """The background weight that this embedding is learned with."""
         return float(self.settings["bg_lambda"])
+
+    @property
+    def templates(self) -> Sequence[str]:
+        """The prompts to train under, `{}` in the object's place."""
+        templates: Sequence[str] = self.settings.get("templates", SETS["photo"])
+        return templates
+
+    @property
+    def texts(self) -> TrainingTexts:
+        """The prompts to train under."""
+        vectors = int(self.settings["vectors"])
+        return training_texts(self.entry.category, vectors, self.templates)
 
     def view(self, pair: SupportPair) -> SupportPair:
         """What is learned from a pair: of one that is not square, a part or a squeezed whole."""

@@ -23,8 +23,8 @@ from aligndiff.diffusion.adapters import adaptation_fingerprint
 from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.inversion.config import SheetConfig
 from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
+from aligndiff.inversion.probe import learning_plot
 from aligndiff.render.overlay import overlay_mask
-from aligndiff.render.plot import loss_plot
 from aligndiff.render.sheet import grid, write_sheet
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def _samples(job: InversionJob) -> list[Uint8 | None]:
 
 def _loss(job: InversionJob) -> Uint8 | None:
     record = read_record(job.folder)
-    return None if record is None else loss_plot({"": record.loss}, "", (TILE, TILE))
+    if record is None:
+        return None
+    return learning_plot(record, "", "", (TILE, TILE))
 
 
 def _sample_path(job: InversionJob, index: int) -> Path:

@@ -44,6 +44,7 @@ from aligndiff.inversion.plan import (
     plan_jobs,
 )
 from aligndiff.inversion.sheet import draw_missing, has_samples, write_inversion_sheet
+from aligndiff.inversion.templates import spelled_out, templates_setting
 from aligndiff.runner import step as runner
 from aligndiff.runner.options import RunOptions
 from aligndiff.runner.step import Step, check_device, run_step
@@ -175,8 +176,17 @@ class Inversion:
         return self.run.overwrite and job.folder not in self._copied
 
     def _check(self) -> None:
-        for tokenizer in load_tokenizers(self.model).values():
-            initializer_id(tokenizer, self.config.initializer)
+        from aligndiff.diffusion.prompts import check_length
+
+        tokenizers, config = load_tokenizers(self.model), self.config
+        for tokenizer in tokenizers.values():
+            for word in config.initializer:
+                initializer_id(tokenizer, word)
+        # These words are one token each, as the learned ones will be.
+        words = [config.initializer[0]] * config.vectors
+        for jobs in self.units:
+            for prompt in spelled_out(jobs[0].entry.category, words, jobs[0].templates).prompts:
+                check_length(tokenizers, model_family(self.model), prompt)
 
     def _mark(self, jobs: itertools.chain[InversionJob]) -> None:
         for job in jobs:
@@ -238,6 +248,7 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     if not run.no_sheet or adapt.draws:
         check_scheduler(sheet.scheduler, model)
     recipe = config.recipe(model_identity(model), run.precision) | adapt.recipe(sheet)
+    recipe |= templates_setting(config.templates)
     units = [
         plan_jobs(bank.root, entry, recipe, config.bg_lambda, config.squeeze)
         for entry in bank.objects

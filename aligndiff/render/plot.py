@@ -33,6 +33,7 @@ _RAW_STRENGTH = 0.25  # of the raw curve behind the smoothed one
 _BAND_STRENGTH = 0.18  # of the colour between a curve's bounds
 _WILD = 0.995  # quantile of the losses above which they are cut off
 _LEAST_SPAN = 0.05  # of the values of a curve plot: chance must not look like a trend
+_LEAST_FALL = 0.01  # of a probe's loss: less must not look like learning
 _LEAST_GAP = 0.05  # between two numbers below the plot, as a part of its width
 
 
@@ -122,9 +123,29 @@ def loss_plot(
         look: Any = {"color": _rgb(colour), "marker": "o" if len(known) == 1 else None}
         axes.plot(steps, known, alpha=_RAW_STRENGTH, linewidth=0.8, **look)
         (lines[name],) = axes.plot(steps, _smoothed(known), **look)
-    axes.set_xlim(0, max([1, *map(len, series.values())]))
-    axes.locator_params(axis="x", nbins=max(2, size[1] // 110), integer=True)
-    return _finished(axes, lines, title, "step")
+    return _finished_steps(axes, lines, title, max([1, *map(len, series.values())]))
+
+
+@_our_style()
+def probe_plot(
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    title: str = "loss of fixed views and noise",
+    size: tuple[int, int] = SIZE,
+) -> Uint8:
+    """Draw named curves of losses that compare from step to step: (step, value) as they are.
+
+    At least one point; values are finite. Returns uint8 RGB (h, w, 3) of `size`.
+    """
+    axes, lines = _empty_axes(size), {}
+    values = [value for points in curves.values() for _, value in points]
+    low, high = min(values), max(values)
+    spare = max(_LEAST_FALL * abs(high) - (high - low), 0) / 2
+    _scale_values(axes, low - spare, high + spare)
+    for (name, points), colour in zip(curves.items(), cycle(PALETTE), strict=False):
+        steps, losses = zip(*points, strict=True)
+        (lines[name],) = axes.plot(steps, losses, "o-", color=_rgb(colour), markersize=3)
+    last = max(step for points in curves.values() for step, _ in points)
+    return _finished_steps(axes, lines, title, max(1, last))
 
 
 @_our_style()
@@ -207,6 +228,14 @@ def _smoothed(values: Float) -> Float:
     weights = np.convolve(np.ones(len(values)), kernel)[reach : reach + len(values)]
     sums = np.convolve(values, kernel)[reach : reach + len(values)]
     return np.asarray(sums / weights, dtype=np.float64)
+
+
+def _finished_steps(axes: Axes, lines: Mapping[str, Any], title: str, steps: int) -> Uint8:
+    """The pixels of a plot over steps, from 0."""
+    axes.set_xlim(0, steps)
+    width = axes.figure.bbox.width
+    axes.locator_params(axis="x", nbins=max(2, int(width) // 110), integer=True)
+    return _finished(axes, lines, title, "step")
 
 
 def _finished(axes: Axes, lines: Mapping[str, Any], title: str, x_name: str) -> Uint8:

@@ -14,6 +14,7 @@ from aligndiff.diffusion.pipeline import denoiser, image_size, text_encoders
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
+from aligndiff.inversion.templates import training_texts
 from scripts.benchmark.config import BenchmarkConfig
 from scripts.benchmark.lines import at_most, line
 from scripts.benchmark.networks import TINY, compared_networks, load_network, title
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH = 2
 MOST_SIDE = 512  # px: families of 1024 px would take minutes a step on a CPU
-PROMPT = "a photo of a <fss-token> fish"
+TEXTS = training_texts("fish", vectors=1)
 FLOOR, TARGET = 1.0, at_most(1.06)
 
 
@@ -70,7 +71,7 @@ def learn(
             gradient_accumulation=1,
         )
         generator = torch.Generator().manual_seed(0)
-        learn_vectors(pipe, PROMPT, support, config, config.bg_lambda[0], generator, watch)
+        learn_vectors(pipe, TEXTS, support, config, config.bg_lambda[0], generator, watch)
     return watch.step[2:], watch.bare[2:]
 
 

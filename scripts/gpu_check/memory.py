@@ -27,6 +27,7 @@ from aligndiff.diffusion.sampling import (
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
+from aligndiff.inversion.templates import training_texts
 from aligndiff.synthesis.config import SynthesisConfig
 from aligndiff.synthesis.generate import BatchSize, synthesize
 from aligndiff.synthesis.plan import Sample, list_samples, plan_synthesis, prepare_folders
@@ -45,7 +46,7 @@ STEPS = 2
 IMAGES = 16  # one batch of these is to be too much
 VIEWS = 8  # of step 1 at once
 ROOM_FOR = 3  # images by step 2's own estimate: it is to choose 2 of them
-PROMPT = "a photo of a <fss-token> fish"
+TEXTS = training_texts("fish", vectors=1)
 CATEGORY = "fish"
 # Rounding differs with the batch; a level of an 8-bit image now and then.
 SAME = at_most(1.0)
@@ -142,7 +143,7 @@ def _halved_learning(place: Place, pipe: Any) -> Iterator[Line]:
 def _losses(pipe: Any, support: Any, views: int) -> list[float]:
     config = InversionConfig(inversion_steps=2, inversion_train_bs=views, gradient_accumulation=1)
     generator = torch.Generator().manual_seed(0)
-    return learn_vectors(pipe, PROMPT, support, config, config.bg_lambda[0], generator, _unseen)[1]
+    return learn_vectors(pipe, TEXTS, support, config, config.bg_lambda[0], generator, _unseen)[1]
 
 
 @contextmanager

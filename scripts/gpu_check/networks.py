@@ -14,6 +14,7 @@ from aligndiff.diffusion.sampling import SamplerSettings, batch_that_fits, gener
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
+from aligndiff.inversion.templates import training_texts
 from scripts.benchmark.full_networks import (
     SD15,
     SDXL,
@@ -36,7 +37,7 @@ TIME_TARGET, MEMORY_TARGET = at_most(1.05), at_most(1.1)
 STEPS, FEW_STEPS = 20, 2
 BATCH = 4  # at most: an image takes less time in a batch
 REPEATS = 3
-PROMPT = "a photo of a <fss-token> fish"
+TEXTS = training_texts("fish", vectors=1)
 SEED = 1
 Build = Callable[..., Any]  # of a width, a device and a number format
 Sides = dict[str, Callable[[], object]]  # drawing with heatmaps and without
@@ -121,7 +122,7 @@ def _learning(name: str, pipe: Any, place: Place) -> Iterator[Line]:
     config = InversionConfig(inversion_steps=2 if small else 8)
     watch = StepTimes(clock(place.device))
     _, losses = learn_vectors(
-        pipe, PROMPT, support, config, config.bg_lambda[0], torch.Generator().manual_seed(0), watch
+        pipe, TEXTS, support, config, config.bg_lambda[0], torch.Generator().manual_seed(0), watch
     )
     found = spread(watch.seconds[1:])
     what = (

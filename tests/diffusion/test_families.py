@@ -41,6 +41,7 @@ from aligndiff.diffusion.vectors import Embedding, initial_vectors
 from aligndiff.inversion.config import InversionConfig
 from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
+from aligndiff.inversion.templates import training_texts
 from scripts.tiny_families.build import BUILDERS
 from tests.families import tiny_family
 
@@ -205,7 +206,7 @@ def test_latents_are_what_the_pipeline_decodes(kind: str) -> None:
 @every_family
 def test_the_loss_reaches_the_vectors_of_every_encoder_and_nothing_else(kind: str) -> None:
     pipe = tiny_family(kind)
-    embedding = initial_vectors(pipe, "good", 2)
+    embedding = initial_vectors(pipe, ("good",), 2)
     assert embedding.vectors.keys() == text_encoders(pipe).keys()
     for vectors in embedding.vectors.values():
         vectors.requires_grad_()
@@ -260,9 +261,10 @@ def test_step_1_learns_and_its_file_comes_back(kind: str, tmp_path: Any) -> None
     words = "a photo of a <fss-token> dog"
     support, generator = encode_support(pipe, [pair], 64), torch.Generator().manual_seed(0)
     own = pipe.scheduler
-    learned, losses = learn_vectors(pipe, words, support, config, 0.6, generator, silent)
+    texts = training_texts("dog", vectors=1)
+    learned, losses = learn_vectors(pipe, texts, support, config, 0.6, generator, silent)
     assert pipe.scheduler is own and np.isfinite(losses).all()
-    start = initial_vectors(pipe, "good", 1)
+    start = initial_vectors(pipe, ("good",), 1)
     for name, vectors in learned.vectors.items():
         assert 1e-5 < (vectors - start.vectors[name]).abs().max() < 2e-3
     path = tmp_path / "learned.safetensors"

@@ -41,8 +41,10 @@ from aligndiff.inversion.plan import (
     plan_jobs,
 )
 from aligndiff.inversion.sheet import draw_missing
+from aligndiff.inversion.templates import training_texts
 
 PROMPT = "a photo of a <fss-token> fish"
+TEXTS = training_texts("fish", vectors=1)
 SHORT = InversionConfig(inversion_steps=3, inversion_train_bs=2, gradient_accumulation=2)
 
 
@@ -82,7 +84,7 @@ def silent(count: int = 1, category: str = "", *, status: str = "") -> None:
 
 def learn(pipe: StableDiffusionPipeline, support: SupportLatents, config: InversionConfig) -> Any:
     generator = torch.Generator().manual_seed(5)
-    embedding, losses = learn_vectors(pipe, PROMPT, support, config, 0.6, generator, silent)
+    embedding, losses = learn_vectors(pipe, TEXTS, support, config, 0.6, generator, silent)
     return embedding.vectors["text_encoder"], losses
 
 
@@ -172,7 +174,7 @@ def test_runs_are_alike_and_the_seed_matters(
     config = replace(SHORT, inversion_steps=2)
     first, again = learn(pipe, support, config), learn(pipe, support, config)
     assert torch.equal(first[0], again[0]) and first[1] == again[1]
-    other, _ = learn_vectors(pipe, PROMPT, support, config, 0.6, torch.Generator(), silent)
+    other, _ = learn_vectors(pipe, TEXTS, support, config, 0.6, torch.Generator(), silent)
     assert not torch.equal(first[0], other.vectors["text_encoder"])
 
 

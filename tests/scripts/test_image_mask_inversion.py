@@ -111,6 +111,40 @@ def test_overwrite_learns_the_same_again(start: Any, dataset_dir: Path) -> None:
     assert not (dataset_dir / BIRD).exists() and not (dataset_dir / "sheets").exists()
 
 
+def test_every_option_of_learning_is_recorded_and_kept(
+    start: Any, dataset_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = dataset_dir / "own.txt"
+    texts.write_text("a photo of a {}\nphoto of a {} on water\n")
+    options = [
+        *("--categories", "fish", "--no_sheet", "--templates", str(texts)),
+        *("--augment", "flip", "crop", "scale", "colour", "--vectors", "2"),
+        *("--initializer", "good", "water", "--inversion", "direction", "--attention_loss", "0.5"),
+    ]
+    assert start(*options) == 0
+    settings = json.loads((dataset_dir / FISH / "inversion.json").read_text())["settings"]
+    assert settings["templates"] == ["a photo of a {}", "photo of a {} on water"]
+    assert settings["initializer"] == ["good", "water"] and settings["inversion"] == "direction"
+    assert settings["augment"] == ["flip", "crop", "scale", "colour"]
+    assert settings["attention_loss"] == 0.5 and settings["inversion_lr"] == 0.01
+    capsys.readouterr()
+    assert start(*options) == 0
+    assert states(capsys.readouterr().out) == ["skipped"]
+    texts.write_text("a photo of a {}\n")
+    with pytest.raises(InputError, match="the templates changed; --overwrite learns it again"):
+        start(*options)
+
+
+def test_a_template_that_is_too_long_is_refused_before_the_model_loads(
+    start: Any, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = dataset_dir / "own.txt"
+    texts.write_text(f"a photo of a {{}}{' on water' * 40}\n")
+    monkeypatch.setattr("aligndiff.diffusion.pretrained.load_pipeline", no_pipeline)
+    with pytest.raises(InputError, match="the text encoder reads 77 at most: shorten it"):
+        start("--categories", "fish", "--templates", str(texts))
+
+
 @pytest.mark.parametrize(
     "mistake",
     [

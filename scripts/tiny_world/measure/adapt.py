@@ -113,7 +113,12 @@ def _figures(kind: str, pairs: Path, samples: Sequence[JudgedSample]) -> AdaptFi
 
 
 def spread_of_grounds(images: np.ndarray, foregrounds: Sequence[np.ndarray]) -> float:
-    """Deviation of the mean colour of the ground over images, mean of the channels, 0 to 255.
+    """Deviation of `ground_colours` over images, mean of the channels, 0 to 255."""
+    return float(np.std(ground_colours(images, foregrounds), axis=0).mean())
+
+
+def ground_colours(images: np.ndarray, foregrounds: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean colour of the ground of each image, float (n, 3), 0 to 255.
 
     images: uint8 (n, h, w, 3). foregrounds: bool (h, w) each, the pixels that are no ground; an
     image without ground counts as a whole.
@@ -122,7 +127,7 @@ def spread_of_grounds(images: np.ndarray, foregrounds: Sequence[np.ndarray]) -> 
     for image, foreground in zip(images, foregrounds, strict=True):
         ground = ~foreground if not foreground.all() else np.ones_like(foreground)
         colours.append(image[ground].mean(0))
-    return float(np.std(colours, axis=0).mean())
+    return np.stack(colours)
 
 
 def distance_to_nearest(images: np.ndarray, photos: np.ndarray) -> np.ndarray:

@@ -102,7 +102,8 @@ def measure_drawing(config: FastConfig, judge: Judge) -> Iterator[Line]:
     from scripts.tiny_world.measure.datasets import make_objects, make_plain
     from scripts.tiny_world.measure.samples import judge_dataset
 
-    scripts, folder = _scripts(config, 0), (config.work_dir / "drawing").resolve()
+    scripts = scripts_for(config.work_dir, config.diffusion_model, 0)
+    folder = (config.work_dir / "drawing").resolve()
     learned = folder / "objects"
     make_objects(learned)
     scripts.learn(learned, "--no_sheet", "--inversion_steps", config.steps)
@@ -118,7 +119,7 @@ def measure_drawing(config: FastConfig, judge: Judge) -> Iterator[Line]:
             scripts.refine(dataset)
         of_words[arm.name] = judge_dataset(judge, words, config.word_images)
         samples[arm.name] = judge_dataset(judge, plain, config.plain_images) + of_words[arm.name]
-    figures = _figures(learned)
+    figures = image_figures(learned)
     look = {"look": figures.pop("look")}
     yield from compared("drawing", samples, figures)
     yield from compared("drawing, learned words", of_words, look)
@@ -133,14 +134,14 @@ def measure_learning(config: FastConfig, judge: Judge) -> Iterator[Line]:
     samples: dict[str, list[JudgedSample]] = {arm.name: [] for arm in arms}
     count = config.learned_images
     for seed in range(config.seeds):
-        scripts = _scripts(config, seed)
+        scripts = scripts_for(config.work_dir, config.diffusion_model, seed)
         for number, arm in enumerate(arms):
             dataset = folder / f"seed_{seed}_arm_{number}"
             make_objects(dataset)
             scripts.learn(dataset, "--no_sheet", *arm.options)
             scripts.draw(dataset, "--image_per_entry", count, "--no_sheet", "--preset", "fast")
             samples[arm.name] += judge_dataset(judge, dataset, count)
-    figures = _figures(dataset)
+    figures = image_figures(dataset)
     wanted = {name: figures[name] for name in ("recognised", "look")}
     for category in sorted({sample.category for sample in samples[arms[0].name]}):
         of_it = {
@@ -150,16 +151,16 @@ def measure_learning(config: FastConfig, judge: Judge) -> Iterator[Line]:
         yield from compared(f"learning, {category}", of_it, wanted)
 
 
-def _scripts(config: FastConfig, seed: int) -> Scripts:
+def scripts_for(work_dir: Path, model: str, seed: int) -> Scripts:
+    """The three scripts with a model, "tiny" or a folder, and the bundled segmenter."""
     from scripts.tiny_world.measure.runs import Scripts
 
-    model = config.diffusion_model
     if model != "tiny":
         model = str(Path(model).resolve())
-    return Scripts((config.work_dir / "logs").resolve(), seed, model, "tiny")
+    return Scripts((work_dir / "logs").resolve(), seed, model, "tiny")
 
 
-def _figures(dataset: Path) -> dict[str, Figure]:
+def image_figures(dataset: Path) -> dict[str, Figure]:
     """What is asked of an image; heatmap and mask only of one that shows its category.
 
     The look only makes sense for images with a learned word.
