@@ -14,7 +14,8 @@ from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.files import check_writable, write_json, write_text
 from aligndiff.core.options import CommandLine, choose_command, parse
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.evaluation.benchmarks import BENCHMARKS
+from aligndiff.evaluation.benchmarks.fold import Fold
+from aligndiff.evaluation.benchmarks.table import has_folds, open_benchmark
 from aligndiff.evaluation.compared import ComparedSegmenters, choose_compared
 from aligndiff.evaluation.config import (
     EpisodesConfig,
@@ -89,12 +90,13 @@ def run_benchmark(line: CommandLine) -> None:
     """Segmenters on the episodes of a benchmark."""
     config, run = line.config(EpisodesConfig), line.config(SegmenterRun)
     output = line.config(OutputConfig).output_dir
-    fold = "" if config.benchmark == "fss" else f"_fold{config.fold}"
+    fold = f"_fold{config.fold}" if has_folds(config.benchmark) else ""
     name = f"{config.benchmark}{fold}_{config.shot}shot"
     choices = choose_compared(line.config(ComparedSegmenters))
     files = {label: output / f"{name}{end}" for label, end in _ends(choices).items()}
     check_writable([Path(f"{file}{kind}") for file in files.values() for kind in (".json", ".png")])
-    test = BENCHMARKS[config.benchmark](config.data_dir, config.fold, config.splits_dir)
+    place = Fold(config.data_dir, config.fold, config.shot, config.splits_dir)
+    test = open_benchmark(config.benchmark, place)
     if test.made_list:
         made = output / f"splits/{config.benchmark}/val/fold{config.fold}.txt"
         made.parent.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,11 @@ MISTAKES = [
     ("--predicted a --truth b", "unknown argument --predicted"),
     ("masks --predicted a", "the following arguments are required: --truth"),
     ("support --synthetic a --test_dir b --fold 1", "unknown argument --fold"),
-    ("benchmark --benchmark pascal --data_dir a --fold 4", "--fold: must be 0 to 3, is 4"),
+    ("benchmark --benchmark pascal --data_dir a --fold 10", "--fold: must be 0 to 9, is 10"),
+    (
+        "benchmark --benchmark pascal --data_dir a --fold 4 --fss_ckpt_path tiny",
+        "--fold 4: PASCAL-5i has folds 0 to 3",
+    ),
     ("benchmark --benchmark pascal --data_dir a --shot 0", "--shot: must be 1 to 100000, is 0"),
     ("benchmark --benchmark pascal --data_dir a --episodes -1", "--episodes: must be 0 to 100000"),
     ("benchmark --benchmark pascal --data_dir a --side 3", "--side: must be 0, or 16 px or more"),
