@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from aligndiff.core.options import MAX_BATCH, MAX_SHARD, Options, option
-from aligndiff.masks.edges.table import EDGES
+from aligndiff.masks.options import MaskOptions
 
 AS_PUBLISHED = {
     ("agreement", "method"),
@@ -17,7 +17,7 @@ AS_PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class RefinementConfig(Options):
+class RefinementConfig(MaskOptions):
     """Algorithm 1's thresholds, and how maps become masks. All but the batch size decides masks.
 
     With refine_edges "none", regions "all" and agreement "method" it is the published method.
@@ -39,34 +39,15 @@ class RefinementConfig(Options):
         above=0,
         below=1,
     )
-    refine_edges: str = option(
-        "guided",
-        "how masks get sharp edges; its setting is chosen on the support pairs, none where it "
-        "does not help there",
-        choices=EDGES,
-    )
-    edge_model: str | None = option(
-        None, "weights of --refine_edges sam: a folder, or a hub name", shown_default="none"
-    )
     agreement: Literal["score", "method"] = option(
         "score",
         "what makes a sample consensus: its score, with a threshold found on the support pairs, "
         "where heatmaps come from these (step 2: --heatmap refined or support), or the published "
         "IoU, which decides elsewhere too",
     )
-    regions: Literal["object", "all"] = option(
-        "object",
-        "which regions of a mask stay: those that resemble the support's object, or all",
-    )
     batch_size: int = option(
         8, "images segmented at once; changes speed and memory only", 1, MAX_BATCH
     )
-
-    def contradictions(self) -> list[str]:
-        if self.edge_model is not None and self.refine_edges != "sam":
-            way = f"--refine_edges {self.refine_edges}"
-            return [f"--edge_model: {way} has no weights; leave it out"]
-        return []
 
     @property
     def settings(self) -> dict[str, Any]:

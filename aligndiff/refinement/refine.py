@@ -24,6 +24,7 @@ from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.edges.base import EdgeRefiner
+from aligndiff.masks.rules import MOST_LEFT_OUT, MaskRules, learn_rules
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import (
     Query,
@@ -34,15 +35,10 @@ from aligndiff.refinement.files import (
     write_rejection,
 )
 from aligndiff.refinement.plan import RefinementPlan
-from aligndiff.refinement.rules import (
-    MOST_LEFT_OUT,
-    MaskRules,
-    learn_rules,
-    learn_trust,
-    maps_of_support,
-)
+from aligndiff.refinement.trust import learn_trust
 from aligndiff.refinement.verdicts import JudgedMap, Verdict, first_verdict, second_verdict
 from aligndiff.segmenters.base import support_weights
+from aligndiff.segmenters.leave_one_out import maps_of_support
 
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Encoded, Segmenter, SupportItem
@@ -85,7 +81,7 @@ def refine(
         real += map(segmenter.describe, images, [pair.mask for pair in pairs])
         first_encoded += images[: max(0, most - len(first_encoded))]
     known = maps_of_support(segmenter, support, first_encoded, real)
-    rules = learn_rules(support, known, config, edges)
+    rules = learn_rules(support, known, config, edges, config.pseudo_label_threshold)
     trust = learn_trust(known, rules, usual_iou) if by_score and usual_iou is not None else None
     segmenter.set_support(real)
 

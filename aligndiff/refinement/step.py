@@ -13,7 +13,7 @@ from aligndiff.core.ranks import is_first, is_worker
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
 from aligndiff.masks.edges.base import EdgeRefiner
-from aligndiff.masks.edges.table import edge_settings
+from aligndiff.masks.edges.table import check_edges, edge_settings
 from aligndiff.refinement.config import RefinementConfig, ShardOptions
 from aligndiff.refinement.files import clear_masks, pack_refined
 from aligndiff.refinement.plan import (
@@ -155,6 +155,7 @@ class Refinement:
 
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Refinement:
     config, shards = line.config(RefinementConfig, bank.defaults), line.config(ShardOptions)
+    check_edges(config.refine_edges, config.edge_model)
     segmenter = choose_segmenter(line.config(SegmenterOptions), bank.defaults.fss_ckpt_path)
     units = plan_refinements(bank, config, segmenter.identity, run.precision)
     if not run.overwrite:

@@ -15,8 +15,9 @@ import numpy as np
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.edges.table import edge_settings
 from aligndiff.masks.regions import intersection_over_union
+from aligndiff.masks.rules import learn_rules
 from aligndiff.refinement.config import RefinementConfig
-from aligndiff.refinement.rules import learn_rules, maps_of_support
+from aligndiff.segmenters.leave_one_out import maps_of_support
 from scripts.reporting import Line, Target
 from scripts.tiny_world.make_example import PAIRS
 from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
@@ -81,13 +82,13 @@ def category_ious(
     encoded = segmenter.encode([pair.image for pair in support])
     described = [segmenter.describe(*pair) for pair in zip(encoded, _masks(support), strict=True)]
     known = maps_of_support(segmenter, support, encoded, described)
-    rules = learn_rules(support, known, config, edge_settings(config.refine_edges))
+    edges, threshold = edge_settings(config.refine_edges), config.pseudo_label_threshold
+    rules = learn_rules(support, known, config, edges, threshold)
     segmenter.set_support(described)
     plain, refined = [], []
     for image, truth in _draw(SCENE_SEED + offset, scenes, category, look, alone):
         probability = segmenter.segment(segmenter.encode([image])[0])
         judged, _ = rules(image, probability)
-        threshold = config.pseudo_label_threshold
         plain.append(intersection_over_union(probability > threshold, truth))
         refined.append(intersection_over_union(judged.probability > threshold, truth))
     return SceneIous(tuple(plain), tuple(refined))
