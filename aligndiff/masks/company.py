@@ -2,7 +2,8 @@
 
 A thing beside the object often gets into the mask. A region is kept where it resembles the support
 objects about as much as they resemble each other (each against the others), by its look and by
-its outline; several may be kept. No network is asked, so it works behind any segmenter.
+its outline; several may be kept. A thing that touches the object is cut off where both meet in a
+neck. No network is asked, so it works behind any segmenter.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aligndiff.masks.necks import parts_at_necks
 from aligndiff.masks.regions import intersection_over_union, label_regions, least_area
 
 Uint8 = NDArray[np.uint8]
@@ -31,6 +33,7 @@ STRANGE = 6.0  # squared deviations, look and outline together, from which on a 
 # Of the largest region: what is smaller may be a part of the object, and is not all of it. A spot
 # of an object's colour is quite like it, and round things are as round when they are small.
 PART = 0.1
+TOUCHING = 0.2  # of a region: the least part of it that may be the object, touched by another thing
 MOST_REGIONS = 12  # the largest are looked at; the others are specks of an unsure mask
 
 
@@ -100,17 +103,15 @@ def object_regions(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> Bool:
 
     A region that is strange by itself stays where it completes the outline: parts of one object.
     """
-    labels, areas = label_regions(mask)
-    order = np.argsort(-areas)[:MOST_REGIONS]
-    numbers = [int(at) + 1 for at in order if areas[at] >= least_area(mask)]
-    if len(numbers) < 2:
-        return labels == numbers[0] if numbers else mask
-    regions = {number: labels == number for number in numbers}
-    alone = {n: likeness.strangeness(image, region) for n, region in regions.items()}
-    large = [number for number in numbers if areas[number - 1] >= PART * areas.max()]
+    regions = _candidates(image, mask, likeness)
+    if len(regions) < 2:
+        return regions[0] if regions else mask
+    areas = [np.count_nonzero(region) for region in regions]
+    alone = [likeness.strangeness(image, region) for region in regions]
+    large = [number for number, area in enumerate(areas) if area >= PART * max(areas)]
     first = min(large, key=alone.__getitem__)
     kept, strangeness = regions[first], alone[first]
-    for number in sorted(set(numbers) - {first}, key=alone.__getitem__):
+    for number in sorted(set(range(len(regions))) - {first}, key=alone.__getitem__):
         together = kept | regions[number]
         if alone[number] <= STRANGE:
             kept = together
@@ -124,23 +125,43 @@ def without_company(
 ) -> Alone:
     """`probability`, float32 (h, w), with zeros at the regions that are not the object.
 
-    Regions are those above `threshold`; a pixel below it goes with the region nearest to it.
+    Regions are those above `threshold`; a pixel below it goes with the pixel of one nearest to it.
     """
     mask = probability > threshold
-    labels, areas = label_regions(mask)
-    if len(areas) < 2:
-        return Alone(probability)
     kept = object_regions(image, mask, likeness)
     if not (mask & ~kept).any():
         return Alone(probability)
     _, nearest = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP
+        (~mask).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
     keeps = np.zeros(int(nearest.max()) + 1, bool)
     keeps[nearest[kept]] = True
     elsewhere = ~keeps[nearest]
     alone = np.where(elsewhere, np.float32(0), probability)
     return Alone(alone, elsewhere, likeness.strangeness(image, kept))
+
+
+def _candidates(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> list[Bool]:
+    """The largest regions, bool (h, w) each; of a strange one its parts, if the object is there."""
+    labels, areas = label_regions(mask)
+    candidates: list[Bool] = []
+    for at in np.argsort(-areas)[:MOST_REGIONS]:
+        if areas[at] < least_area(mask):
+            break
+        region = labels == at + 1
+        candidates += _parted(image, region, likeness)
+    return candidates
+
+
+def _parted(image: Uint8, region: Bool, likeness: ObjectLikeness) -> list[Bool]:
+    """The object and what touches it, where only a large part of the region is like the object."""
+    parts = parts_at_necks(region)
+    if len(parts) < 2 or likeness.strangeness(image, region) <= STRANGE:
+        return [region]
+    enough = TOUCHING * np.count_nonzero(region)
+    large = [part for part in parts if np.count_nonzero(part) >= enough]
+    is_there = any(likeness.strangeness(image, part) <= STRANGE for part in large)
+    return parts if is_there else [region]
 
 
 def _see(image: Uint8, mask: Bool) -> _Seen:

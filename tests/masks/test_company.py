@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aligndiff.masks.company import learn_likeness, object_regions, without_company
+from aligndiff.masks.necks import parts_at_necks
 from tests.masks.made_masks import BLUE, RED, bar, disc, picture
 
 SUPPORT = [disc(30, 40, 14), disc(60, 50, 18), disc(48, 30, 16)]
@@ -49,6 +50,32 @@ def test_a_part_that_completes_the_outline_stays() -> None:
 @pytest.mark.parametrize("mask", [disc(40, 40), np.zeros((96, 96), bool)])
 def test_one_region_or_none_stays_as_it_is(mask: np.ndarray) -> None:
     assert np.array_equal(object_regions(picture((mask, BLUE)), mask, LIKENESS), mask)
+
+
+def test_a_thing_that_touches_the_object_is_cut_off() -> None:
+    """A fish that touched a butterfly was one region with it, and both stayed."""
+    wanted, other = disc(30, 48, 15), bar(46, 30, 36, 36)
+    image = picture((other, BLUE), (wanted, RED))
+    kept = object_regions(image, wanted | other, LIKENESS)
+    assert (kept & wanted).sum() > 0.97 * wanted.sum()
+    assert (kept & other & ~wanted).sum() < 0.05 * other.sum()
+    alone = without_company(image, (wanted | other).astype(np.float32), 0.5, LIKENESS)
+    assert np.array_equal(alone.probability > 0.5, kept)
+
+
+def test_an_object_with_a_neck_is_not_cut() -> None:
+    """Where the support shows two discs that touch, these are the object."""
+    pair = disc(35, 48, 14) | disc(63, 48, 14)
+    likeness = learn_likeness([picture((pair, RED))] * 2, [pair] * 2)
+    assert likeness is not None and len(parts_at_necks(pair)) == 2
+    assert np.array_equal(object_regions(picture((pair, RED)), pair, likeness), pair)
+
+
+def test_parts_cover_their_region_and_do_not_overlap() -> None:
+    region = disc(30, 48, 15) | bar(46, 30, 36, 36)
+    parts = parts_at_necks(region)
+    assert len(parts) == 2 and np.array_equal(sum(part.astype(int) for part in parts), region)
+    assert len(parts_at_necks(disc(40, 40))) == 1
 
 
 def test_specks_go() -> None:

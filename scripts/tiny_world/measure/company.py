@@ -20,7 +20,7 @@ from aligndiff.refinement.config import RefinementConfig
 from aligndiff.segmenters.leave_one_out import maps_of_support
 from scripts.reporting import Line, Target
 from scripts.tiny_world.make_example import PAIRS
-from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.world.example import EXAMPLE_KINDS, EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import random_scene, render
 from scripts.tiny_world.world.shapes import SHAPES
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SUPPORT_SEED, SCENE_SEED = 96_000_000, 97_000_000  # of no training, and of no other line
 APART = 100_000  # of the seeds of one category and look
 RESAMPLES = 1000
-# The objects of a fixed look, as a learned word gives them, and a category in any look.
+# The objects of a fixed look and body, as a learned word gives them, and a category in any look.
 KINDS: dict[str, dict[str, Look | None]] = {
     "example objects": dict(EXAMPLES),
     "any look": dict.fromkeys(SHAPES),
@@ -112,11 +112,13 @@ def _draw(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Images uint8 (h, w, 3) with the object's visible mask, bool (h, w).
 
-    The thing beside an example object never wears a look of theirs.
+    With a look they are of the example objects' own kinds, and the thing beside them never wears a
+    look of theirs.
     """
+    kind = None if look is None else EXAMPLE_KINDS[category]
     drawn: list[tuple[np.ndarray, np.ndarray]] = []
     while len(drawn) < count:
-        scene = random_scene(seed, category, look, alone)
+        scene = random_scene(seed, category, look, alone, kind)
         seed += 1
         rendering = render(scene)
         others = scene.things[1:]
