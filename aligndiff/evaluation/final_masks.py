@@ -10,7 +10,7 @@ from aligndiff.core.options import option
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.edges.base import EdgeRefiner, KeepEdges
 from aligndiff.masks.edges.table import EDGES, check_edges, edge_settings
-from aligndiff.masks.options import EDGES_HELP, REGIONS_HELP, MaskOptions, Regions
+from aligndiff.masks.options import EDGES_HELP, REGIONS, REGIONS_HELP, MaskOptions
 from aligndiff.masks.rules import MOST_LEFT_OUT, MaskRules, learn_rules
 from aligndiff.segmenters.leave_one_out import maps_of_support
 
@@ -26,7 +26,7 @@ class ScoredMasks(MaskOptions):
     """What becomes of the segmenter's maps before they are scored; by default nothing."""
 
     refine_edges: str = option("none", EDGES_HELP, choices=EDGES)
-    regions: Regions = option("all", REGIONS_HELP)
+    regions: str = option("all", REGIONS_HELP, choices=REGIONS)
 
 
 @dataclass(frozen=True)

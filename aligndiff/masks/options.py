@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from aligndiff.core.options import Options, option
 from aligndiff.masks.edges.table import EDGES
@@ -13,7 +12,7 @@ EDGES_HELP = (
     "help there"
 )
 REGIONS_HELP = "which regions of a mask stay: those that resemble the support's object, or all"
-Regions = Literal["object", "all"]
+REGIONS = ("object", "all")
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class MaskOptions(Options):
     edge_model: str | None = option(
         None, "weights of --refine_edges sam: a folder, or a hub name", shown_default="none"
     )
-    regions: Regions = option("object", REGIONS_HELP)
+    regions: str = option("object", REGIONS_HELP, choices=REGIONS)
 
     def contradictions(self) -> list[str]:
         if self.edge_model is not None and self.refine_edges != "sam":

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from aligndiff.dataset.images import OBJECT
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.coarse import coarse_map
-from aligndiff.masks.company import Alone, ObjectLikeness, learn_likeness, without_company
+from aligndiff.masks.company import (
+    Alone,
+    Judge,
+    ObjectLikeness,
+    learn_likeness,
+    without_company,
+)
 from aligndiff.masks.edges.base import EdgeRefiner, KeepEdges, KnownMap, fit_edges
 from aligndiff.masks.options import MaskOptions
 
@@ -26,11 +32,13 @@ class MaskRules:
         edges: the setting that suits the support pairs.
         likeness: what the object looks like; None where company is not looked for.
         threshold: above which a map means object.
+        judge: asked which of several regions are the object; None: their likeness says.
     """
 
     edges: EdgeRefiner
     likeness: ObjectLikeness | None
     threshold: float
+    judge: Judge | None = None
 
     def __call__(
         self, image: NDArray[np.uint8], probability: NDArray[np.float32]
@@ -42,7 +50,7 @@ class MaskRules:
         edged = self.edges(image, probability)
         if self.likeness is None:
             return Alone(edged.probability), edged.undecided
-        alone = without_company(image, edged.probability, self.threshold, self.likeness)
+        alone = without_company(image, edged.probability, self.threshold, self.likeness, self.judge)
         return alone, edged.undecided
 
     def mask(self, image: NDArray[np.uint8], probability: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -56,6 +64,7 @@ def learn_rules(
     options: MaskOptions,
     settings: Sequence[EdgeRefiner],
     threshold: float,
+    judge: Judge | None = None,
 ) -> MaskRules:
     """The rules of an object from its pairs and the maps of them, see `maps_of_support`.
 
@@ -63,7 +72,7 @@ def learn_rules(
     above `threshold`.
     """
     likeness = None
-    if options.regions == "object":
+    if options.regions != "all":
         masks = [pair.mask == OBJECT for pair in support]
         likeness = learn_likeness([pair.image for pair in support], masks)
     degraded = [
@@ -71,4 +80,4 @@ def learn_rules(
         for pair in support[:MOST_LEFT_OUT]
     ]
     edges = fit_edges(settings, [*known, *degraded], threshold) if settings else KeepEdges()
-    return MaskRules(edges, likeness, threshold)
+    return MaskRules(edges, likeness, threshold, judge)

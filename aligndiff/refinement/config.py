@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from aligndiff.core.options import MAX_BATCH, MAX_SHARD, Options, option
-from aligndiff.masks.options import MaskOptions
+from aligndiff.masks.options import REGIONS, REGIONS_HELP, MaskOptions
 
+DENOISING = "denoising"  # of --regions
 AS_PUBLISHED = {
     ("agreement", "method"),
     ("refine_edges", "none"),
     ("edge_model", None),
     ("regions", "all"),
+    ("region_model", None),
 }
 
 
@@ -23,6 +25,16 @@ class RefinementConfig(MaskOptions):
     With refine_edges "none", regions "all" and agreement "method" it is the published method.
     """
 
+    regions: str = option(
+        "object",
+        REGIONS_HELP + "; denoising: the diffusion model says which of several are of the class",
+        choices=(*REGIONS, DENOISING),
+    )
+    region_model: str | None = option(
+        None,
+        "diffusion model of --regions denoising, as in step 2",
+        shown_default="the one of dataset.json",
+    )
     consensus_iou_threshold: float = option(
         0.8, "IoU of mask and heatmap above which a sample is consensus", 0, 1
     )
@@ -48,6 +60,12 @@ class RefinementConfig(MaskOptions):
     batch_size: int = option(
         8, "images segmented at once; changes speed and memory only", 1, MAX_BATCH
     )
+
+    def contradictions(self) -> list[str]:
+        if self.region_model is not None and self.regions != DENOISING:
+            way = f"--regions {self.regions}"
+            return [*super().contradictions(), f"--region_model: {way} asks no model; leave it out"]
+        return super().contradictions()
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -97,3 +97,38 @@ def test_the_soft_rim_of_a_thing_goes_with_it() -> None:
     assert (alone[rim] == 0).all()
     assert np.array_equal(alone > 0.5, wanted)
     assert np.array_equal(alone[:, :30], probability[:, :30])
+
+
+def says(*values: float):
+    """A judge that says these of the large regions from the left to the right."""
+
+    def judge(image: np.ndarray, regions: list[np.ndarray]) -> list[float]:
+        lefts = [np.flatnonzero(region.any(0))[0] for region in regions]
+        return [values[at] for at in np.argsort(np.argsort(lefts))]
+
+    return judge
+
+
+def test_a_judge_overrules_likeness_and_keeps_what_it_says_is_the_same() -> None:
+    left, right = disc(20, 48, 12), bar(44, 30, 40, 30)
+    image = picture((left, RED), (right, BLUE))  # likeness is for the disc
+    both = left | right
+    assert np.array_equal(object_regions(image, both, LIKENESS, says(-0.02, 0.1)), right)
+    assert np.array_equal(object_regions(image, both, LIKENESS, says(0.1, 0.02)), left)
+    assert np.array_equal(object_regions(image, both, LIKENESS, says(0.1, 0.08)), both)
+
+
+def test_a_judge_that_sees_the_object_nowhere_is_not_heard() -> None:
+    left, right = disc(20, 48, 12), bar(44, 30, 40, 30)
+    image = picture((left, RED), (right, BLUE))
+    assert np.array_equal(object_regions(image, left | right, LIKENESS, says(-0.2, -0.1)), left)
+
+
+def test_no_judge_is_asked_where_there_is_no_choice() -> None:
+    def judge(image: np.ndarray, regions: list[np.ndarray]) -> list[float]:
+        raise AssertionError("asked")
+
+    whole, speck = disc(48, 48, 18), disc(88, 88, 3)
+    image = picture((whole | speck, RED))
+    assert object_regions(image, whole, LIKENESS, judge)[whole].all()
+    assert object_regions(image, whole | speck, LIKENESS, judge)[whole].all()
