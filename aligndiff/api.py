@@ -41,7 +41,7 @@ from aligndiff.inversion.learn import learn_vectors
 from aligndiff.inversion.probe import Probe
 from aligndiff.inversion.templates import read_templates, training_texts
 from aligndiff.masks.edges.table import edge_settings
-from aligndiff.refinement.config import RefinementConfig
+from aligndiff.refinement.config import DENOISING, RefinementConfig
 from aligndiff.refinement.files import Query
 from aligndiff.refinement.refine import refine
 from aligndiff.segmenters.base import Segmenter, feature_memory
@@ -192,12 +192,14 @@ def refine_masks(
     One result a sample, in their order. `options` are the fields of `RefinementConfig`, such as
     consensus_iou_threshold=0.8.
     """
+    config = RefinementConfig(**options)
+    if config.regions == DENOISING:
+        raise InputError("regions: denoising needs a dataset folder; run scripts.mask_generation")
     queries = [
         Query(index, lambda s=sample: s.image, lambda s=sample: s.heatmap)  # type: ignore[misc]
         for index, sample in enumerate(samples)
     ]
     memory = feature_memory(segmenter.device)
-    config = RefinementConfig(**options)
     edges = edge_settings(config.refine_edges, config.edge_model, str(segmenter.device))
     results: dict[int, RefinedMask] = {}
     for verdict in refine(segmenter, support, queries, config, memory, edges):

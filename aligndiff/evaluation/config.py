@@ -10,7 +10,7 @@ from aligndiff.core.device import PRECISION_HELP
 from aligndiff.core.options import MAX_BATCH, MAX_SEED, Options, option
 from aligndiff.dataset.records import MaskSource
 from aligndiff.dataset.samples import EXCLUDE_HELP
-from aligndiff.evaluation.benchmarks import FOLDS, Benchmark
+from aligndiff.evaluation.benchmarks.table import BENCHMARKS, MOST_FOLDS
 
 MAX_REPEATS = 100_000  # episodes, shots, draws, resamples, samples of a count
 
@@ -36,18 +36,25 @@ class MasksConfig(Options):
 class EpisodesConfig(Options):
     """Episodes of a benchmark."""
 
-    benchmark: Benchmark = option(help="PASCAL-5i, COCO-20i or FSS-1000")
+    benchmark: str = option(
+        help="PASCAL-5i, COCO-20i, FSS-1000, LVIS-92i or PASCAL-Part", choices=BENCHMARKS
+    )
     data_dir: Path = option(
-        help="folder that holds VOC2012, COCO2014 or FSS-1000 (docs/EVALUATE.md)"
+        help="folder that holds VOC2012, COCO2014, FSS-1000, LVIS or Pascal-Part (docs/EVALUATE.md)"
     )
     splits_dir: Path | None = option(
         None, "lists of test images, HSNet's data/splits", shown_default="data_dir/splits"
     )
-    fold: int = option(0, "which quarter of the classes is tested; none of FSS", 0, FOLDS - 1)
+    fold: int = option(
+        0,
+        "which part of the classes is tested: one of 4, of LVIS of 10; FSS has none",
+        0,
+        MOST_FOLDS - 1,
+    )
     shot: int = option(1, "support images of an episode", 1, MAX_REPEATS)
     episodes: int = option(
         0,
-        "how many; 0: as the protocol, 1000, of FSS-1000 each test image once",
+        "how many; 0: as the protocol (docs/EVALUATE.md)",
         0,
         MAX_REPEATS,
     )

@@ -19,11 +19,15 @@ from aligndiff.dataset.support import SupportPair
 
 @dataclass(frozen=True)
 class Item:
-    """An image that shows a class, and the file that says where."""
+    """An image that shows a class, and the file that says where.
+
+    `crop` is the part of both that is asked about: (left, top, right, bottom) in pixels, None: all.
+    """
 
     image: Path
     mask: Path
     label: int  # the class's number in the mask file
+    crop: tuple[int, int, int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -39,7 +43,8 @@ class FewShotTest:
         items: the images of each class, in a fixed order; an image may belong to several classes.
         read_mask: an item's truth, uint8 (h, w) of 0 background, 1 object, 255 ignore.
         queries: "in turn": every image of every class is a query once before any is one again;
-            "by class": a random class, then a random image of it.
+            "by class": a random class, then a random image of it; "class by class": the classes
+            in turn, of each a random image.
         usual_episodes: how many episodes the protocol has.
         made_list: the lines of the list of images, when it was made here and not read.
     """
@@ -47,7 +52,7 @@ class FewShotTest:
     title: str
     items: Mapping[str, tuple[Item, ...]]
     read_mask: Callable[[Item], Uint8]
-    queries: Literal["in turn", "by class"] = "in turn"
+    queries: Literal["in turn", "by class", "class by class"] = "in turn"
     usual_episodes: int = 1000
     made_list: tuple[str, ...] = ()
 
@@ -84,7 +89,8 @@ def sample_episodes(test: FewShotTest, shot: int, count: int, seed: int) -> list
         if test.queries == "in turn":
             category, query = everything[turns[number % len(turns)]]
         else:
-            category = categories[rng.integers(len(categories))]
+            drawn = number if test.queries == "class by class" else rng.integers(len(categories))
+            category = categories[drawn % len(categories)]
             query = test.items[category][rng.integers(len(test.items[category]))]
         others = [item for item in test.items[category] if item != query]
         chosen = rng.choice(len(others), shot, replace=False)
@@ -93,7 +99,7 @@ def sample_episodes(test: FewShotTest, shot: int, count: int, seed: int) -> list
 
 
 def load_item(test: FewShotTest, item: Item, side: int) -> SupportPair:
-    """An item's image and truth, both squeezed to `side` x `side` pixels; 0: as they are.
+    """An item's image and truth, cropped, and squeezed to `side` x `side` pixels; 0: as they are.
 
     InputError when a file cannot be read, or when the two differ in size.
     """
@@ -103,6 +109,9 @@ def load_item(test: FewShotTest, item: Item, side: int) -> SupportPair:
         raise InputError(
             f"{item.mask}: is {sizes} {image.shape[0]}; put the mask of {item.image} there"
         )
+    if item.crop:
+        left, top, right, bottom = item.crop
+        image, mask = image[top:bottom, left:right], mask[top:bottom, left:right]
     if side:
         image, mask = resize_image(image, (side, side)), resize_mask(mask, (side, side))
     return SupportPair(item.name, image, mask)

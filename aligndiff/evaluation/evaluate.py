@@ -17,6 +17,7 @@ from aligndiff.dataset.images import OBJECT
 from aligndiff.dataset.masks import read_mask
 from aligndiff.dataset.support import SupportPair
 from aligndiff.evaluation.episodes import Episode, FewShotTest, load_item
+from aligndiff.evaluation.final_masks import OWN_MASKS, FinalMasks
 from aligndiff.evaluation.mask_pairs import MaskPair
 from aligndiff.segmenters.metrics import Scores, overlaps
 
@@ -24,7 +25,6 @@ from aligndiff.segmenters.metrics import Scores, overlaps
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Segmenter
 
-FOREGROUND_THRESHOLD = 0.5  # object where the segmenter's probability is above it, as an argmax
 ANSWERS_SHOWN = 8  # on a sheet
 _READERS = 2  # threads that read and resize images
 
@@ -93,11 +93,13 @@ def answer_episodes(
     episodes: Sequence[Episode],
     side: int,
     batch_size: int,
+    masks: FinalMasks = OWN_MASKS,
 ) -> Iterator[Answer]:
     """Segment the query of every episode by its support, in order.
 
-    `side`: see `load_item`. `batch_size` is the number of images read and encoded at once,
-    which changes nothing but rounding. InputError when a file cannot be read.
+    `side`: see `load_item`. `masks` says what becomes of the maps. `batch_size` is the number of
+    images read and encoded at once, which changes nothing but rounding. InputError when a file
+    cannot be read.
     """
 
     def load(episode: Episode) -> list[SupportPair]:
@@ -109,9 +111,14 @@ def answer_episodes(
         encoded = iter(segmenter.encode([pair.image for _, pairs in batch for pair in pairs]))
         for episode, (query, *support) in batch:
             seen = next(encoded)
-            prototypes = [segmenter.describe(next(encoded), pair.mask) for pair in support]
-            segmenter.set_support(prototypes)
-            predicted = segmenter.segment(seen) > FOREGROUND_THRESHOLD
+            known = [next(encoded) for _ in support]
+            described = [
+                segmenter.describe(*pair)
+                for pair in zip(known, (pair.mask for pair in support), strict=True)
+            ]
+            rules = masks.learn(segmenter, support, known, described)
+            segmenter.set_support(described)
+            predicted = rules.mask(query.image, segmenter.segment(seen))
             yield Answer(episode, query, tuple(support), predicted)
 
 
@@ -122,10 +129,11 @@ def evaluate_episodes(
     side: int,
     batch_size: int,
     advance: Advance,
+    masks: FinalMasks = OWN_MASKS,
 ) -> tuple[Evaluated, list[Answer]]:
     """Score the answers to all episodes, see `answer_episodes`; the first few are kept to show."""
     done, shown = Evaluated(), list[Answer]()
-    for answer in answer_episodes(segmenter, test, episodes, side, batch_size):
+    for answer in answer_episodes(segmenter, test, episodes, side, batch_size, masks):
         support = tuple(pair.name for pair in answer.support)
         query = answer.query
         done.add(answer.episode.category, query.name, answer.predicted, query.mask, support)

@@ -14,7 +14,8 @@ from aligndiff.core.errors import AlignDiffError
 from aligndiff.core.files import check_writable, write_json, write_text
 from aligndiff.core.options import CommandLine, choose_command, parse
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.evaluation.benchmarks import BENCHMARKS
+from aligndiff.evaluation.benchmarks.fold import Fold
+from aligndiff.evaluation.benchmarks.table import has_folds, open_benchmark
 from aligndiff.evaluation.compared import ComparedSegmenters, choose_compared
 from aligndiff.evaluation.config import (
     EpisodesConfig,
@@ -25,6 +26,12 @@ from aligndiff.evaluation.config import (
 )
 from aligndiff.evaluation.episodes import sample_episodes
 from aligndiff.evaluation.evaluate import Evaluated, evaluate_episodes, evaluate_masks
+from aligndiff.evaluation.final_masks import (
+    FinalMasks,
+    ScoredMasks,
+    checked_masks,
+    open_masks,
+)
 from aligndiff.evaluation.gain.config import GainConfig, GainRun, GainTraining
 from aligndiff.evaluation.gain.run import measure_gain as compare_trainings
 from aligndiff.evaluation.intervals import GainRow, fb_iou, gain_curve, gain_rows
@@ -88,13 +95,15 @@ def compare_masks(line: CommandLine) -> None:
 def run_benchmark(line: CommandLine) -> None:
     """Segmenters on the episodes of a benchmark."""
     config, run = line.config(EpisodesConfig), line.config(SegmenterRun)
+    masks_config = checked_masks(line.config(ScoredMasks))
     output = line.config(OutputConfig).output_dir
-    fold = "" if config.benchmark == "fss" else f"_fold{config.fold}"
+    fold = f"_fold{config.fold}" if has_folds(config.benchmark) else ""
     name = f"{config.benchmark}{fold}_{config.shot}shot"
     choices = choose_compared(line.config(ComparedSegmenters))
     files = {label: output / f"{name}{end}" for label, end in _ends(choices).items()}
     check_writable([Path(f"{file}{kind}") for file in files.values() for kind in (".json", ".png")])
-    test = BENCHMARKS[config.benchmark](config.data_dir, config.fold, config.splits_dir)
+    place = Fold(config.data_dir, config.fold, config.shot, config.splits_dir)
+    test = open_benchmark(config.benchmark, place)
     if test.made_list:
         made = output / f"splits/{config.benchmark}/val/fold{config.fold}.txt"
         made.parent.mkdir(parents=True, exist_ok=True)
@@ -104,31 +113,35 @@ def run_benchmark(line: CommandLine) -> None:
     title = f"{test.title}, {config.shot}-shot, {len(episodes)} episodes"
     side = config.side
     size = f"squeezed to {side} x {side} px" if side else "at their own size"
+    masks = open_masks(masks_config, run.device)
+    if config.shot == 1 and masks.options.regions == "object":
+        warn("note: --regions object: of a lone pair nothing is learned about company")
     rows = []
     for label, choice in choices.items():
         figures, sheet = Path(f"{files[label]}.json"), Path(f"{files[label]}.png")
         segmenter = _load(choice, run)
         with _out_of_memory_in_words(), progress("episodes", len(episodes)) as advance:
             evaluated, shown = evaluate_episodes(
-                segmenter, test, episodes, side, run.batch_size, advance
+                segmenter, test, episodes, side, run.batch_size, advance, masks
             )
         output.mkdir(parents=True, exist_ok=True)
-        write_json(figures, scores_json(evaluated, _settings(config, run, choice)))
+        write_json(figures, scores_json(evaluated, _settings(config, run, choice, masks)))
         if not run.no_sheet:
             write_sheet(sheet, answers_sheet(title, shown))
             say(f"masks of the first episodes: {sheet}")
-        _report(f"{title}, images and truth {size}", evaluated, figures)
+        _report(f"{title}, images and truth {size}, {masks}", evaluated, figures)
         rows.append((label, choice.weights.name, evaluated.scores.miou, evaluated.scores.fb_iou))
     if unseen := [name for name in test.items if name not in evaluated.scores.classes]:
         what = "was no query, and mIoU leaves it out; ask for more --episodes"
         warn(f"note: of {', '.join(unseen)} there {what}")
     if len(rows) > 1:
-        table(title, ("segmenter", "weights", "mIoU", "FB-IoU"), rows)
+        table(f"{title}, {masks}", ("segmenter", "weights", "mIoU", "FB-IoU"), rows)
 
 
 def compare_support(line: CommandLine) -> None:
     """Real pairs as support, and real pairs with synthetic ones."""
     config, run = line.config(SupportGainConfig), line.config(SegmenterRun)
+    masks_config = checked_masks(line.config(ScoredMasks))
     output = line.config(OutputConfig).output_dir
     bank = load_prompt_bank(config.synthetic, config.categories)
     choices = choose_compared(line.config(ComparedSegmenters), bank.defaults.fss_ckpt_path)
@@ -138,14 +151,15 @@ def compare_support(line: CommandLine) -> None:
     }
     check_writable([path for paths in files.values() for path in paths])
     tasks = plan_gain(bank, config.test_dir, config.sources, config.entry_types, config.exclude)
+    masks = open_masks(masks_config, run.device)
     totals = {
-        label: _measure_support(tasks, choice, config, run, files[label])
+        label: _measure_support(tasks, choice, config, run, masks, files[label])
         for label, choice in choices.items()
     }
     if len(totals) > 1:
         names, lines = gain_columns(list(totals.values()))
         rows = [(label, *cells[4:]) for label, cells in zip(totals, lines, strict=True)]
-        table("mIoU with each segmenter", ("segmenter", *names[4:]), rows)
+        table(f"mIoU with each segmenter, {masks}", ("segmenter", *names[4:]), rows)
 
 
 def _measure_support(
@@ -153,6 +167,7 @@ def _measure_support(
     choice: SegmenterChoice,
     config: SupportGainConfig,
     run: SegmenterRun,
+    masks: FinalMasks,
     files: Sequence[Path],
 ) -> GainRow:
     """What synthetic support adds for one segmenter: told, written; returns the line of all."""
@@ -160,15 +175,15 @@ def _measure_support(
     segmenter = _load(choice, run)
     total = sum(len(task.tests) for task in tasks)
     with _out_of_memory_in_words(), progress("test images", total) as advance:
-        classes = measure_gain(segmenter, tasks, config, run.seed, run.batch_size, advance)
+        classes = measure_gain(segmenter, tasks, config, run.seed, run.batch_size, advance, masks)
     rows, curve = gain_rows(classes, config.resamples, run.seed), gain_curve(classes)
     figures.parent.mkdir(parents=True, exist_ok=True)
-    write_json(figures, gain_json(classes, rows, curve, _settings(config, run, choice)))
+    write_json(figures, gain_json(classes, rows, curve, _settings(config, run, choice, masks)))
     write_sheet(plot, gain_plot(curve))
     if not run.no_sheet:
         write_sheet(sheet, gain_sheet(classes))
         say(f"masks of some test images: {sheet}")
-    table("support from real pairs alone, and with synthetic ones", *gain_columns(rows))
+    table(f"support from real pairs alone, and with synthetic ones, {masks}", *gain_columns(rows))
     before, after = (fb_iou([getattr(c, side) for c in classes]) for side in ("none", "all"))
     say(f"FB-IoU: {before:.3f} real alone, {after:.3f} with synthetic")
     say(PROTOCOL)
@@ -185,7 +200,12 @@ def _ends(choices: Mapping[str, SegmenterChoice]) -> dict[str, str]:
 
 GAIN_FILES = (("gain", ".json"), ("gain", ".png"), ("gain_masks", ".png"))
 DESCRIPTION = "Score masks, a few-shot segmenter, or what synthetic support adds."
-_SEGMENTER = {"segmenter": ComparedSegmenters, "run": SegmenterRun, "output": OutputConfig}
+_SEGMENTER = {
+    "segmenter": ComparedSegmenters,
+    "masks": ScoredMasks,
+    "run": SegmenterRun,
+    "output": OutputConfig,
+}
 USES = {
     "masks": Use(
         "Score predicted masks against true ones.",
@@ -233,10 +253,13 @@ def _out_of_memory_in_words() -> Iterator[None]:
 
 
 def _settings(
-    config: Any, run: SegmenterRun | None = None, choice: SegmenterChoice | None = None
+    config: Any,
+    run: SegmenterRun | None = None,
+    choice: SegmenterChoice | None = None,
+    masks: FinalMasks | None = None,
 ) -> dict[str, Any]:
     """What decides the figures, for their file."""
-    settings = asdict(config)
+    settings = asdict(config) | (asdict(masks.options) if masks else {})
     if run is not None and choice is not None:
         settings |= {
             "checkpoint": choice.identity,

@@ -30,7 +30,7 @@ from aligndiff.dataset.support import (
     reduce_pair,
 )
 from aligndiff.evaluation.config import SupportGainConfig
-from aligndiff.evaluation.evaluate import FOREGROUND_THRESHOLD
+from aligndiff.evaluation.final_masks import OWN_MASKS, FinalMasks
 from aligndiff.segmenters.base import support_weights
 from aligndiff.segmenters.metrics import Sums, overlaps
 
@@ -100,6 +100,7 @@ def measure_gain(
     seed: int,
     batch_size: int,
     advance: Advance,
+    masks: FinalMasks = OWN_MASKS,
 ) -> list[ClassGain]:
     """Test every class, see `measure_class`; which samples are drawn follows from the seed."""
     most = max(len(task.samples) for task in tasks)
@@ -107,7 +108,7 @@ def measure_gain(
     for number, task in enumerate(tasks):
         draws = plan_draws(len(task.samples), most, config.counts, config.draws, (seed, number))
         classes.append(
-            measure_class(segmenter, task, draws, config.support_weight, batch_size, advance)
+            measure_class(segmenter, task, draws, config.support_weight, batch_size, advance, masks)
         )
     return classes
 
@@ -119,13 +120,18 @@ def measure_class(
     support_weight: float,
     batch_size: int,
     advance: Advance,
+    masks: FinalMasks = OWN_MASKS,
 ) -> ClassGain:
     """Segment the test images of a class under every support that was drawn.
 
-    `support_weight` is the share of the real pairs, however many synthetic ones there are.
-    `advance` is moved on by one for each test image.
+    `support_weight` is the share of the real pairs, however many synthetic ones there are. From
+    the real pairs come the rules of `masks`, as in step 3, whatever the support. `advance` is moved
+    on by one for each test image.
     """
-    real = _prototypes(segmenter, map(task.load, task.real), batch_size)
+    pairs = [task.load(paths) for paths in task.real]
+    encoded = [seen for batch in _encoded(segmenter, pairs, batch_size) for _, seen in batch]
+    real = [segmenter.describe(*one) for one in zip(encoded, (p.mask for p in pairs), strict=True)]
+    rules = masks.learn(segmenter, pairs, encoded, real)
     synthetic = _prototypes(segmenter, map(_pair_of, task.samples), batch_size)
     everything = tuple(range(len(synthetic)))
     sets = dict.fromkeys(
@@ -137,14 +143,13 @@ def measure_class(
         ends: dict[Members, list[NDArray[np.bool_]]] = {}
         for members in sets:
             _set_support(segmenter, real, [synthetic[at] for at in members], support_weight)
-            masks = [segmenter.segment(seen) > FOREGROUND_THRESHOLD for _, seen in batch]
+            predicted = [rules.mask(pair.image, segmenter.segment(seen)) for pair, seen in batch]
             rows[members] += [
-                _row(mask, pair) for mask, (pair, _) in zip(masks, batch, strict=True)
+                _row(mask, pair) for mask, (pair, _) in zip(predicted, batch, strict=True)
             ]
             if members in ((), everything):
-                ends[members] = masks
-        pairs = [pair for pair, _ in batch]
-        shown += map(Shown, pairs, ends[()], ends[everything])
+                ends[members] = predicted
+        shown += map(Shown, [pair for pair, _ in batch], ends[()], ends[everything])
         del shown[SHOWN:]
         advance(len(batch))
     sums = {members: np.asarray(counts, dtype=np.int64) for members, counts in rows.items()}

@@ -2,23 +2,28 @@
 
 A thing beside the object often gets into the mask. A region is kept where it resembles the support
 objects about as much as they resemble each other (each against the others), by its look and by
-its outline; several may be kept. No network is asked, so it works behind any segmenter.
+its outline; several may be kept. A thing that touches the object is cut off where both meet in a
+neck. No network need be asked, so it works behind any segmenter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aligndiff.masks.necks import parts_at_necks
 from aligndiff.masks.regions import intersection_over_union, label_regions, least_area
 
 Uint8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+# Of an image and its regions, bool (h, w) each: how much rather than another thing each is the
+# object, above 0 where it is. What a network says is asked only where there is a choice.
+Judge = Callable[[Uint8, Sequence[Bool]], Sequence[float]]
 
 CELLS = 32  # of an image along each side: the places whose looks are compared
 NEAREST = 3  # cells of the support that a cell is compared with
@@ -31,6 +36,8 @@ STRANGE = 6.0  # squared deviations, look and outline together, from which on a 
 # Of the largest region: what is smaller may be a part of the object, and is not all of it. A spot
 # of an object's colour is quite like it, and round things are as round when they are small.
 PART = 0.1
+TOUCHING = 0.2  # of a region: the least part of it that may be the object, touched by another thing
+SAME = 0.5  # of the best region's judgement: from there on another one is the object, too
 MOST_REGIONS = 12  # the largest are looked at; the others are specks of an unsure mask
 
 
@@ -95,52 +102,97 @@ def learn_likeness(images: Sequence[Uint8], masks: Sequence[Bool]) -> ObjectLike
     return ObjectLikeness(tuple(seen), likeness.mean(0), spread)
 
 
-def object_regions(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> Bool:
+def object_regions(
+    image: Uint8, mask: Bool, likeness: ObjectLikeness, judge: Judge | None = None
+) -> Bool:
     """The regions of `mask`, bool (h, w), that are the object: the likest large one and its likes.
 
     A region that is strange by itself stays where it completes the outline: parts of one object.
+    A `judge` says which of the large ones are the object, unless it sees it in none.
     """
-    labels, areas = label_regions(mask)
-    order = np.argsort(-areas)[:MOST_REGIONS]
-    numbers = [int(at) + 1 for at in order if areas[at] >= least_area(mask)]
-    if len(numbers) < 2:
-        return labels == numbers[0] if numbers else mask
-    regions = {number: labels == number for number in numbers}
-    alone = {n: likeness.strangeness(image, region) for n, region in regions.items()}
-    large = [number for number in numbers if areas[number - 1] >= PART * areas.max()]
-    first = min(large, key=alone.__getitem__)
-    kept, strangeness = regions[first], alone[first]
-    for number in sorted(set(numbers) - {first}, key=alone.__getitem__):
+    regions = _candidates(image, mask, likeness)
+    if len(regions) < 2:
+        return regions[0] if regions else mask
+    likes, others = _sorted_out(image, regions, likeness, judge)
+    strangeness = likeness.strangeness(image, regions[likes[0]])
+    kept = np.logical_or.reduce([regions[number] for number in likes])
+    for number in others:
         together = kept | regions[number]
-        if alone[number] <= STRANGE:
-            kept = together
-        elif (of_both := likeness.strangeness(image, together)) <= strangeness:
+        if (of_both := likeness.strangeness(image, together)) <= strangeness:
             kept, strangeness = together, of_both
-    return kept
+    return np.asarray(kept, bool)
+
+
+def _sorted_out(
+    image: Uint8, regions: Sequence[Bool], likeness: ObjectLikeness, judge: Judge | None
+) -> tuple[list[int], list[int]]:
+    """The numbers of the regions that are the object, the surest first; and those that may be
+
+    parts of it, the likest first.
+    """
+    areas = [np.count_nonzero(region) for region in regions]
+    alone = [likeness.strangeness(image, region) for region in regions]
+    order = sorted(range(len(regions)), key=alone.__getitem__)
+    large = [number for number in order if areas[number] >= PART * max(areas)]
+    if judge is not None and len(large) > 1:
+        judged = dict(zip(large, judge(image, [regions[n] for n in large]), strict=True))
+        if (best := max(judged.values())) > 0:
+            likes = sorted(large, key=judged.__getitem__, reverse=True)
+            likes = [number for number in likes if judged[number] >= SAME * best]
+            small = [number for number in order if number not in judged]
+            likes += [number for number in small if alone[number] <= STRANGE]
+            return likes, [number for number in small if alone[number] > STRANGE]
+    rest = [number for number in order if number != large[0]]
+    likes = [large[0], *(number for number in rest if alone[number] <= STRANGE)]
+    return likes, [number for number in rest if alone[number] > STRANGE]
 
 
 def without_company(
-    image: Uint8, probability: Float, threshold: float, likeness: ObjectLikeness
+    image: Uint8,
+    probability: Float,
+    threshold: float,
+    likeness: ObjectLikeness,
+    judge: Judge | None = None,
 ) -> Alone:
     """`probability`, float32 (h, w), with zeros at the regions that are not the object.
 
-    Regions are those above `threshold`; a pixel below it goes with the region nearest to it.
+    Regions are those above `threshold`; a pixel below it goes with the pixel of one nearest to it.
     """
     mask = probability > threshold
-    labels, areas = label_regions(mask)
-    if len(areas) < 2:
-        return Alone(probability)
-    kept = object_regions(image, mask, likeness)
+    kept = object_regions(image, mask, likeness, judge)
     if not (mask & ~kept).any():
         return Alone(probability)
     _, nearest = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_CCOMP
+        (~mask).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
     keeps = np.zeros(int(nearest.max()) + 1, bool)
     keeps[nearest[kept]] = True
     elsewhere = ~keeps[nearest]
     alone = np.where(elsewhere, np.float32(0), probability)
     return Alone(alone, elsewhere, likeness.strangeness(image, kept))
+
+
+def _candidates(image: Uint8, mask: Bool, likeness: ObjectLikeness) -> list[Bool]:
+    """The largest regions, bool (h, w) each; of a strange one its parts, if the object is there."""
+    labels, areas = label_regions(mask)
+    candidates: list[Bool] = []
+    for at in np.argsort(-areas)[:MOST_REGIONS]:
+        if areas[at] < least_area(mask):
+            break
+        region = labels == at + 1
+        candidates += _parted(image, region, likeness)
+    return candidates
+
+
+def _parted(image: Uint8, region: Bool, likeness: ObjectLikeness) -> list[Bool]:
+    """The object and what touches it, where only a large part of the region is like the object."""
+    parts = parts_at_necks(region)
+    if len(parts) < 2 or likeness.strangeness(image, region) <= STRANGE:
+        return [region]
+    enough = TOUCHING * np.count_nonzero(region)
+    large = [part for part in parts if np.count_nonzero(part) >= enough]
+    is_there = any(likeness.strangeness(image, part) <= STRANGE for part in large)
+    return parts if is_there else [region]
 
 
 def _see(image: Uint8, mask: Bool) -> _Seen:

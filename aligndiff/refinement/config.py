@@ -6,23 +6,35 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from aligndiff.core.options import MAX_BATCH, MAX_SHARD, Options, option
-from aligndiff.masks.edges.table import EDGES
+from aligndiff.masks.options import REGIONS, REGIONS_HELP, MaskOptions
 
+DENOISING = "denoising"  # of --regions
 AS_PUBLISHED = {
     ("agreement", "method"),
     ("refine_edges", "none"),
     ("edge_model", None),
     ("regions", "all"),
+    ("region_model", None),
 }
 
 
 @dataclass(frozen=True)
-class RefinementConfig(Options):
+class RefinementConfig(MaskOptions):
     """Algorithm 1's thresholds, and how maps become masks. All but the batch size decides masks.
 
     With refine_edges "none", regions "all" and agreement "method" it is the published method.
     """
 
+    regions: str = option(
+        "object",
+        REGIONS_HELP + "; denoising: the diffusion model says which of several are of the class",
+        choices=(*REGIONS, DENOISING),
+    )
+    region_model: str | None = option(
+        None,
+        "diffusion model of --regions denoising, as in step 2",
+        shown_default="the one of dataset.json",
+    )
     consensus_iou_threshold: float = option(
         0.8, "IoU of mask and heatmap above which a sample is consensus", 0, 1
     )
@@ -39,34 +51,21 @@ class RefinementConfig(Options):
         above=0,
         below=1,
     )
-    refine_edges: str = option(
-        "guided",
-        "how masks get sharp edges; its setting is chosen on the support pairs, none where it "
-        "does not help there",
-        choices=EDGES,
-    )
-    edge_model: str | None = option(
-        None, "weights of --refine_edges sam: a folder, or a hub name", shown_default="none"
-    )
     agreement: Literal["score", "method"] = option(
         "score",
         "what makes a sample consensus: its score, with a threshold found on the support pairs, "
         "where heatmaps come from these (step 2: --heatmap refined or support), or the published "
         "IoU, which decides elsewhere too",
     )
-    regions: Literal["object", "all"] = option(
-        "object",
-        "which regions of a mask stay: those that resemble the support's object, or all",
-    )
     batch_size: int = option(
         8, "images segmented at once; changes speed and memory only", 1, MAX_BATCH
     )
 
     def contradictions(self) -> list[str]:
-        if self.edge_model is not None and self.refine_edges != "sam":
-            way = f"--refine_edges {self.refine_edges}"
-            return [f"--edge_model: {way} has no weights; leave it out"]
-        return []
+        if self.region_model is not None and self.regions != DENOISING:
+            way = f"--regions {self.regions}"
+            return [*super().contradictions(), f"--region_model: {way} asks no model; leave it out"]
+        return super().contradictions()
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -64,15 +64,21 @@ class RefinementPlan:
 
 
 def plan_refinements(
-    bank: PromptBank, config: RefinementConfig, segmenter: str, precision: str
+    bank: PromptBank,
+    config: RefinementConfig,
+    segmenter: str,
+    precision: str,
+    judged: Mapping[str, Any] | None = None,
 ) -> list[RefinementPlan]:
     """The plans of all entries that have samples. Reads files, loads no model.
 
-    `segmenter` is what the records say of it (`SegmenterChoice.identity`).
+    `segmenter` is what the records say of it (`SegmenterChoice.identity`), `judged` what they say
+    of the model that is asked about regions, if any (`Judging.settings`).
 
     Raises InputError when no entry has any, or when records cannot be read.
     """
     settings = {**config.settings, "checkpoint": segmenter, "precision": precision}
+    settings |= judged or {}
     plans: list[RefinementPlan] = []
     problems: list[str] = []
     for entry in bank.entries:

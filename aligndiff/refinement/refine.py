@@ -23,7 +23,9 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.prefetch import prefetch_map
 from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.support import SupportPair
+from aligndiff.masks.company import Judge
 from aligndiff.masks.edges.base import EdgeRefiner
+from aligndiff.masks.rules import MOST_LEFT_OUT, MaskRules, learn_rules
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import (
     Query,
@@ -34,15 +36,10 @@ from aligndiff.refinement.files import (
     write_rejection,
 )
 from aligndiff.refinement.plan import RefinementPlan
-from aligndiff.refinement.rules import (
-    MOST_LEFT_OUT,
-    MaskRules,
-    learn_rules,
-    learn_trust,
-    maps_of_support,
-)
+from aligndiff.refinement.trust import learn_trust
 from aligndiff.refinement.verdicts import JudgedMap, Verdict, first_verdict, second_verdict
 from aligndiff.segmenters.base import support_weights
+from aligndiff.segmenters.leave_one_out import maps_of_support
 
 if TYPE_CHECKING:
     from aligndiff.segmenters.base import Encoded, Segmenter, SupportItem
@@ -66,6 +63,7 @@ def refine(
     feature_memory: int,
     edges: Sequence[EdgeRefiner] = (),
     usual_iou: float | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[Verdict]:
     """Algorithm 1: `support` and the trusted queries are D_good of the paper.
 
@@ -74,7 +72,7 @@ def refine(
     fit in `feature_memory` bytes; the others are encoded again, the same to rounding. `edges` are
     the settings that the support pairs choose from, see `edge_settings`. `usual_iou` is the
     heatmaps' with the support masks, where they were made from these: then a score decides what is
-    trusted, if the config says so.
+    trusted, if the config says so. `judge` is asked which of several regions are the object.
     """
     real: list[SupportItem] = []
     first_encoded: list[Encoded] = []  # a few, to learn from what the segmenter makes of them
@@ -85,7 +83,7 @@ def refine(
         real += map(segmenter.describe, images, [pair.mask for pair in pairs])
         first_encoded += images[: max(0, most - len(first_encoded))]
     known = maps_of_support(segmenter, support, first_encoded, real)
-    rules = learn_rules(support, known, config, edges)
+    rules = learn_rules(support, known, config, edges, config.pseudo_label_threshold, judge)
     trust = learn_trust(known, rules, usual_iou) if by_score and usual_iou is not None else None
     segmenter.set_support(real)
 
@@ -113,6 +111,7 @@ def refine_entry(
     feature_memory: int,
     advance: Advance,
     edges: Sequence[EdgeRefiner] = (),
+    judge: Judge | None = None,
 ) -> int:
     """Refine one entry and write its masks and records; returns how many samples failed.
 
@@ -129,7 +128,7 @@ def refine_entry(
         support, queries = support_of(plan), queries_of(plan)
         usual_iou = plan.settings.get("support_iou")
         for verdict in refine(
-            segmenter, support, queries, config, feature_memory, edges, usual_iou
+            segmenter, support, queries, config, feature_memory, edges, usual_iou, judge
         ):
             passes = 1 if verdict.outcome == "uncertain" or verdict.index in uncertain else PASSES
             if verdict.outcome == "uncertain":

@@ -6,15 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from aligndiff.core.console import progress, say, table, warn
 from aligndiff.core.options import CommandLine
 from aligndiff.core.ranks import is_first, is_worker
 from aligndiff.dataset.layout import sheet_path
 from aligndiff.dataset.prompt_bank import PromptBank
+from aligndiff.diffusion.load import check_model, load_diffusion_model
+from aligndiff.masks.company import Judge
 from aligndiff.masks.edges.base import EdgeRefiner
-from aligndiff.masks.edges.table import edge_settings
+from aligndiff.masks.edges.table import check_edges, edge_settings
 from aligndiff.refinement.config import RefinementConfig, ShardOptions
+from aligndiff.refinement.denoising import Judging, choose_judging
 from aligndiff.refinement.files import clear_masks, pack_refined
 from aligndiff.refinement.plan import (
     RefinementPlan,
@@ -50,9 +54,11 @@ class Refinement:
         segmenter: SegmenterChoice,
         units: Sequence[RefinementPlan],
         entries: int,
+        judging: Judging | None,
     ) -> None:
         self.run, self.config, self.shards = run, config, shards
         self.segmenter, self.units, self.entries = segmenter, units, entries
+        self.judging = judging
 
     @property
     def outputs(self) -> list[Path]:
@@ -61,7 +67,8 @@ class Refinement:
 
     @property
     def weights_line(self) -> str:
-        return f"segmenter: {self.segmenter}"
+        asked = f"; regions judged by {self.judging.model}" if self.judging else ""
+        return f"segmenter: {self.segmenter}{asked}"
 
     def weight(self, unit: RefinementPlan) -> int:
         return PASSES * len(unit.samples)
@@ -81,6 +88,8 @@ class Refinement:
     def make_room(self) -> None:
         check_device(self.run)
         load_segmenter(self.segmenter, "cpu", "float32")  # what is wrong with it, if anything
+        if self.judging:
+            check_model(self.judging.model)
         for plan in self.units:
             if self.run.overwrite or not plan.is_done:
                 self._clear(plan)
@@ -92,7 +101,8 @@ class Refinement:
             self._clear(plan)
         with progress("segmenting (two passes)", totals_by_class(self, units)) as advance:
             for plan in units:
-                refine_entry(plan, segmenter, self.config, memory, advance, self._edges)
+                judge = self._judge(plan.entry.category)
+                refine_entry(plan, segmenter, self.config, memory, advance, self._edges, judge)
 
     def finish(self, numbers: Sequence[int]) -> int:
         """Pack what is refined; of workers their parent does it."""
@@ -137,6 +147,14 @@ class Refinement:
         config = self.config
         return edge_settings(config.refine_edges, config.edge_model, self.run.device)
 
+    @cached_property
+    def _diffusion_model(self) -> Any:
+        assert self.judging is not None
+        return load_diffusion_model(self.judging.model, self.run.device, self.run.precision)
+
+    def _judge(self, category: str) -> Judge | None:
+        return self.judging.judge(self._diffusion_model, category) if self.judging else None
+
     def _clear(self, plan: RefinementPlan) -> None:
         if count := clear_masks(plan):
             say(f"unpacked {plan.entry.id}: its {count} samples are loose files again")
@@ -155,11 +173,14 @@ class Refinement:
 
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Refinement:
     config, shards = line.config(RefinementConfig, bank.defaults), line.config(ShardOptions)
+    check_edges(config.refine_edges, config.edge_model)
     segmenter = choose_segmenter(line.config(SegmenterOptions), bank.defaults.fss_ckpt_path)
-    units = plan_refinements(bank, config, segmenter.identity, run.precision)
+    judging = choose_judging(config, bank)
+    judged = judging.settings if judging else {}
+    units = plan_refinements(bank, config, segmenter.identity, run.precision, judged)
     if not run.overwrite:
         check_settings(units)
-    return Refinement(run, config, shards, segmenter, units, len(bank.entries))
+    return Refinement(run, config, shards, segmenter, units, len(bank.entries), judging)
 
 
 STEP = Step(

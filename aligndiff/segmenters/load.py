@@ -31,6 +31,7 @@ SEGMENTERS = {
     "ssp": "aligndiff.segmenters.ssp.load",
     "features": "aligndiff.segmenters.features.load",
     "seggpt": "aligndiff.segmenters.seggpt.load",
+    "sam3": "aligndiff.segmenters.sam3.load",
 }
 AUTO = "auto"
 CHECKPOINTED = "ssp"  # whose weights --fss_ckpt_path and dataset.json name

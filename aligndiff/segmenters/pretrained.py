@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aligndiff.core.errors import InputError, MissingWeightsError
-from aligndiff.core.files import file_fingerprint, fingerprint, typed_path
+from aligndiff.core.files import file_fingerprint, fingerprint, hint_for_backslashes, typed_path
 from aligndiff.core.hub import HUB_NAME, from_disk_or_hub
 from aligndiff.core.weights import ModelChoice
 
@@ -32,6 +32,22 @@ def resolve_pretrained(name: str, source: str) -> ModelChoice | None:
             "that holds the model of transformers"
         )
     return ModelChoice(name, folder, source)
+
+
+def named_or_default(flag: str | None, default: str) -> ModelChoice:
+    """The folder or hub name of a flag, else the published weights, a hub name.
+
+    Raises InputError for a folder without a model, MissingWeightsError for what is neither.
+    """
+    if flag is None:
+        return ModelChoice(default, default, "built-in default")
+    choice = resolve_pretrained(flag, "command line")
+    if choice is None:
+        raise MissingWeightsError(
+            f"segmenter weights {flag} (command line): no such folder{hint_for_backslashes(flag)}, "
+            f"and a hub name has the form owner/name, as {default}"
+        )
+    return choice
 
 
 def pretrained_identity(choice: ModelChoice) -> str:

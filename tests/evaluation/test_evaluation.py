@@ -12,7 +12,8 @@ from PIL import Image
 
 from aligndiff.core.errors import InputError
 from aligndiff.dataset.images import write_grey, write_image
-from aligndiff.evaluation.benchmarks import open_fss, open_pascal
+from aligndiff.evaluation.benchmarks.fold import Fold
+from aligndiff.evaluation.benchmarks.table import open_benchmark
 from aligndiff.evaluation.episodes import Episode, FewShotTest, Item, sample_episodes
 from aligndiff.evaluation.evaluate import answer_episodes, evaluate_episodes, evaluate_masks
 from aligndiff.evaluation.mask_pairs import MaskPair
@@ -172,10 +173,10 @@ def test_answers_do_not_depend_on_the_batch(batch_size: int, reds) -> None:
     assert len(shown) == 8
 
 
-@pytest.mark.parametrize(("opened", "drawn"), [(open_pascal, draw_pascal), (open_fss, draw_fss)])
+@pytest.mark.parametrize(("opened", "drawn"), [("pascal", draw_pascal), ("fss", draw_fss)])
 def test_the_tiny_segmenter_finds_the_drawn_objects(opened, drawn, tmp_path: Path) -> None:
     checkpoint = load_ssp(ROOT / "pretrained_weights" / "tiny_ssp.safetensors")
-    test = opened(drawn(tmp_path), 0)
+    test = open_benchmark(opened, Fold(drawn(tmp_path)))
     episodes = sample_episodes(test, 2, 5, seed=0)
 
     def scores(batch_size: int, side: int) -> dict[str, float]:

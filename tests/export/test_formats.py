@@ -22,7 +22,8 @@ from aligndiff.core.files import write_json
 from aligndiff.dataset.colour_map import colour_map
 from aligndiff.dataset.layout import EntryFolder
 from aligndiff.dataset.prompt_bank import load_prompt_bank
-from aligndiff.evaluation.benchmarks import open_fss
+from aligndiff.evaluation.benchmarks.fold import Fold
+from aligndiff.evaluation.benchmarks.table import open_benchmark
 from aligndiff.export.config import SelectionConfig
 from aligndiff.export.export import export
 from aligndiff.export.formats.voc import label_map, uncertain
@@ -308,7 +309,7 @@ def test_fss1000_by_pillow(made, exported) -> None:
     assert [names[folder] for folder in classes] == job.categories
     assert len({folder.casefold() for folder in classes}) == len(job.categories)
     assert {path.name for path in (job.folder / "FSS-1000").iterdir()} == set(classes)
-    test = open_fss(job.folder)  # by the list that its readers look for
+    test = open_benchmark("fss", Fold(job.folder))  # by the list that its readers look for
     assert {name: len(items) for name, items in test.items.items()} == {
         folder: len(list((job.folder / "FSS-1000" / folder).glob("*.jpg"))) for folder in classes
     }

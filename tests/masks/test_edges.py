@@ -14,7 +14,7 @@ from aligndiff.masks.edges.guided import GuidedEdges
 from aligndiff.masks.edges.sam import (
     SamAnswer,
     SamEdges,
-    check_sam,
+    check,
     load_sam,
     prompts_of,
     written_in_band,
@@ -164,12 +164,12 @@ def test_a_prompt_lands_where_the_image_does(tmp_path) -> None:
 
 def test_sam_is_asked_for_before_anything_is_loaded(tmp_path) -> None:
     with pytest.raises(MissingWeightsError, match="--edge_model FOLDER"):
-        check_sam(None)
+        check(None)
     with pytest.raises(MissingWeightsError, match="no such folder"):
-        check_sam(str(tmp_path / "sam"))
+        check(str(tmp_path / "sam"))
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(InputError, match=r"holds no model of sam, .* \(model_type vit\)"):
-        check_sam(str(tmp_path))
+        check(str(tmp_path))
 
 
 def test_every_way_has_a_module() -> None:

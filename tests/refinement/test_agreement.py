@@ -13,11 +13,12 @@ from aligndiff.dataset.samples import read_sample
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.company import Alone
 from aligndiff.masks.edges.base import KeepEdges, KnownMap
+from aligndiff.masks.rules import MaskRules
 from aligndiff.refinement.config import RefinementConfig
 from aligndiff.refinement.files import write_mask_and_record
 from aligndiff.refinement.plan import plan_refinements
 from aligndiff.refinement.refine import refine
-from aligndiff.refinement.rules import TRUSTED, MaskRules, learn_trust
+from aligndiff.refinement.trust import TRUSTED, learn_trust
 from aligndiff.refinement.verdicts import JudgedMap, Verdict, first_verdict
 from tests.masks.made_masks import RED, bar, disc, picture
 from tests.nearest_colour import NearestColour

@@ -79,6 +79,20 @@ def test_a_benchmark_whole_and_again_with_another_batch(run, tmp_path: Path) -> 
     assert again["miou"] == pytest.approx(found["miou"], abs=1e-3)
 
 
+def test_masks_are_compared_as_step_3_makes_them(run, tmp_path: Path) -> None:
+    root = draw_pascal(tmp_path / "data")
+    options = ("benchmark", "--benchmark", "pascal", "--data_dir", root, "--episodes", 5, *TINY)
+    masks = ("--refine_edges", "guided", "--regions", "object", "--no_sheet")
+    plain, output = run(*options, "--shot", 2, "--no_sheet")
+    own = json.loads((output / "pascal_fold0_2shot.json").read_text())
+    out, _ = run(*options, "--shot", 2, *masks)
+    assert "400 px, the segmenter's own masks" in plain
+    assert "400 px, masks with edges: guided, regions: object" in out
+    found = json.loads((output / "pascal_fold0_2shot.json").read_text())
+    assert (found["settings"]["refine_edges"], found["settings"]["regions"]) == ("guided", "object")
+    assert own["settings"]["refine_edges"] == "none" and found["miou"] > own["miou"] + 0.05
+
+
 def test_segmenters_are_compared_in_one_table(run, dataset_dir: Path, tmp_path: Path) -> None:
     root = draw_pascal(tmp_path / "data")
     options = ("benchmark", "--benchmark", "pascal", "--data_dir", root, "--episodes", 5, *TINY)
@@ -123,7 +137,11 @@ MISTAKES = [
     ("--predicted a --truth b", "unknown argument --predicted"),
     ("masks --predicted a", "the following arguments are required: --truth"),
     ("support --synthetic a --test_dir b --fold 1", "unknown argument --fold"),
-    ("benchmark --benchmark pascal --data_dir a --fold 4", "--fold: must be 0 to 3, is 4"),
+    ("benchmark --benchmark pascal --data_dir a --fold 10", "--fold: must be 0 to 9, is 10"),
+    (
+        "benchmark --benchmark pascal --data_dir a --fold 4 --fss_ckpt_path tiny",
+        "--fold 4: PASCAL-5i has folds 0 to 3",
+    ),
     ("benchmark --benchmark pascal --data_dir a --shot 0", "--shot: must be 1 to 100000, is 0"),
     ("benchmark --benchmark pascal --data_dir a --episodes -1", "--episodes: must be 0 to 100000"),
     ("benchmark --benchmark pascal --data_dir a --side 3", "--side: must be 0, or 16 px or more"),
@@ -135,6 +153,14 @@ MISTAKES = [
         "no segmenter checkpoint: give --fss_ckpt_path",
     ),
     ("benchmark --benchmark fss --data_dir a --segmenter ssp,none", "must be one of auto, ssp"),
+    (
+        "benchmark --benchmark fss --data_dir a --edge_model b",
+        "--edge_model: --refine_edges none has no weights; leave it out",
+    ),
+    (
+        "support --synthetic a --test_dir b --refine_edges sam",
+        "--refine_edges sam: name its weights, --edge_model FOLDER or a hub name",
+    ),
     ("benchmark --benchmark voc --data_dir a", "choose from 'pascal', 'coco', 'fss'"),
     (
         "benchmark --benchmark coco --data_dir a --fss_ckpt_path tiny",

@@ -68,16 +68,19 @@ def _read_annotation(
     if photo.get("height") is not None and photo.get("width") is not None:
         size = whole(photo["height"], "height"), whole(photo["width"], "width")
     crowd = bool(annotation.get("iscrowd"))
-    for shape in _shapes(annotation["segmentation"]):
+    for shape in segmentation_shapes(annotation["segmentation"]):
         # A crowd is an area with objects in it, not the outline of any.
         collector.add(path, category, shape, name, size, ignored=crowd)
 
 
-def _shapes(segmentation: Any) -> list[Shape]:
+def segmentation_shapes(segmentation: Any) -> list[Shape]:
+    """An annotation's `segmentation`: polygons, or an RLE; InputError when it is neither."""
     if isinstance(segmentation, list):
         if not isinstance(segmentation[0], list):  # written without the list around it
             segmentation = [segmentation]
         return [Polygon((points_of(ring),)) for ring in segmentation]
+    if not isinstance(segmentation, dict):
+        raise InputError("its segmentation is neither polygons nor an RLE with size and counts")
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, str | list):
         raise InputError("its segmentation is neither polygons nor an RLE with size and counts")

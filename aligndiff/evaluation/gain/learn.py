@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aligndiff.dataset.images import Uint8
 from aligndiff.dataset.support import SupportPair
-from aligndiff.evaluation.evaluate import FOREGROUND_THRESHOLD
+from aligndiff.evaluation.final_masks import FOREGROUND_THRESHOLD
 from aligndiff.evaluation.gain.material import REAL_SHARE, GainMaterial
 from aligndiff.evaluation.gain.networks import NetworkChoice, build_network
 from aligndiff.evaluation.gain.recipes import GainRecipe

@@ -209,7 +209,7 @@ class SamNetwork:
         return np.asarray(cv2.resize(inner, (w, h)), np.float32)
 
 
-def check_sam(model: str | None) -> None:
+def check(model: str | None) -> None:
     """Raise InputError or MissingWeightsError for a folder that holds no SAM; loads nothing."""
     if model is None:
         raise MissingWeightsError(
@@ -238,7 +238,7 @@ def load_sam(model: str, device: str) -> SamNetwork:
 
     from aligndiff.core.device import choose_device
 
-    check_sam(model)
+    check(model)
     try:
         kind = transformers.AutoConfig.from_pretrained(model).model_type
         if kind not in KINDS:
@@ -251,6 +251,6 @@ def load_sam(model: str, device: str) -> SamNetwork:
 
 def settings(model: str | None, device: str) -> Sequence[EdgeRefiner]:
     """Every pair of bounds, the strictest first, with one network."""
-    check_sam(model)
+    check(model)
     network = load_sam(str(model), device)
     return [SamEdges(network, *bounds) for bounds in ACCEPTED]

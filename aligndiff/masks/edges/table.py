@@ -1,6 +1,7 @@
 """Which ways to refine edges there are.
 
-A module has `settings(model, device)`: its `EdgeRefiner`s, the one that changes least first.
+A module has `settings(model, device)`: its `EdgeRefiner`s, the one that changes least first. One
+with weights has `check(model)` too, which looks for them and loads nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ EDGES = {
     "sam": "aligndiff.masks.edges.sam",
     "none": "aligndiff.masks.edges.none",
 }
+
+
+def check_edges(name: str, model: str | None = None) -> None:
+    """Raise InputError or MissingWeightsError where the weights of one way lack."""
+    module = import_module(EDGES[name])
+    if hasattr(module, "check"):
+        module.check(model)
 
 
 def edge_settings(

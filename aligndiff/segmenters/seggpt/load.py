@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aligndiff.core.errors import MissingWeightsError
-from aligndiff.core.files import hint_for_backslashes
 from aligndiff.core.weights import ModelChoice
 from aligndiff.segmenters.pretrained import (
     load_pretrained,
+    named_or_default,
     pretrained_identity,
-    resolve_pretrained,
 )
 
 if TYPE_CHECKING:
@@ -23,15 +21,7 @@ DEFAULT_MODEL = "BAAI/seggpt-vit-large"
 
 def resolve_checkpoint(flag: str | None, default: str | None) -> ModelChoice:
     """The folder or hub name of the flag, else the published weights. `default` is not asked."""
-    if flag is None:
-        return ModelChoice(DEFAULT_MODEL, DEFAULT_MODEL, "built-in default")
-    choice = resolve_pretrained(flag, "command line")
-    if choice is None:
-        raise MissingWeightsError(
-            f"segmenter weights {flag} (command line): no such folder{hint_for_backslashes(flag)}, "
-            f"and a hub name has the form owner/name, as {DEFAULT_MODEL}"
-        )
-    return choice
+    return named_or_default(flag, DEFAULT_MODEL)
 
 
 identity = pretrained_identity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,34 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from aligndiff.dataset.images import OBJECT
 from aligndiff.segmenters.base import Encoded, SupportItem
+from aligndiff.segmenters.prompts import KeepsImages, PromptedImage, heaviest
 
 PROMPTS_AT_MOST = 8  # pairs, the heaviest ones: each costs a pass over twice the image
 LABELS = 1  # beside the background, which is black; the object is white
 
 
-@dataclass(frozen=True)
-class PromptedImage:
-    """An image as it is, uint8 (h, w, 3): what the network sees depends on the prompts."""
-
-    image: NDArray[np.uint8]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the image in bytes."""
-        return self.image.nbytes
-
-
-@dataclass(frozen=True)
-class PromptPair:
-    """An image, uint8 (h, w, 3), and its mask, uint8 (h, w) of 0 and 1."""
-
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-
-
-class SegGptSegmenter:
+class SegGptSegmenter(KeepsImages):
     """SegGPT, its prompts joined by feature ensemble."""
 
     def __init__(
@@ -50,23 +29,11 @@ class SegGptSegmenter:
         self.processor, self.device, self.dtype = processor, device, dtype
         self._prompts: dict[str, Tensor] | None = None
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[PromptedImage]:
-        """See `Segmenter`."""
-        return [PromptedImage(image) for image in images]
-
-    def describe(self, encoded: Encoded, mask: NDArray[np.uint8]) -> PromptPair:
-        """See `Segmenter`. A prompt has no word for "ignore": it is background there."""
-        assert isinstance(encoded, PromptedImage)
-        return PromptPair(encoded.image, (mask == OBJECT).astype(np.uint8))
-
     def set_support(
         self, support: Sequence[SupportItem], weights: Sequence[float] | None = None
     ) -> None:
         """See `Segmenter`. The heaviest pairs are the prompts, all alike."""
-        pairs = [pair for pair in support if isinstance(pair, PromptPair)]
-        heavy = [1.0] * len(pairs) if weights is None else weights
-        order = sorted(range(len(pairs)), key=lambda number: -heavy[number])
-        chosen = [pairs[number] for number in sorted(order[:PROMPTS_AT_MOST])]
+        chosen = heaviest(support, weights, PROMPTS_AT_MOST)
         prompts = self.processor(
             images=None,
             prompt_images=[Image.fromarray(pair.image) for pair in chosen],

@@ -15,11 +15,12 @@ import numpy as np
 from aligndiff.dataset.support import SupportPair
 from aligndiff.masks.edges.table import edge_settings
 from aligndiff.masks.regions import intersection_over_union
+from aligndiff.masks.rules import learn_rules
 from aligndiff.refinement.config import RefinementConfig
-from aligndiff.refinement.rules import learn_rules, maps_of_support
+from aligndiff.segmenters.leave_one_out import maps_of_support
 from scripts.reporting import Line, Target
 from scripts.tiny_world.make_example import PAIRS
-from scripts.tiny_world.world.example import EXAMPLES, resembles_an_example
+from scripts.tiny_world.world.example import EXAMPLE_KINDS, EXAMPLES, resembles_an_example
 from scripts.tiny_world.world.looks import Look
 from scripts.tiny_world.world.scene import random_scene, render
 from scripts.tiny_world.world.shapes import SHAPES
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 SUPPORT_SEED, SCENE_SEED = 96_000_000, 97_000_000  # of no training, and of no other line
 APART = 100_000  # of the seeds of one category and look
 RESAMPLES = 1000
-# The objects of a fixed look, as a learned word gives them, and a category in any look.
+# The objects of a fixed look and body, as a learned word gives them, and a category in any look.
 KINDS: dict[str, dict[str, Look | None]] = {
     "example objects": dict(EXAMPLES),
     "any look": dict.fromkeys(SHAPES),
@@ -81,13 +82,13 @@ def category_ious(
     encoded = segmenter.encode([pair.image for pair in support])
     described = [segmenter.describe(*pair) for pair in zip(encoded, _masks(support), strict=True)]
     known = maps_of_support(segmenter, support, encoded, described)
-    rules = learn_rules(support, known, config, edge_settings(config.refine_edges))
+    edges, threshold = edge_settings(config.refine_edges), config.pseudo_label_threshold
+    rules = learn_rules(support, known, config, edges, threshold)
     segmenter.set_support(described)
     plain, refined = [], []
     for image, truth in _draw(SCENE_SEED + offset, scenes, category, look, alone):
         probability = segmenter.segment(segmenter.encode([image])[0])
         judged, _ = rules(image, probability)
-        threshold = config.pseudo_label_threshold
         plain.append(intersection_over_union(probability > threshold, truth))
         refined.append(intersection_over_union(judged.probability > threshold, truth))
     return SceneIous(tuple(plain), tuple(refined))
@@ -111,11 +112,13 @@ def _draw(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Images uint8 (h, w, 3) with the object's visible mask, bool (h, w).
 
-    The thing beside an example object never wears a look of theirs.
+    With a look they are of the example objects' own kinds, and the thing beside them never wears a
+    look of theirs.
     """
+    kind = None if look is None else EXAMPLE_KINDS[category]
     drawn: list[tuple[np.ndarray, np.ndarray]] = []
     while len(drawn) < count:
-        scene = random_scene(seed, category, look, alone)
+        scene = random_scene(seed, category, look, alone, kind)
         seed += 1
         rendering = render(scene)
         others = scene.things[1:]

@@ -77,11 +77,9 @@ def read_pickled_list(path: Path, labels: Sequence[int]) -> list[Listed]:
     """
     wrong = f"{path}: is no list of COCO-20i; put HSNet's data/splits/coco/val/{path.name} there"
     try:
-        table = _PlainUnpickler(io.BytesIO(read_input(path, _MOST_BYTES))).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError) as error:
+        table = read_plain_pickle(path, _MOST_BYTES)
+    except InputError as error:
         raise InputError(f"{wrong} ({error})") from None
-    if not isinstance(table, dict):
-        raise InputError(wrong)
     listed, problems = [], []
     for number, names in table.items():
         if not isinstance(number, int) or not isinstance(names, list | tuple):
@@ -92,6 +90,23 @@ def read_pickled_list(path: Path, labels: Sequence[int]) -> list[Listed]:
     if problems:
         raise InputError(problems)
     return listed
+
+
+def read_plain_pickle(path: Path, most_bytes: int, blanks: bool = False) -> dict[Any, Any]:
+    """A pickled dict of dicts, lists, numbers and texts.
+
+    None of the pickle's code is run: what else it holds is refused, or with `blanks` becomes an
+    object that says nothing. InputError when it is no such file.
+    """
+    wrong = f"{path}: is no pickled table; put the file of docs/EVALUATE.md there"
+    unpickler = _BlankingUnpickler if blanks else _PlainUnpickler
+    try:
+        table = unpickler(io.BytesIO(read_input(path, most_bytes))).load()
+    except _BROKEN as error:
+        raise InputError(f"{wrong} ({error})") from None
+    if not isinstance(table, dict):
+        raise InputError(wrong)
+    return table
 
 
 def images_that_show(labels: Sequence[int], masks: Sequence[tuple[str, Path]]) -> list[Listed]:
@@ -114,6 +129,27 @@ def _not_of_the_fold(label: int, labels: Sequence[int]) -> str:
     return f"class {label} is not of this fold, which tests {known}; put the fold's list there"
 
 
+_BROKEN = (  # what a broken pickle may raise
+    *(pickle.UnpicklingError, AttributeError, EOFError, IndexError, KeyError, TypeError),
+    ValueError,
+)
+
+
 class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> Any:  # the library calls it: for every class
         raise pickle.UnpicklingError(f"it holds {module}.{name}")
+
+
+class _BlankingUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return _plain_dict if name in ("OrderedDict", "defaultdict") else _Blank
+
+
+class _Blank:
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+def _plain_dict(*_: object) -> dict[Any, Any]:
+    return {}
