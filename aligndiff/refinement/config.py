@@ -13,6 +13,7 @@ AS_PUBLISHED = {
     ("refine_edges", "none"),
     ("edge_model", None),
     ("regions", "all"),
+    ("min_likeness", 0.0),
 }
 
 
@@ -57,6 +58,13 @@ class RefinementConfig(Options):
     regions: Literal["object", "all"] = option(
         "object",
         "which regions of a mask stay: those that resemble the support's object, or all",
+    )
+    min_likeness: float = option(
+        0.0,
+        "reject what is less like the support's objects than this; 1/2 is as like as these are to "
+        "each other",
+        0,
+        1,
     )
     batch_size: int = option(
         8, "images segmented at once; changes speed and memory only", 1, MAX_BATCH
