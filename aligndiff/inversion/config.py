@@ -16,6 +16,7 @@ from aligndiff.core.options import (
 )
 from aligndiff.dataset.entries import SchedulerName
 
+SWEEP = (0.1, 0.3, 0.6, 1.0)  # what --bg_lambda auto learns
 # The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).
 ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
 
@@ -24,8 +25,13 @@ ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
 class InversionConfig(Options):
     """The recipe of one run. Everything but `gradient_checkpointing` decides the result."""
 
-    bg_lambda: tuple[float, ...] = option(
-        (0.6,), "weight of the background loss; several values: a sweep", 0, 1000
+    bg_lambda: tuple[float | None, ...] = option(
+        (0.6,),
+        "weight of the background loss; several values: a sweep; auto: chosen among "
+        + " ".join(f"{value:g}" for value in SWEEP),
+        0,
+        1000,
+        word="auto",
     )
     inversion_steps: int = option(500, "optimizer steps of one embedding", 1, 10**6)
     inversion_lr: float = option(
@@ -65,13 +71,20 @@ class InversionConfig(Options):
         problems = []
         if not self.bg_lambda:
             problems.append("--bg_lambda: needs one value or more")
-        if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
+        if None in self.bg_lambda and len(self.bg_lambda) > 1:
+            problems.append("--bg_lambda: auto stands alone; --choose chooses among values")
+        if len({f"{value:g}" for value in self.bg_lambdas}) < len(self.bg_lambdas):
             problems.append("--bg_lambda: the same value is there twice (to six digits)")
         if not self.initializer.strip():
             problems.append("--initializer: must be a word")
         if self.timestep_range and not is_interval(self.timestep_range):
             problems.append("--timestep_range: takes two numbers, the lower one first")
         return problems
+
+    @property
+    def bg_lambdas(self) -> list[float]:
+        """The values that are learned; those of the sweep where none is given."""
+        return [value for value in self.bg_lambda if value is not None] or [*SWEEP]
 
     def recipe(self, model: str, precision: str) -> dict[str, Any]:
         """What decides the learned vectors besides object, `bg_lambda` and `squeeze`."""

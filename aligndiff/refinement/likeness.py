@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aligndiff.dataset.images import OBJECT
 from aligndiff.dataset.support import SupportPair
-from aligndiff.masks.likeness import Looks, SupportLooks, learn_looks, looks_of
+from aligndiff.masks.likeness import Looks, SupportLooks, learn_looks
 from aligndiff.refinement.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -59,6 +59,6 @@ class LikenessRule:
         return Verdict(verdict.index, "rejected", None, verdict.iou, reason, likeness=likeness)
 
     def _read(self, image: NDArray[np.uint8], mask: NDArray[np.bool_], encoded: Encoded) -> Looks:
-        from aligndiff.segmenters.object_features import object_features
+        from aligndiff.segmenters.object_features import object_looks
 
-        return looks_of(image, mask, object_features(self.segmenter, encoded, mask))
+        return object_looks(self.segmenter, image, encoded, mask)

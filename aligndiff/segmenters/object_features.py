@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aligndiff.masks.likeness import Looks, looks_of
 from aligndiff.segmenters.base import Encoded, Segmenter
 
 COVERED = 0.7  # of a cell: less of it is as much its surroundings
@@ -23,13 +24,16 @@ class TellsFeatures(Protocol):
         """Features of the object below `mask`, bool (h, w), not empty: float32 (n, c), n > 0."""
 
 
-def object_features(
-    segmenter: Segmenter, encoded: Encoded, mask: NDArray[np.bool_]
-) -> NDArray[np.float32] | None:
-    """See `TellsFeatures`; None of a segmenter that does not tell them."""
+def object_looks(
+    segmenter: Segmenter, image: NDArray[np.uint8], encoded: Encoded, mask: NDArray[np.bool_]
+) -> Looks:
+    """What the object looks like below its mask, bool (h, w), not empty, in an encoded image.
+
+    `image` is uint8 (h, w, 3). Features are a part of it where the segmenter tells them.
+    """
     if not isinstance(segmenter, TellsFeatures):
-        return None
-    return segmenter.object_features(encoded, mask)
+        return looks_of(image, mask)
+    return looks_of(image, mask, segmenter.object_features(encoded, mask))
 
 
 def cells_within(maps: Tensor, mask: NDArray[np.bool_]) -> Tensor:

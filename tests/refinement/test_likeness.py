@@ -85,7 +85,7 @@ def test_records_have_it_and_those_from_before_it_are_read(dataset_dir) -> None:
 def test_the_features_of_an_object_are_those_of_its_cells(mask: np.ndarray) -> None:
     import torch
 
-    from aligndiff.segmenters.object_features import cells_within, object_features
+    from aligndiff.segmenters.object_features import cells_within, object_looks
 
     maps = torch.zeros(2, 12, 12)
     maps[0] = torch.arange(144).reshape(12, 12)
@@ -93,4 +93,5 @@ def test_the_features_of_an_object_are_those_of_its_cells(mask: np.ndarray) -> N
     shares = mask.reshape(12, 8, 12, 8).mean((1, 3)).ravel()
     assert sorted(covered.tolist()) == np.flatnonzero(shares >= min(0.7, shares.max())).tolist()
     assert len(cells_within(maps, bar(3, 3, 2, 2))) == 1
-    assert object_features(NearestColour(1), None, mask) is None
+    looks = object_looks(NearestColour(1), flat(mask, RED), None, mask)
+    assert looks.features is None  # it tells none
