@@ -104,7 +104,7 @@ class ChoicePlan:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenEmbedding:
     """The best embedding of an object, and what is to be said of all of them."""
 
     job: InversionJob
@@ -133,14 +133,14 @@ class Choice:
         )
 
 
-def best_of(jobs: Sequence[InversionJob], plan: ChoicePlan) -> Choice | None:
+def best_of(jobs: Sequence[InversionJob], plan: ChoicePlan) -> ChosenEmbedding | None:
     """The job with the highest score, of equal ones the first; None until all are judged."""
     judged = [(job, plan.judgement(job)) for job in jobs]
     known = [(job, judgement) for job, judgement in judged if judgement is not None]
     if len(known) < len(jobs):
         return None
     job, _ = max(known, key=lambda pair: pair[1].score)
-    return Choice(job, tuple(known))
+    return ChosenEmbedding(job, tuple(known))
 
 
 def judge_missing(
@@ -168,7 +168,7 @@ def judge_missing(
     return failed
 
 
-def take(choice: Choice, plan: ChoicePlan) -> None:
+def take(choice: ChosenEmbedding, plan: ChoicePlan) -> None:
     """Copy the best embedding to where step 2 looks, and write down why; nothing if that is so."""
     if is_taken(choice, plan):
         return
@@ -178,7 +178,7 @@ def take(choice: Choice, plan: ChoicePlan) -> None:
     write_json(choice.own / CHOICE, _record(choice, plan))
 
 
-def is_taken(choice: Choice, plan: ChoicePlan) -> bool:
+def is_taken(choice: ChosenEmbedding, plan: ChoicePlan) -> bool:
     """Whether the object's own embedding is the best one, and it says why."""
     written = _reads(choice.own / CHOICE)
     return _lies_in(choice.own, choice.job) and written == _record(choice, plan)
@@ -214,7 +214,7 @@ def _reads(path: Path) -> object:
         return None
 
 
-def _record(choice: Choice, plan: ChoicePlan) -> dict[str, Any]:
+def _record(choice: ChosenEmbedding, plan: ChoicePlan) -> dict[str, Any]:
     return {
         "bg_lambda": choice.job.bg_lambda,
         "why": choice.why,
@@ -227,7 +227,7 @@ def _record(choice: Choice, plan: ChoicePlan) -> dict[str, Any]:
     }
 
 
-def _table(choice: Choice, plan: ChoicePlan) -> str:
+def _table(choice: ChosenEmbedding, plan: ChoicePlan) -> str:
     rows = [
         f"| {job.bg_lambda:g}{' (chosen)' if job is choice.job else ''} | {given.agreement:.3f} | "
         f"{given.likeness:.3f} | {given.spread:.3f} | {given.score:.4f} |"

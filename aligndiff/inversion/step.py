@@ -33,9 +33,9 @@ from aligndiff.diffusion.memory import memory_lines
 from aligndiff.diffusion.schedulers import check_scheduler
 from aligndiff.diffusion.tokens import initializer_id
 from aligndiff.inversion.choice import (
-    Choice,
     ChoiceConfig,
     ChoicePlan,
+    ChosenEmbedding,
     best_of,
     check_room,
     is_taken,
@@ -243,7 +243,7 @@ class Inversion:
         megabytes = adaptation_bytes(pipe, self.adapt.adapt, self.adapt.lora_rank) / 1e6
         say(f"--adapt {self.adapt.adapt}: {megabytes:,.0f} MB on disk beside each embedding")
 
-    def _chosen(self) -> list[Choice]:
+    def _chosen(self) -> list[ChosenEmbedding]:
         """The choices that are made, one of an object at most."""
         if self.choosing is None:
             return []
