@@ -152,6 +152,7 @@ class Inversion:
                 if not self.run.no_sheet:
                     failures |= draw_missing(pipe, jobs, self.sheet)
                 if self.choosing is not None:
+                    advance(0, jobs[0].entry.category, status="judging")
                     failures |= judge_missing(pipe, jobs, self._segmenter, self.choosing)
                 for folder, reason in failures.items():
                     warn(f"failed: {folder}: {reason}")
