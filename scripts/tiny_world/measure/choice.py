@@ -46,6 +46,7 @@ class ChoiceMeasurement(Options):
     steps: int = option(120, "steps of step 1 for each value", 1, 10**5)
     images: int = option(100, "images of each object and value that the judge sees", 1, 1000)
     plain_images: int = option(30, "images of each object's plain word (likeness)", 1, 1000)
+    categories: tuple[str, ...] = option((), "objects that are learned", shown_default="both")
     seed: int = option(0, "of all three steps")
     diffusion_model: str = option("tiny", "'tiny' or a folder that knows the tiny world")
     work_dir: Path = option(Path("runs/measure_choice"), "folder for all that is made")
@@ -81,16 +82,18 @@ def measure(config: ChoiceMeasurement, judge: Judge) -> Iterator[Line]:
     learned, plain = folder / "learned", folder / "plain"
     values = [f"{value:g}" for value in config.bg_lambdas]
     make_objects(learned)
-    scripts.learn(learned, "--bg_lambda", *values, "--choose", "--inversion_steps", config.steps)
+    only = ("--categories", *config.categories) if config.categories else ()
+    recipe = ("--bg_lambda", *values, "--choose", "--inversion_steps", config.steps)
+    scripts.learn(learned, *recipe, *only)
     of_value: dict[str, list[JudgedSample]] = {}
     for value in values:
         dataset = folder / f"bg_lambda_{value}"
         _take(learned, dataset, value)
-        _draw_and_refine(scripts, dataset, config.images)
+        _draw_and_refine(scripts, dataset, config.images, *only)
         of_value[value] = judge_dataset(judge, dataset, config.images)
     yield from choice_lines(learned, of_value)
     make_plain_objects(plain)
-    _draw_and_refine(scripts, plain, config.plain_images)
+    _draw_and_refine(scripts, plain, config.plain_images, *only)
     words = [sample for samples in of_value.values() for sample in samples]
     yield from likeness_lines(words, judge_dataset(judge, plain, config.plain_images))
 
@@ -171,8 +174,8 @@ def _take(learned: Path, dataset: Path, value: str) -> None:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def _draw_and_refine(scripts: Scripts, dataset: Path, count: int) -> None:
-    scripts.draw(dataset, "--image_per_entry", count, "--no_sheet", "--preset", "fast")
+def _draw_and_refine(scripts: Scripts, dataset: Path, count: int, *only: str) -> None:
+    scripts.draw(dataset, "--image_per_entry", count, "--no_sheet", "--preset", "fast", *only)
     scripts.refine(dataset)
 
 
