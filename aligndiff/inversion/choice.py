@@ -7,7 +7,7 @@ the files alone, so that it is the same whoever judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from aligndiff.dataset.layout import EMBEDDING
 from aligndiff.dataset.records import read_record
 from aligndiff.dataset.support import load_support
 from aligndiff.diffusion.adapters import adaptation_fingerprint
-from aligndiff.inversion.config import SheetConfig
+from aligndiff.inversion.config import USUAL, SheetConfig
 from aligndiff.inversion.judge import Judgement, draw_to_judge, teach_judge
 from aligndiff.inversion.plan import (
     CHOICE,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aligndiff.segmenters.base import Segmenter
 
 JUDGED = "judged.json"
+AS_GOOD = 0.02  # part of a score: so few samples tell no smaller difference
 NO_MEMORY = "out of memory while drawing what is judged: try a smaller --side"
 
 
@@ -122,25 +123,44 @@ class ChosenEmbedding:
 
     @property
     def why(self) -> str:
-        """One line: "bg_lambda 0.6 for fish: score 0.050 (...), against 0.041 at most"."""
-        own = dict((job.bg_lambda, judgement) for job, judgement in self.judged)
-        best = own.pop(self.job.bg_lambda)
-        second = max(own, key=lambda value: own[value].score)
+        """One line: "bg_lambda 0.3 chosen for fish: score 0.0751 = agreement ...; 0.6: 0.0602"."""
+        scores = {job.bg_lambda: judgement.score for job, judgement in self.judged}
+        own = next(judgement for job, judgement in self.judged if job is self.job)
+        others = ", ".join(
+            f"{value:g}: {score:.4f}"
+            for value, score in scores.items()
+            if value != self.job.bg_lambda
+        )
+        highest = own.score == max(scores.values())
+        reason = "" if highest else f", as good as the highest and nearest to {USUAL:g}"
         return (
-            f"bg_lambda {self.job.bg_lambda:g} chosen for {self.job.entry.category}: score "
-            f"{best.score:.4f} = agreement {best.agreement:.3f} x likeness {best.likeness:.3f} x "
-            f"spread {best.spread:.3f}; next is {second:g} with {own[second].score:.4f}"
+            f"bg_lambda {self.job.bg_lambda:g} chosen for {self.job.entry.category}{reason}: score "
+            f"{own.score:.4f} = agreement {own.agreement:.3f} x likeness {own.likeness:.3f} x "
+            f"spread {own.spread:.3f}; {others}"
         )
 
 
 def best_of(jobs: Sequence[InversionJob], plan: ChoicePlan) -> ChosenEmbedding | None:
-    """The job with the highest score, of equal ones the first; None until all are judged."""
+    """The job whose value `pick` takes; None until all are judged."""
     judged = [(job, plan.judgement(job)) for job in jobs]
     known = [(job, judgement) for job, judgement in judged if judgement is not None]
     if len(known) < len(jobs):
         return None
-    job, _ = max(known, key=lambda pair: pair[1].score)
+    value = pick({job.bg_lambda: judgement.score for job, judgement in known})
+    job = next(job for job in jobs if job.bg_lambda == value)
     return ChosenEmbedding(job, tuple(known))
+
+
+def pick(scores: Mapping[float, float]) -> float:
+    """Of the values of `bg_lambda` whose score is as good as the highest, the one nearest to usual.
+
+    Where the values make no difference, chance is not to choose.
+    """
+    least = (1 - AS_GOOD) * max(scores.values())
+    return min(
+        (value for value, score in scores.items() if score >= least),
+        key=lambda value: abs(value - USUAL),
+    )
 
 
 def judge_missing(

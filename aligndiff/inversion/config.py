@@ -16,6 +16,7 @@ from aligndiff.core.options import (
 )
 from aligndiff.dataset.entries import SchedulerName
 
+USUAL = 0.6  # bg_lambda of the official code
 SWEEP = (0.1, 0.3, 0.6, 1.0)  # what --bg_lambda auto learns
 # The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).
 ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
@@ -26,7 +27,7 @@ class InversionConfig(Options):
     """The recipe of one run. Everything but `gradient_checkpointing` decides the result."""
 
     bg_lambda: tuple[float | None, ...] = option(
-        (0.6,),
+        (USUAL,),
         "weight of the background loss; several values: a sweep; auto: chosen among "
         + " ".join(f"{value:g}" for value in SWEEP),
         0,

@@ -7,6 +7,7 @@ import pytest
 
 from aligndiff.dataset.support import SupportPair
 from aligndiff.diffusion.sampling import GeneratedSample
+from aligndiff.inversion.choice import pick
 from aligndiff.inversion.judge import Judgement, mean_distance, teach_judge
 from tests.masks.made_masks import GROUND, RED, disc
 from tests.nearest_colour import NearestColour
@@ -56,6 +57,12 @@ def test_the_object_itself_on_several_grounds_is_the_best(judge) -> None:
 
 def test_without_an_object_nothing_is_like_it_and_nothing_agrees(judge) -> None:
     assert judged(judge, GROUND, (GROUND, GROUND)) == Judgement(0, 0, 0)
+
+
+def test_of_values_that_are_as_good_the_usual_one_is_taken() -> None:
+    assert pick({0.1: 0.5, 0.6: 0.3, 1.0: 0.4}) == 0.1
+    assert pick({0.1: 0.5, 0.6: 0.495, 1.0: 0.3}) == 0.6
+    assert pick({0.0: 0.0, 1.0: 0.0}) == 1.0  # nothing was the object with any of them
 
 
 def test_the_spread_of_points_is_their_mean_distance() -> None:
