@@ -62,12 +62,14 @@ class RefinedMask:
         mask: bool (h, w); None of a rejected or failed sample.
         iou: of the segmenter's first mask with the heatmap, in [0, 1].
         reason: why there is no mask.
+        likeness: of the object to the support's, in [0, 1]; None where none was found.
     """
 
     outcome: str
     mask: NDArray[np.bool_] | None
     iou: float | None
     reason: str | None
+    likeness: float | None = None
 
 
 def read_support(folder: str | Path) -> list[SupportPair]:
@@ -205,7 +207,7 @@ def refine_masks(
     for verdict in refine(segmenter, support, queries, config, memory, edges):
         if verdict.outcome != "uncertain":
             results[verdict.index] = RefinedMask(
-                verdict.outcome, verdict.mask, verdict.iou, verdict.reason
+                verdict.outcome, verdict.mask, verdict.iou, verdict.reason, verdict.likeness
             )
     return [results[index] for index in range(len(samples))]
 

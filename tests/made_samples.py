@@ -58,6 +58,9 @@ def make_sample(place: EntryFolder, index: int, seed: int) -> SampleRecord:
     write_grey(place.heatmap_path(index), disc)
     if status == "refined":
         write_mask(place.mask_path(index), disc > 0)
-    record = SampleRecord(index, 2**62 + seed, status, "jpg", "made", source, iou, reason, "judged")
+    record = SampleRecord(
+        *(index, 2**62 + seed, status, "jpg", "made", source, iou, reason, "judged"),
+        likeness=None if iou is None else iou / 2,
+    )
     record.write(place.record_path(index))
     return record

@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union
 
@@ -89,6 +90,7 @@ def option(
     group: str | None = None,
     exclusive: str | None = None,
     repeated: bool = False,
+    word: str = "",
 ) -> Any:
     """A field of a config dataclass that is an option.
 
@@ -98,6 +100,7 @@ def option(
     table its names, those that join it later too. `metavar` is what help calls a value, where its
     type is no good name. `group` is the heading in help; options that share `exclusive` exclude
     each other. Of a `repeated` one the values add up, where otherwise the last mention counts.
+    `word` is one that it takes beside numbers, such as "auto"; it is read as None.
     """
     limits = None
     if not (low is None and high is None and above is None and below is None):
@@ -118,6 +121,7 @@ def option(
         "group": group,
         "exclusive": exclusive,
         "repeated": repeated,
+        "word": word,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -282,6 +286,8 @@ def _argument(item: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     if choices := _choices(item, hint):
         return argument | {"choices": choices}
     read = {int: _whole_number, float: _number, Path: typed_path}.get(kind, kind)
+    if word := item.metadata.get("word"):
+        read = partial(_number_or_word, word=word)
     metavar = item.metadata.get("metavar") or METAVARS.get(kind, "NAME")
     return argument | {"type": read, "metavar": metavar}
 
@@ -301,6 +307,15 @@ def _number(word: str) -> float:
         if math.isfinite(number := float(word)):
             return number
     raise argparse.ArgumentTypeError(f"must be a finite number, not {word!r}")
+
+
+def _number_or_word(typed: str, word: str) -> float | None:
+    if typed == word:
+        return None
+    try:
+        return _number(typed)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error} (or {word})") from None
 
 
 def _plain_type(hint: Any) -> Any:

@@ -4,7 +4,8 @@
   dataset.json
   <category>/learned_embeddings/learned_embeds.safetensors, inversion.json, loss.png
   <category>/learned_embeddings/pytorch_lora_weights.safetensors, denoiser.safetensors   --adapt
-  <category>/learned_embeddings/bg_lambda_<value>/...      when several values are compared
+  <category>/learned_embeddings/bg_lambda_<value>/..., judged.json   when several are compared
+  <category>/learned_embeddings/choice.json, choice.md     when one of them was chosen
   synthesized/<entry id>/entry.json, generated_images/, attention_masks/, aligndiff_masks/, samples/
   synthesized/<entry id>/failures/                         why samples could not be made
   synthesized/<entry id>/shards/shard_000000.tar, index.jsonl      when its samples are packed

@@ -103,6 +103,8 @@ class SampleRecord(_Record):
         score: how sure the mask is, in [0, 1]; None of a sample without a mask, and of records
             from before there were scores.
         ailments: what looks odd about the mask, see `aligndiff.masks.health`.
+        likeness: of the object to the support's, in [0, 1], see `aligndiff.masks.likeness`; None
+            where no object was found, and of records from before there was likeness.
     """
 
     index: int
@@ -116,6 +118,7 @@ class SampleRecord(_Record):
     refinement: str | None = field(default=None)
     score: float | None = None
     ailments: tuple[str, ...] = ()
+    likeness: float | None = None
 
     def __post_init__(self) -> None:
         if self.image_format not in IMAGE_FORMATS:  # it becomes a part of a path

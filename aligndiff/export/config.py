@@ -30,6 +30,13 @@ class SelectionConfig(Options):
     min_score: float = option(
         0.0, "take samples whose `score` (how sure the mask is) is at least this", 0, 1
     )
+    min_likeness: float = option(
+        0.0,
+        "take samples whose `likeness` (of the object to the support's) is at least this; scenes "
+        "have none",
+        0,
+        1,
+    )
     min_area: float = option(0.0, "the object covers at least this part of the image", 0, 1)
     max_area: float = option(1.0, "the object covers at most this part of the image", 0, 1)
     max_per_class: int | None = option(

@@ -15,6 +15,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.core.files import file_fingerprint
 from aligndiff.dataset.entries import Entry
 from aligndiff.dataset.images import OBJECT, Uint8, encode
+from aligndiff.dataset.records import SampleRecord
 from aligndiff.dataset.samples import SETTINGS_FILE, StoredSample, settings_on_disk
 from aligndiff.dataset.scenes import SCENE, StoredScene
 from aligndiff.dataset.support import PairPaths, load_pair
@@ -75,6 +76,7 @@ class ExportItem:
         source: "consensus", "pseudo_label", "scene" or "support".
         iou: of the segmenter's first mask with the heatmap, in [0, 1]; None of others.
         score: how sure the mask is, in [0, 1]; None of others, and of older records.
+        likeness: of the object to the support's, in [0, 1]; None of others, and of older records.
         made_as: "jpg" or "png" of a synthetic image's file; None of a real pair.
         identity: changes when the image, the mask or the scores do.
         read: reads the image and the mask. Raises InputError where it cannot be used.
@@ -95,6 +97,7 @@ class ExportItem:
     made_of: frozenset[str] = frozenset()
     is_negative: bool = False
     score: float | None = None
+    likeness: float | None = None
 
     @property
     def sureness(self) -> tuple[int, float, str]:
@@ -110,6 +113,7 @@ class ExportItem:
             "mask_source": self.source,
             "iou": self.iou,
             "score": self.score,
+            "likeness": self.likeness,
             "entry": self.entry,
         }
 
@@ -124,10 +128,11 @@ def item_of_sample(sample: StoredSample) -> ExportItem:
         source=record.mask_source or "",
         iou=record.iou,
         made_as=record.image_format,
-        identity=(record.seed, record.fingerprint, record.refinement, record.iou, record.score),
+        identity=(record.seed, record.fingerprint, record.refinement, *_scores(record)),
         read=partial(_read_sample, sample),
         read_coarse=partial(_read_coarse, sample),
         score=record.score,
+        likeness=record.likeness,
     )
 
 
@@ -165,6 +170,12 @@ def item_of_pair(entry: Entry, pair: PairPaths) -> ExportItem:
         identity=(file_fingerprint(pair.image), file_fingerprint(pair.mask)),
         read=partial(_read_pair, pair),
     )
+
+
+def _scores(record: SampleRecord) -> list[float | None]:
+    """Older records have no likeness, and older exports do not know of any."""
+    likeness = [] if record.likeness is None else [record.likeness]
+    return [record.iou, record.score, *likeness]
 
 
 def _read_sample(sample: StoredSample) -> Picture:

@@ -109,7 +109,9 @@ def _unfit(sample: StoredSample, config: SelectionConfig) -> str:
         return "--sources"
     if (record.iou or 0.0) < config.min_iou:
         return "--min_iou"
-    return "--min_score" if (record.score or 0.0) < config.min_score else ""
+    if (record.score or 0.0) < config.min_score:
+        return "--min_score"
+    return "--min_likeness" if (record.likeness or 0.0) < config.min_likeness else ""
 
 
 def _unfit_scene(item: ExportItem, config: SelectionConfig, excluded: Collection[str]) -> str:

@@ -23,6 +23,8 @@ AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 PROBE_EVERY = 10  # steps; an evaluation takes about a third of a step
 # Options that records of their default do not name.
 ADDED = ("timestep_range", "augment", "inversion", "attention_loss", "patience")
+USUAL = 0.6  # bg_lambda of the official code
+SWEEP = (0.1, 0.3, 0.6, 1.0)  # what --bg_lambda auto learns
 # The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).
 ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
 
@@ -31,8 +33,13 @@ ADAPT_LR = {"lora": 1e-3, "full": 2e-4}
 class InversionConfig(Options):
     """The recipe of one run. Everything but `gradient_checkpointing` decides the result."""
 
-    bg_lambda: tuple[float, ...] = option(
-        (0.6,), "weight of the background loss; several values: a sweep", 0, 1000
+    bg_lambda: tuple[float | None, ...] = option(
+        (USUAL,),
+        "weight of the background loss; several values: a sweep; auto: chosen among "
+        + " ".join(f"{value:g}" for value in SWEEP),
+        0,
+        1000,
+        word="auto",
     )
     inversion_steps: int = option(500, "optimizer steps of one embedding", 1, 10**6)
     inversion_lr: float | None = option(
@@ -108,7 +115,9 @@ class InversionConfig(Options):
         problems = []
         if not self.bg_lambda:
             problems.append("--bg_lambda: needs one value or more")
-        if len({f"{value:g}" for value in self.bg_lambda}) < len(self.bg_lambda):
+        if None in self.bg_lambda and len(self.bg_lambda) > 1:
+            problems.append("--bg_lambda: auto stands alone; --choose chooses among values")
+        if len({f"{value:g}" for value in self.bg_lambdas}) < len(self.bg_lambdas):
             problems.append("--bg_lambda: the same value is there twice (to six digits)")
         if len(self.initializer) not in (1, self.vectors) or not all(
             map(str.strip, self.initializer)
@@ -128,6 +137,11 @@ class InversionConfig(Options):
     def rate(self) -> float:
         """The initial learning rate."""
         return INVERSION_LR[self.inversion] if self.inversion_lr is None else self.inversion_lr
+
+    @property
+    def bg_lambdas(self) -> list[float]:
+        """The values that are learned; those of the sweep where none is given."""
+        return [value for value in self.bg_lambda if value is not None] or [*SWEEP]
 
     def recipe(self, model: str, precision: str) -> dict[str, Any]:
         """What decides the vectors besides object, `bg_lambda`, `squeeze` and the templates."""

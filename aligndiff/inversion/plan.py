@@ -34,6 +34,7 @@ from aligndiff.dataset.support import SupportPair, all_square, support_fingerpri
 from aligndiff.inversion.templates import SETS, TrainingTexts, training_texts
 
 SAMPLES = "samples"
+CHOICE, CHOICE_TABLE = "choice.json", "choice.md"  # why the embedding was taken from a sweep
 _CROP = "crop"  # in the settings, where photos are cut to a square
 _NEW = ".new"  # where what replaces an embedding is put together
 _WANTED = "wanted"  # in `outdated.json`: the fingerprint of what is to be learned instead
@@ -193,7 +194,8 @@ def replacing(folder: Path) -> Iterator[Path]:
         # The embedding last: it tells that there is one. After a kill in between the mark is still
         # there, or no embedding yet.
         shutil.rmtree(folder / SAMPLES, ignore_errors=True)
-        for name in (SAMPLES, *ADAPTATIONS.values(), INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
+        with_it = (CHOICE, CHOICE_TABLE, SAMPLES, *ADAPTATIONS.values())
+        for name in (*with_it, INVERSION_RECORD, LOSS_PLOT, EMBEDDING):
             if (new / name).exists():
                 os.replace(new / name, folder / name)
             else:  # the earlier embedding's

@@ -5,7 +5,7 @@ The images lie beside their embedding, so that the sheet needs no model once the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.inversion.config import SheetConfig
 from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
 from aligndiff.inversion.probe import learning_plot
+from aligndiff.render.canvas import GREEN, framed
 from aligndiff.render.overlay import overlay_mask
 from aligndiff.render.sheet import grid, write_sheet
 
@@ -89,17 +90,20 @@ def draw_samples(pipe: DiffusionPipeline, job: InversionJob, config: SheetConfig
     write_json(_marker(job), _drawn_from(job, config))
 
 
-def write_inversion_sheet(path: Path, objects: Sequence[Sequence[InversionJob]]) -> bool:
+def write_inversion_sheet(
+    path: Path, objects: Sequence[Sequence[InversionJob]], chosen: Collection[Path] = ()
+) -> bool:
     """Write the contact sheet of all embeddings that are there: a row for each object.
 
     A row holds support pairs with their masks, then the samples of each `bg_lambda`; with a single
-    value the loss curve stands between. Returns False when nothing is learned: no sheet then.
+    value the loss curve stands between. Samples of the embeddings in the `chosen` folders have a
+    green frame. Returns False when nothing is learned: no sheet then.
     """
     rows = [jobs for jobs in objects if any(job.is_learned for job in jobs)]
     if not rows:
         return False
     values = [job.bg_lambda for job in rows[0]]
-    drawn = [[_samples(job) for job in jobs] for jobs in rows]
+    drawn = [[_samples(job, job.folder in chosen) for job in jobs] for jobs in rows]
     count = max(1, *(len(images) for row in drawn for images in row))
     pairs = [_support_tiles(jobs[0]) for jobs in rows]
     shown = max(map(len, pairs))
@@ -115,6 +119,8 @@ def write_inversion_sheet(path: Path, objects: Sequence[Sequence[InversionJob]])
     heading = "Step 1: what each object's embedding has learned"
     if adapt := rows[0][0].settings.get("adapt"):
         heading += f", with the denoiser tuned ({adapt})"
+    if chosen:
+        heading += " (in green: chosen)"
     names = [jobs[0].entry.category for jobs in rows]
     sheet = grid(tiles, title=heading, row_titles=names, column_titles=titles, tile=TILE)
     write_sheet(path, sheet)
@@ -127,12 +133,13 @@ def _support_tiles(job: InversionJob) -> list[Uint8 | None]:
     return [overlay_mask(pair.image, pair.mask) for pair in pairs]
 
 
-def _samples(job: InversionJob) -> list[Uint8 | None]:
+def _samples(job: InversionJob, is_chosen: bool) -> list[Uint8 | None]:
     """The images drawn with an embedding; none when it is not learned or not drawn yet."""
     if not (job.is_learned and _marker(job).exists()):
         return []
     count = int(read_json(_marker(job))["sheet_samples"])
-    return [read_image(_sample_path(job, index)) for index in range(count)]
+    images = [read_image(_sample_path(job, index)) for index in range(count)]
+    return [framed(image, GREEN) for image in images] if is_chosen else [*images]
 
 
 def _loss(job: InversionJob) -> Uint8 | None:

@@ -32,7 +32,18 @@ from aligndiff.diffusion.load import (
 from aligndiff.diffusion.memory import memory_lines
 from aligndiff.diffusion.schedulers import check_scheduler
 from aligndiff.diffusion.tokens import initializer_id
+from aligndiff.inversion.choice import (
+    ChoiceConfig,
+    ChoicePlan,
+    ChosenEmbedding,
+    best_of,
+    check_room,
+    is_taken,
+    judge_missing,
+    take,
+)
 from aligndiff.inversion.config import EMBEDDING_ALONE, AdaptConfig, InversionConfig, SheetConfig
+from aligndiff.inversion.judge import HEATMAP
 from aligndiff.inversion.learn import learn_object
 from aligndiff.inversion.plan import (
     InversionJob,
@@ -48,9 +59,12 @@ from aligndiff.inversion.templates import spelled_out, templates_setting
 from aligndiff.runner import step as runner
 from aligndiff.runner.options import RunOptions
 from aligndiff.runner.step import Step, check_device, run_step
+from aligndiff.segmenters.load import SegmenterOptions, choose_segmenter, load_segmenter
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
+
+    from aligndiff.segmenters.base import Segmenter
 
 
 class Inversion:
@@ -67,9 +81,11 @@ class Inversion:
         model: ModelChoice,
         units: Sequence[Sequence[InversionJob]],
         adapt: AdaptConfig = EMBEDDING_ALONE,
+        choosing: ChoicePlan | None = None,
     ) -> None:
         self.run, self.config, self.sheet, self.adapt = run, config, sheet, adapt
         self.model, self.units = model, units
+        self.choosing = choosing  # None: nothing is chosen
         self._copied: set[Path] = set()  # folders whose embedding need not be learned
 
     @property
@@ -94,6 +110,8 @@ class Inversion:
 
         The message is "copied" or "skipped" by the folder, for those that are not learned.
         """
+        if self.choosing is not None and not (self.run.overwrite or is_worker()):
+            check_room(self.units)  # of workers their parent takes the best
         states = dict[str, str]()
         for job in self._jobs(numbers):
             if source := job.adoptable():
@@ -108,6 +126,7 @@ class Inversion:
             number
             for number in numbers
             if any(self._is_redone(job) or not self._is_done(job) for job in self.units[number])
+            or (self.choosing is not None and not self.choosing.are_judged(self.units[number]))
         ]
         return missing, states
 
@@ -133,11 +152,20 @@ class Inversion:
                 failures = learn_object(pipe, jobs, self.config, advance, self.adapt)
                 if not self.run.no_sheet:
                     failures |= draw_missing(pipe, jobs, self.sheet)
+                if self.choosing is not None:
+                    advance(0, jobs[0].entry.category, status="judging")
+                    failures |= judge_missing(pipe, jobs, self._segmenter, self.choosing)
                 for folder, reason in failures.items():
                     warn(f"failed: {folder}: {reason}")
 
     def finish(self, numbers: Sequence[int]) -> int:
-        return 0
+        """Take the best of each object; of workers their parent does it."""
+        if self.choosing is None or is_worker():
+            return 0
+        choices = [best_of(self.units[number], self.choosing) for number in numbers]
+        for choice in filter(None, choices):
+            take(choice, self.choosing)
+        return 0 if all(choices) else 1
 
     def report(
         self, title: str, numbers: Sequence[int], messages: Sequence[Mapping[str, str]]
@@ -206,6 +234,11 @@ class Inversion:
     def _pipe(self) -> DiffusionPipeline:
         return load_diffusion_model(self.model, self.run.device, self.run.precision)
 
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        assert self.choosing is not None
+        return load_segmenter(self.choosing.segmenter, self.run.device, self.run.precision)
+
     def _tell_size(self, pipe: DiffusionPipeline) -> None:
         """Say how much is written beside each embedding, where that is more than a few vectors.
 
@@ -221,10 +254,22 @@ class Inversion:
         megabytes = adaptation_bytes(pipe, self.adapt.adapt, self.adapt.lora_rank) / 1e6
         say(f"--adapt {self.adapt.adapt}: {megabytes:,.0f} MB on disk beside each embedding")
 
+    def _chosen(self) -> list[ChosenEmbedding]:
+        """The choices that are made, one of an object at most."""
+        if self.choosing is None:
+            return []
+        choices = [best_of(unit, self.choosing) for unit in self.units]
+        return [choice for choice in choices if choice and is_taken(choice, self.choosing)]
+
     def _show(self) -> None:
-        if not self.run.no_sheet and write_inversion_sheet(self._sheet_file, self.units):
+        chosen = self._chosen()
+        if not self.run.no_sheet and write_inversion_sheet(
+            self._sheet_file, self.units, {choice.job.folder for choice in chosen}
+        ):
             say(f"contact sheet: {self._sheet_file}")
-        if len(self.units[0]) > 1:
+        for choice in chosen:
+            say(f"{choice.why}; {choice.table}")
+        if self.choosing is None and len(self.units[0]) > 1:
             root = self.run.dataset_dir
             replaces = any(embedding_file(root, jobs[0].entry).exists() for jobs in self.units)
             extra = ", and --overwrite where another one is in its place" if replaces else ""
@@ -232,6 +277,20 @@ class Inversion:
                 "to pick: look at the sheet, then run this again with the one --bg_lambda you like"
                 f"{extra}; its embedding is copied to where step 2 looks for it"
             )
+
+
+def _plan_choice(
+    line: CommandLine, config: InversionConfig, sheet: SheetConfig, bank: PromptBank
+) -> ChoicePlan | None:
+    """How to choose among the embeddings, if that is asked for."""
+    choice, defaults = line.config(ChoiceConfig), bank.defaults
+    if not choice.choose and None not in config.bg_lambda:
+        return None
+    if len(config.bg_lambdas) < 2:
+        raise InputError("--choose: needs several values of --bg_lambda to choose from")
+    segmenter = choose_segmenter(line.config(SegmenterOptions), defaults.fss_ckpt_path)
+    threshold = HEATMAP if defaults.heatmap_threshold is None else defaults.heatmap_threshold
+    return ChoicePlan(choice.choose_samples, sheet, segmenter, threshold)
 
 
 def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
@@ -250,12 +309,13 @@ def _plan(line: CommandLine, run: RunOptions, bank: PromptBank) -> Inversion:
     recipe = config.recipe(model_identity(model), run.precision) | adapt.recipe(sheet)
     recipe |= templates_setting(config.templates)
     units = [
-        plan_jobs(bank.root, entry, recipe, config.bg_lambda, config.squeeze)
+        plan_jobs(bank.root, entry, recipe, config.bg_lambdas, config.squeeze)
         for entry in bank.objects
     ]
+    choosing = _plan_choice(line, config, sheet, bank)
     if not run.overwrite:
         check_jobs([*itertools.chain(*units)])
-    return Inversion(run, config, sheet, model, units, adapt)
+    return Inversion(run, config, sheet, model, units, adapt, choosing)
 
 
 def _nothing_to_do(bank: PromptBank) -> str | None:
@@ -272,6 +332,8 @@ STEP = Step(
         "model": DiffusionOptions,
         "learning": InversionConfig,
         "tuning the denoiser": AdaptConfig,
+        "choosing": ChoiceConfig,
+        "segmenter that judges": SegmenterOptions,
         "contact sheet": SheetConfig,
     },
     activity="learning",

@@ -15,6 +15,7 @@ AS_PUBLISHED = {
     ("edge_model", None),
     ("regions", "all"),
     ("region_model", None),
+    ("min_likeness", 0.0),
 }
 
 
@@ -56,6 +57,13 @@ class RefinementConfig(MaskOptions):
         "what makes a sample consensus: its score, with a threshold found on the support pairs, "
         "where heatmaps come from these (step 2: --heatmap refined or support), or the published "
         "IoU, which decides elsewhere too",
+    )
+    min_likeness: float = option(
+        0.0,
+        "reject what is less like the support's objects than this; 1/2 is as like as these are to "
+        "each other",
+        0,
+        1,
     )
     batch_size: int = option(
         8, "images segmented at once; changes speed and memory only", 1, MAX_BATCH

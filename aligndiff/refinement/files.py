@@ -86,16 +86,21 @@ def write_mask_and_record(plan: RefinementPlan, sample: SampleRecord, verdict: V
         iou=verdict.iou,
         score=verdict.score,
         ailments=verdict.ailments,
+        likeness=verdict.likeness,
     )
     _write_done(plan, record)
 
 
-def write_rejection(
-    plan: RefinementPlan, sample: SampleRecord, reason: str, iou: float | None
-) -> None:
+def write_rejection(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
     """Reject a sample: a record with the reason, and no mask."""
     plan.place.mask_path(sample.index).unlink(missing_ok=True)
-    record = replace(_forgotten(sample), status="rejected", rejected_because=reason, iou=iou)
+    record = replace(
+        _forgotten(sample),
+        status="rejected",
+        rejected_because=verdict.reason or "",
+        iou=verdict.iou,
+        likeness=verdict.likeness,
+    )
     _write_done(plan, record)
 
 

@@ -35,6 +35,7 @@ from aligndiff.refinement.files import (
     write_mask_and_record,
     write_rejection,
 )
+from aligndiff.refinement.likeness import LikenessRule
 from aligndiff.refinement.plan import RefinementPlan
 from aligndiff.refinement.trust import learn_trust
 from aligndiff.refinement.verdicts import JudgedMap, Verdict, first_verdict, second_verdict
@@ -78,10 +79,13 @@ def refine(
     first_encoded: list[Encoded] = []  # a few, to learn from what the segmenter makes of them
     by_score = config.agreement == "score" and usual_iou is not None
     most = MOST_LEFT_OUT if edges or by_score else 0
+    alike = LikenessRule(segmenter, config.min_likeness)
     for pairs in _batches(support, config.batch_size):
         images = segmenter.encode([pair.image for pair in pairs])
         real += map(segmenter.describe, images, [pair.mask for pair in pairs])
         first_encoded += images[: max(0, most - len(first_encoded))]
+        alike.see(pairs, images)
+    alike.learn()
     known = maps_of_support(segmenter, support, first_encoded, real)
     rules = learn_rules(support, known, config, edges, config.pseudo_label_threshold, judge)
     trust = learn_trust(known, rules, usual_iou) if by_score and usual_iou is not None else None
@@ -89,7 +93,7 @@ def refine(
 
     trusted: list[SupportItem] = []
     uncertain: list[_Uncertain] = []
-    for query, encoded, verdict in _first_pass(segmenter, queries, config, rules, trust):
+    for query, encoded, verdict in _first_pass(segmenter, queries, config, rules, trust, alike):
         if encoded is not None and verdict.mask is not None:
             trusted.append(segmenter.describe(encoded, verdict.labels))
         elif encoded is not None and verdict.outcome == "uncertain":
@@ -101,7 +105,7 @@ def refine(
     if trusted and uncertain:
         weights = support_weights(len(real), len(trusted), config.support_weight)
         segmenter.set_support([*real, *trusted], weights)
-    yield from _second_pass(segmenter, uncertain, config, rules)
+    yield from _second_pass(segmenter, uncertain, config, rules, alike)
 
 
 def refine_entry(
@@ -169,6 +173,7 @@ def _first_pass(
     config: RefinementConfig,
     rules: MaskRules,
     trust: float | None,
+    alike: LikenessRule,
 ) -> Iterator[tuple[Query, Encoded | None, Verdict]]:
     """A verdict on every query, with what was encoded of those that could be read."""
     loaded = zip(queries, prefetch_map(_load, queries, config.batch_size), strict=True)
@@ -178,11 +183,12 @@ def _first_pass(
         encoded = _encode(segmenter, [files.image for _, files in readable])
         for (query, files), image in zip(readable, encoded, strict=True):
             probability = _segment(segmenter, image)
-            if isinstance(probability, str):
-                yield query, None, Verdict(query.index, "failed", reason=probability)
+            if isinstance(probability, str) or image is None:
+                yield query, None, Verdict(query.index, "failed", reason=str(probability))
             else:
                 judged = _judged(rules, files, probability)
-                yield query, image, first_verdict(query.index, judged, config, trust)
+                verdict = first_verdict(query.index, judged, config, trust)
+                yield query, image, alike(verdict, files.image, image)
 
 
 def _judged(rules: MaskRules, files: _QueryFiles, probability: NDArray[np.float32]) -> JudgedMap:
@@ -232,6 +238,7 @@ def _second_pass(
     uncertain: Sequence[_Uncertain],
     config: RefinementConfig,
     rules: MaskRules,
+    alike: LikenessRule,
 ) -> Iterator[Verdict]:
     loaded = prefetch_map(_load, [item.query for item in uncertain], config.batch_size)
     for batch in _batches(zip(uncertain, loaded, strict=True), config.batch_size):
@@ -247,11 +254,12 @@ def _second_pass(
                 continue
             encoded = next(again) if item.encoded is None else item.encoded
             probability = _segment(segmenter, encoded)
-            if isinstance(probability, str):
-                yield Verdict(item.query.index, "failed", reason=probability)
+            if isinstance(probability, str) or encoded is None:
+                yield Verdict(item.query.index, "failed", reason=str(probability))
                 continue
             judged = _judged(rules, files, probability)
-            yield second_verdict(item.query.index, judged, item.iou, config)
+            verdict = second_verdict(item.query.index, judged, item.iou, config)
+            yield alike(verdict, files.image, encoded)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -283,7 +291,7 @@ def _keep(plan: RefinementPlan, sample: SampleRecord, verdict: Verdict) -> None:
             plan.place.record_path(sample.index),
         )
     elif verdict.outcome == "rejected":
-        write_rejection(plan, sample, verdict.reason or "", verdict.iou)
+        write_rejection(plan, sample, verdict)
     elif verdict.mask is not None:
         write_mask_and_record(plan, sample, verdict)
 

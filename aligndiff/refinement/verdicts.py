@@ -34,6 +34,7 @@ class Verdict:
     score: float | None = None  # of the mask, in [0, 1]
     ailments: tuple[Ailment, ...] = ()  # of the mask
     undecided: Bool | None = None  # bool (h, w): pixels that nobody should learn from
+    likeness: float | None = None  # of the object to the support's, in [0, 1]
 
     @property
     def labels(self) -> Uint8:

@@ -45,6 +45,14 @@ def paste(canvas: Uint8, tile: Uint8, top: int, left: int) -> None:
         canvas[top : top + height, left : left + width] = tile[:height, :width]
 
 
+def framed(image: Uint8, colour: Colour) -> Uint8:
+    """A copy of uint8 (h, w, 3) with a frame of a colour on its border, 1/32 of its side wide."""
+    width = max(1, min(image.shape[:2]) // 32)
+    copy = np.full_like(image, colour)
+    copy[width:-width, width:-width] = image[width:-width, width:-width]
+    return copy
+
+
 def paste_text(
     canvas: Uint8, text: str, top: int, left: int, size: int, colour: Colour = INK
 ) -> None:

@@ -252,3 +252,19 @@ def test_a_home_that_the_shell_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("HOME", "/home/me")
     line = parse("prog", "", "", {"places": Places}, ["--dataset_dir=~/one"])
     assert line.config(Places).dataset_dir == Path("/home/me/one")
+
+
+def test_a_word_beside_numbers_is_read_as_none() -> None:
+    @dataclass(frozen=True)
+    class Weights(Options):
+        weight: tuple[float | None, ...] = option((0.6,), "how much", 0, 10, word="auto")
+
+    def read(*words: str) -> tuple[float | None, ...]:
+        return parse("prog", "", "", {"weights": Weights}, words).config(Weights).weight
+
+    assert read() == (0.6,) and read("--weight", "1", "2") == (1.0, 2.0)
+    assert read("--weight", "auto") == (None,)
+    with pytest.raises(InputError, match=r"must be a finite number, not 'x' \(or auto\)"):
+        read("--weight", "x")
+    with pytest.raises(InputError, match="must be 0 to 10, is 11"):
+        read("--weight", "11")

@@ -163,3 +163,14 @@ def test_the_least_score_leaves_out_what_is_less_sure(refined_dir):
     chosen = select(bank, SelectionConfig(min_score=0.8, val_fraction=0))
     assert [item.name for item in chosen.items] == [sample.name]
     assert chosen.left_out["--min_score"] > 0 and chosen.items[0].facts()["score"] == 0.9
+
+
+def test_the_least_likeness_leaves_out_what_looks_otherwise(refined_dir):
+    bank = load_prompt_bank(refined_dir)
+    sample = next(s for s in stored_samples(bank) if s.record.status == "refined")
+    before = select(bank, SelectionConfig(val_fraction=0)).items[0]
+    replace(sample.record, likeness=0.5).write(sample.place.record_path(sample.record.index))
+    chosen = select(bank, SelectionConfig(min_likeness=0.4, val_fraction=0))
+    assert [item.name for item in chosen.items] == [sample.name]
+    assert chosen.left_out["--min_likeness"] > 0 and chosen.items[0].facts()["likeness"] == 0.5
+    assert before.name == sample.name and before.identity != chosen.items[0].identity

@@ -138,6 +138,9 @@ def test_filters_count_as_the_records_do(page, samples):
     page.click("#reset")
     choose(page, "#min-iou", "0.55")
     assert count(page) == expected(lambda s: (s.record.iou or 0) >= 0.55)
+    choose(page, "#min-iou", "0")
+    choose(page, "#min-likeness", "0.3")
+    assert count(page) == expected(lambda s: (s.record.likeness or 0) >= 0.3)
     choose(page, "#min-iou", "0.9")
     check_box(page, "status", "rejected")
     assert count(page).startswith("0 of") and names(page) == []
@@ -152,7 +155,7 @@ def test_filters_count_as_the_records_do(page, samples):
 def test_sorting_puts_unknown_scores_last(page, samples):
     choose(page, "#group", "none")
     scores = {sample.name: sample.record.iou for sample in samples}
-    for way, sign in (("iou-up", 1), ("iou-down", -1)):
+    for way, sign in (("iou-up", 1), ("iou-down", -1), ("likeness-up", 1)):  # likeness: IoU / 2
         choose(page, "#sort", way)
         page.key("Home")
         found = [scores[name] for name in names(page)]

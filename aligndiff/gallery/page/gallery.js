@@ -73,7 +73,7 @@ let all = { samples: [], entries: [], categories: [] };
 const state = {
   tab: "samples", view: "image", group: "entry", sort: "index", cell: 136, cards: "category",
   chosen: { category: new Set(), status: new Set(), source: new Set(), mark: new Set(), entry: new Set() },
-  minIou: 0, minScore: 0,
+  minIou: 0, minScore: 0, minLikeness: 0,
   shown: [], groups: [], // what passes the filters, in order; {entry, members, from, to} of it
   current: -1, // place in `shown` of the sample that keys act on
 };
@@ -96,6 +96,7 @@ const GROUPINGS = {
 const SORTS = {
   iou: (s) => s.iou,
   score: (s) => s.score,
+  likeness: (s) => s.likeness,
   area: (s) => s.area,
 };
 
@@ -107,6 +108,7 @@ function filtered() {
   for (const sample of all.samples) {
     if (state.minIou > 0 && !(sample.iou >= state.minIou)) continue;
     if (state.minScore > 0 && !(sample.score >= state.minScore)) continue;
+    if (state.minLikeness > 0 && !(sample.likeness >= state.minLikeness)) continue;
     const values = names.map((name) => FACETS[name].of(sample));
     const failed = names.filter((name, i) => state.chosen[name].size && !state.chosen[name].has(values[i]));
     if (!failed.length) shown.push(sample);
@@ -500,13 +502,16 @@ function showCounts(counts) {
   byId("min-iou-value").textContent = state.minIou > 0 ? state.minIou.toFixed(2) : "any";
   byId("min-score").value = state.minScore;
   byId("min-score-value").textContent = state.minScore > 0 ? state.minScore.toFixed(2) : "any";
-  byId("reset").disabled = state.minIou === 0 && state.minScore === 0 && Object.values(state.chosen).every((chosen) => !chosen.size);
+  byId("min-likeness").value = state.minLikeness;
+  byId("min-likeness-value").textContent = state.minLikeness > 0 ? state.minLikeness.toFixed(2) : "any";
+  byId("reset").disabled = state.minIou === 0 && state.minScore === 0 && state.minLikeness === 0 && Object.values(state.chosen).every((chosen) => !chosen.size);
 }
 
 function resetFilters() {
   for (const chosen of Object.values(state.chosen)) chosen.clear();
   state.minIou = 0;
   state.minScore = 0;
+  state.minLikeness = 0;
   apply();
 }
 
@@ -705,7 +710,7 @@ function sampleFields(sample) {
   const { entry } = sample;
   const outcome = el("span", {}, sign(sample.outcome), sample.status,
     ...(sample.mask_source ? [`, ${SAID[sample.mask_source]}`] : []));
-  const shown = ["index", "status", "mask_source", "iou", "score", "ailments", "rejected_because", ...LOOK_FIELDS];
+  const shown = ["index", "status", "mask_source", "iou", "score", "likeness", "ailments", "rejected_because", ...LOOK_FIELDS];
   const rest = GALLERY.sampleFields.filter((field) => field !== "name" && !shown.includes(field));
   const more = el("details", { open: true }, el("summary", {}, "Record"),
     fieldList(rest.map((field) => [field, sample[field]])));
@@ -716,7 +721,7 @@ function sampleFields(sample) {
   return [
     fieldList([
       ["class", entry.category], ["prompt", entry.prompt], ["status", outcome], ["agreement (IoU)", sample.iou?.toFixed(4)],
-      ["score", sample.score?.toFixed(4)], ["odd", sample.ailments?.join(", ") || null],
+      ["score", sample.score?.toFixed(4)], ["likeness", sample.likeness?.toFixed(4)], ["odd", sample.ailments?.join(", ") || null],
       ["rejected", sample.rejected_because], ...lookFields(sample),
     ]),
     more, settings,
@@ -848,6 +853,7 @@ function connect() {
   });
   byId("min-iou").addEventListener("input", (event) => { state.minIou = Number(event.target.value); apply(); });
   byId("min-score").addEventListener("input", (event) => { state.minScore = Number(event.target.value); apply(); });
+  byId("min-likeness").addEventListener("input", (event) => { state.minLikeness = Number(event.target.value); apply(); });
   byId("reset").addEventListener("click", resetFilters);
   byId("toggle-filters").addEventListener("click", () => showFilters(!document.body.classList.contains("filtering")));
   document.body.addEventListener("pointerdown", (event) => event.target === document.body && showFilters(false));

@@ -27,6 +27,7 @@ from aligndiff.segmenters.features.matching import (
     without,
 )
 from aligndiff.segmenters.features.upsampling import upsample_guided
+from aligndiff.segmenters.object_features import cells_within
 
 SOFTNESS = 0.05  # of the score, over which the probability falls from 1/2 to 1/(1 + e)
 CELLS_OF_A_PAIR = 256  # of each kind that a pair keeps, spread evenly over its own
@@ -126,6 +127,15 @@ class FeatureMatcher:
         score = upsample_guided(total / len(encoded.maps), encoded.image)
         answer: NDArray[np.float32] = (score / SOFTNESS).sigmoid().cpu().numpy()
         return answer
+
+    @torch.inference_mode()
+    def object_features(self, encoded: Encoded, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `TellsFeatures`. Of the first size; each layer has the same length."""
+        assert isinstance(encoded, Maps)
+        cells = cells_within(encoded.maps[0], mask)
+        alike = directions(cells, torch.zeros_like(cells[0]), encoded.widths)
+        features: NDArray[np.float32] = alike.float().cpu().numpy()
+        return features
 
     def _encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Maps]:
         """Images of one size, at every size in which the network looks at them."""

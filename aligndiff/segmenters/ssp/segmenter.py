@@ -14,6 +14,7 @@ from torch import Tensor
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
 from aligndiff.segmenters.base import Encoded, SupportItem
 from aligndiff.segmenters.batches import encode_in_batches
+from aligndiff.segmenters.object_features import cells_within
 from aligndiff.segmenters.ssp.network import (
     SSP,
     fold_batch_norm,
@@ -125,6 +126,13 @@ class SSPSegmenter:
             probability = resized[:, 0]
         answer: NDArray[np.float32] = probability[0].cpu().numpy()
         return answer
+
+    @torch.inference_mode()
+    def object_features(self, encoded: Encoded, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `TellsFeatures`."""
+        assert isinstance(encoded, Features)
+        cells: NDArray[np.float32] = cells_within(encoded.features, mask).float().cpu().numpy()
+        return cells
 
     def _encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Images of one size, in one pass."""

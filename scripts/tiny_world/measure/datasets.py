@@ -53,6 +53,16 @@ def make_rare(folder: Path) -> None:
     _write_bank(folder, [_learned_entry(RARE, RARE)])
 
 
+def make_plain_objects(folder: Path) -> None:
+    """The example objects' pairs with the plain word: "a photo of a fish" in whatever look."""
+    entries = []
+    for category in EXAMPLES:
+        draw_pairs(category, folder / category)
+        text = f"a photo of a {category}"
+        entries.append({"type": "text", "text": text, "category": category, "D_good_dir": category})
+    _write_bank(folder, entries)
+
+
 def make_draw(folder: Path, draw: int, prompts: int) -> None:
     """The categories of the example objects in any look: a pair of each of five kinds.
 

@@ -43,6 +43,7 @@ class JudgedSample:
     source: MaskSource | None
     verdict: JudgeVerdict
     heatmap_threshold: float | None = None  # that step 2 found for it, if any
+    likeness: float | None = None  # of step 3
 
     @property
     def recognised(self) -> bool:
@@ -96,6 +97,7 @@ def _judge_entry(judge: Judge, place: EntryFolder, count: int) -> list[JudgedSam
             source=sample.record.mask_source,
             verdict=verdict,
             heatmap_threshold=None if found is None else found.threshold,
+            likeness=sample.record.likeness,
         )
         for sample, image, verdict in zip(samples, images, verdicts, strict=True)
     ]
