@@ -61,7 +61,7 @@ copy_example
 run_step "step 1 of 3, learn the look of each object" scripts.image_mask_inversion \
   --inversion_steps "$inversion_steps" --seed "$seed"
 run_step "step 2 of 3, make images and heatmaps" scripts.diffuse_img_attention \
-  --image_per_class "$images_per_class" --seed "$seed"
+  --image_per_class "$images_per_class" --heatmap refined --seed "$seed"
 run_step "step 3 of 3, turn heatmaps into masks" scripts.mask_generation
 write_background_prompts
 run_step "scenes, 1 of 2: draw other things as backgrounds" scripts.draw_backgrounds \
