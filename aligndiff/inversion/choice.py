@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aligndiff.core.errors import AlignDiffError, InputError, is_out_of_memory
+from aligndiff.core.errors import InputError
 from aligndiff.core.files import atomic_path, file_fingerprint, fingerprint, read_json, write_json
 from aligndiff.core.options import Options, option
 from aligndiff.dataset.layout import EMBEDDING
@@ -27,7 +27,7 @@ from aligndiff.inversion.plan import (
     CHOICE_TABLE,
     InversionJob,
     copy_embedding,
-    note_failure,
+    noting_failures,
 )
 from aligndiff.segmenters.load import SegmenterChoice
 
@@ -171,7 +171,7 @@ def judge_missing(
     failed: dict[Path, str] = {}
     judge = None
     for job in waiting:
-        try:
+        with noting_failures(failed, job, NO_MEMORY):
             samples = draw_to_judge(pipe, job, plan.sheet, plan.samples)
             if judge is None:
                 side = max(samples[0].image.shape[:2])
@@ -179,12 +179,6 @@ def judge_missing(
                 judge = teach_judge(segmenter, support, plan.heatmap_threshold)
             record = {"judged_from": plan.judged_from(job), "judgement": asdict(judge(samples))}
             write_json(job.folder / JUDGED, record)
-        except AlignDiffError as error:
-            failed[job.folder] = note_failure(job, "; ".join(error.problems))
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed[job.folder] = note_failure(job, NO_MEMORY)
     return failed
 
 

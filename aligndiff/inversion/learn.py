@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligndiff.core.console import Advance
-from aligndiff.core.errors import AlignDiffError, is_out_of_memory
+from aligndiff.core.errors import AlignDiffError
 from aligndiff.dataset.images import write_image
 from aligndiff.dataset.layout import LOSS_PLOT
 from aligndiff.dataset.records import InversionRecord
@@ -24,7 +24,7 @@ from aligndiff.dataset.support import read_support
 from aligndiff.inversion.adapt import Tuning, computing_dtype, draw_prior, prior_batches, tuning
 from aligndiff.inversion.config import EMBEDDING_ALONE, AdaptConfig, InversionConfig
 from aligndiff.inversion.learners import Learners
-from aligndiff.inversion.plan import InversionJob, make_folder, note_failure, replacing
+from aligndiff.inversion.plan import InversionJob, make_folder, noting_failures, replacing
 from aligndiff.inversion.probe import Probe, learning_plot
 from aligndiff.inversion.templates import TrainingTexts, shuffled_prompts
 
@@ -243,7 +243,7 @@ def learn_object(
     for job in jobs:
         if job.is_learned:
             continue
-        try:
+        with noting_failures(failed, job, NO_MEMORY):
             if support is None:
                 size, _ = generation_size(pipe, () if config.side is None else (config.side,))
                 pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
@@ -251,12 +251,6 @@ def learn_object(
                 support = encode_support(pipe, pairs, size, config.augment, config.seed)
             with tuning(pipe, adapt, config.seed, prior) as tuned:
                 _learn_job(pipe, job, support, config, advance, tuned)
-        except AlignDiffError as error:
-            failed[job.folder] = note_failure(job, "; ".join(error.problems))
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed[job.folder] = note_failure(job, NO_MEMORY)
     return failed
 
 

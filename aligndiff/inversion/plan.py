@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aligndiff.core.errors import InputError
+from aligndiff.core.errors import AlignDiffError, InputError, is_out_of_memory
 from aligndiff.core.files import atomic_path, fingerprint, read_json, write_json
 from aligndiff.dataset.entries import PLACEHOLDER, EmbeddingEntry
 from aligndiff.dataset.layout import (
@@ -172,11 +172,24 @@ def make_folder(job: InversionJob) -> None:
         folder.mkdir(exist_ok=True)
 
 
-def note_failure(job: InversionJob, reason: str) -> str:
-    """Write down why a job failed; returns the reason, and where it is noted."""
+@contextmanager
+def noting_failures(failed: dict[Path, str], job: InversionJob, no_memory: str) -> Iterator[None]:
+    """What fails within stops this job alone: the reason is written down and joins `failed`.
+
+    `no_memory` is what is said where memory ran out; other errors come through.
+    """
+    try:
+        yield
+        return
+    except AlignDiffError as error:
+        reason = "; ".join(error.problems)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = no_memory
     make_folder(job)
     FailureRecord(1, reason).write(job.failure)
-    return f"{reason}; noted in {job.failure}"
+    failed[job.folder] = f"{reason}; noted in {job.failure}"
 
 
 @contextmanager

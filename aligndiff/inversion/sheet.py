@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aligndiff.core.errors import AlignDiffError, is_out_of_memory
 from aligndiff.core.files import file_fingerprint, read_json, write_json
 from aligndiff.dataset.entries import placeholder_tokens
 from aligndiff.dataset.images import Uint8, read_image, write_image
@@ -22,7 +21,7 @@ from aligndiff.dataset.support import SUPPORT_SIDE, find_pairs, load_pair, reduc
 from aligndiff.diffusion.adapters import adaptation_fingerprint
 from aligndiff.diffusion.families import steps_and_guidance
 from aligndiff.inversion.config import SheetConfig
-from aligndiff.inversion.plan import SAMPLES, InversionJob, note_failure
+from aligndiff.inversion.plan import SAMPLES, InversionJob, noting_failures
 from aligndiff.inversion.probe import learning_plot
 from aligndiff.render.canvas import GREEN, framed
 from aligndiff.render.overlay import overlay_mask
@@ -52,14 +51,8 @@ def draw_missing(
     for job in jobs:
         if not job.is_learned or has_samples(job, config):
             continue
-        try:
+        with noting_failures(failed, job, NO_MEMORY):
             draw_samples(pipe, job, config)
-        except AlignDiffError as error:
-            failed[job.folder] = note_failure(job, "; ".join(error.problems))
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed[job.folder] = note_failure(job, NO_MEMORY)
     return failed
 
 
