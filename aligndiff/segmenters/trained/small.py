@@ -57,8 +57,8 @@ def save_small(network: SmallSegmenter, path: Path) -> None:
         save_file(tensors, beside, {_METADATA: " ".join(map(str, network.widths))})
 
 
-def load_small(path: Path) -> SmallSegmenter:
-    """The network of a file for a new class: its head, whose classes are others, starts anew.
+def load_small(path: Path, classes: int = 1) -> SmallSegmenter:
+    """The network of a file for other classes: its head starts anew.
 
     Raises InputError for a file that `save_small` did not write.
     """
@@ -66,7 +66,7 @@ def load_small(path: Path) -> SmallSegmenter:
         with safe_open(path, "pt") as file:
             widths = tuple(map(int, (file.metadata() or {})[_METADATA].split()))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network = SmallSegmenter(widths)
+        network = SmallSegmenter(widths, classes)
         learned = {name: value for name, value in tensors.items() if not name.startswith("head.")}
         network.load_state_dict(learned | _head_of(network))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:

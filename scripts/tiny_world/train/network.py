@@ -89,10 +89,7 @@ def train_network(
     """``start``: weights to start from, all but the head, instead of from nothing."""
     device = choose_device(device_name)
     torch.manual_seed(0)
-    network = SmallSegmenter(classes=CLASSES)
-    if start:
-        kept = load_small(start).state_dict()
-        network.load_state_dict({k: v for k, v in kept.items() if "head" not in k}, strict=False)
+    network = load_small(start, CLASSES) if start else SmallSegmenter(classes=CLASSES)
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer, step = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2), 0
     if state := run.load():
