@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,19 @@ SCRIPTS = {
     mask_generation: ("--fss_ckpt_path", "tiny"),
 }
 Refused = Callable[..., list[str]]
+QUICK = ("--inversion_steps", "2", "--inversion_train_bs", "1", "--num_inference_steps", "1")
+
+
+@pytest.fixture
+def start(tiny_pipeline_dir: Path, dataset_dir: Path) -> Any:
+    """Run step 1, few steps of it, on a dataset of two objects to learn."""
+    path = dataset_dir / "dataset.json"
+    bank = json.loads(path.read_text())
+    bird = {"type": "NM_embedding", "category": "albatross", "D_good_dir": "albatross"}
+    bank["prompt_dataset"].append({**bird, "path": "albatross"})
+    path.write_text(json.dumps(bank))
+    where = ("--dataset_dir", str(dataset_dir), "--diffusion_model", str(tiny_pipeline_dir))
+    return lambda *options: image_mask_inversion.main([*where, *QUICK, *options])
 
 
 @pytest.fixture

@@ -16,23 +16,9 @@ from aligndiff.core.errors import InputError
 from aligndiff.dataset.images import read_image
 from aligndiff.inversion import learn as inversion
 from scripts import diffuse_img_attention
-from scripts.image_mask_inversion import main
 
-QUICK = ("--inversion_steps", "2", "--inversion_train_bs", "1", "--num_inference_steps", "1")
 FISH = Path("fish", "learned_embeddings")
 BIRD = Path("albatross", "learned_embeddings")
-
-
-@pytest.fixture
-def start(tiny_pipeline_dir: Path, dataset_dir: Path) -> Any:
-    """Run the script on a dataset of two objects to learn."""
-    path = dataset_dir / "dataset.json"
-    bank = json.loads(path.read_text())
-    bird = {"type": "NM_embedding", "category": "albatross", "D_good_dir": "albatross"}
-    bank["prompt_dataset"].append({**bird, "path": "albatross"})
-    path.write_text(json.dumps(bank))
-    where = ("--dataset_dir", str(dataset_dir), "--diffusion_model", str(tiny_pipeline_dir))
-    return lambda *options: main([*where, *QUICK, *options])
 
 
 def rows(folder: Path) -> bytes:
