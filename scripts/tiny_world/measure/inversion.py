@@ -1,21 +1,24 @@
 """Measure on the tiny world what the options of step 1 do to what is drawn with its embeddings.
 
-options: the example objects learned by default and with one option each. patience: learned to the
-end, and with --patience. Everything else is the same: pairs, seeds, noise, the way of drawing. A
-line gives a figure, its difference from the first arm's on the same seeds, and the 95 % interval of
-that difference: how far the images tell it, not how another training would have ended.
+The example objects are learned by default and with one option each, all from the same seeds, drawn
+and refined in the same way, and judged. A line gives a figure as the mean over trainings (one for
+each object and seed), its difference from the default's, and the 95 % interval of that difference
+(Student's t over trainings): how far these trainings tell what another one would give.
 """
 
 from __future__ import annotations
 
-import resource
+import math
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,20 +26,23 @@ from aligndiff.core.console import quiet_libraries, say
 from aligndiff.core.exits import exit_with
 from aligndiff.core.files import read_json, write_json
 from aligndiff.core.options import Options, option, parse
-from aligndiff.dataset.layout import EMBEDDING, LEARNED
+from aligndiff.dataset.layout import LEARNED
 from scripts.reporting import Columns, Line, Report, circumstances
 from scripts.tiny_world.measure.fast import COLUMNS as SHARES
-from scripts.tiny_world.measure.fast import Arm, compared, image_figures, scripts_for
+from scripts.tiny_world.measure.fast import Arm, image_figures, scripts_for
 
 if TYPE_CHECKING:
     from scripts.tiny_world.measure.judge import Judge
     from scripts.tiny_world.measure.samples import JudgedSample
 
 MODULE = "scripts.tiny_world.measure.inversion"
-EPILOG = "Running it again continues: what is learned and drawn stays."
-RESAMPLES, QUANTILES = 1000, (0.025, 0.975)
-SECONDS = "seconds.json"
-Part = Literal["options", "patience"]
+EPILOG = "Running it again continues: what is learned, drawn and judged stays."
+JUDGED = "judged.json"
+STEPS, GROUNDS = "steps", "spread of grounds"
+BY_OBJECT = ("heatmap IoU", "look")  # where the objects differ most
+# Student's t for 95 % on both sides, by degrees of freedom from 1; beyond them the normal one.
+STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
+NORMAL = 1.96
 
 DEFAULT = Arm("default", ())
 ARMS = (
@@ -47,11 +53,12 @@ ARMS = (
     Arm("direction", ("--inversion", "direction")),
     Arm("two_vectors", ("--vectors", "2")),
     Arm("two_words", ("--vectors", "2", "--initializer", "good", "plain")),
+    Arm("no_flip", ("--augment", "none")),
     Arm("crop", ("--augment", "flip", "crop")),
     Arm("scale", ("--augment", "flip", "scale")),
     Arm("colour", ("--augment", "flip", "colour")),
-    Arm("no_flip", ("--augment", "none")),
     Arm("patience_5", ("--patience", "5")),
+    Arm("scale_attention_1", ("--augment", "flip", "scale", "--attention_loss", "1")),
 )
 
 
@@ -59,25 +66,33 @@ ARMS = (
 class InversionMeasure(Options):
     """The options of the measurement."""
 
-    parts: tuple[Part, ...] = option(("options", "patience"), "what is compared")
     arms: tuple[str, ...] = option(
         tuple(arm.name for arm in ARMS),
-        "arms of options, besides the default",
+        "what is compared, besides the default",
         choices=tuple(arm.name for arm in ARMS),
         metavar="NAME",
     )
-    images: int = option(100, "images of each object and arm", 2, 1000)
-    steps: int = option(500, "steps of step 1 (options)", 1, 10**5)
+    seeds: tuple[int, ...] = option((0, 1, 2, 3), "each a training of every arm and object")
+    images: int = option(100, "images of each training", 2, 1000)
+    steps: int = option(500, "steps of step 1", 1, 10**5)
     accumulation: int = option(2, "passes of a step", 1, 100)
-    patience: int = option(5, "evaluations without a fall (patience)", 1, 1000)
-    patience_steps: int = option(500, "steps of step 1 at most (patience)", 1, 10**5)
-    seed: int = option(0, "of step 1 and step 2")
+    workers: int = option(1, "trainings at a time", 1, 64)
     diffusion_model: str = option("tiny", "'tiny' or a folder that knows the tiny world")
     work_dir: Path = option(Path("runs/measure_inversion"), "folder for all that is made")
 
 
+@dataclass(frozen=True)
+class Training:
+    """What came of one arm, seed and object: shares, IoUs and deviations, None where none is."""
+
+    arm: str
+    seed: int
+    category: str
+    figures: dict[str, float | None]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, learn, draw, judge, report after every arm; 0 when it ran, whatever the figures."""
+    """Parse, learn, draw, judge, report after every training; 0 when it ran, as it may come out."""
     argv = sys.argv[1:] if argv is None else argv
     line = parse(
         f"python -m {MODULE}", __doc__ or "", EPILOG, {"measurement": InversionMeasure}, argv
@@ -88,152 +103,148 @@ def main(argv: Sequence[str] | None = None) -> int:
     from scripts.tiny_world.measure.judge import WEIGHTS, load_judge
 
     judge, started = load_judge(WEIGHTS), time.monotonic()
-    report = Report(
-        "options of step 1",
-        "inversion",
-        COLUMNS,
-        circumstances(shlex.join(["python", "-m", MODULE, *argv])),
-    )
-    finished: list[Line] = []
-    for part in config.parts:
-        lines: list[Line] = []
-        for lines in measure(config, judge, part):
-            report.write(config.work_dir, finished + lines, (time.monotonic() - started) / 60)
-        finished += lines
-    report.show(finished, (time.monotonic() - started) / 60)
+    where = circumstances(shlex.join(["python", "-m", MODULE, *argv]))
+    report = Report("options of step 1", "inversion", COLUMNS, where)
+    trainings: list[Training] = []
+    for finished in train_all(config, judge):
+        trainings += finished
+        report.write(config.work_dir, training_lines(trainings), (time.monotonic() - started) / 60)
+    report.show(training_lines(trainings), (time.monotonic() - started) / 60)
     say(f"all of it: {config.work_dir}")
     return 0
 
 
-def measure(config: InversionMeasure, judge: Judge, part: Part) -> Iterator[list[Line]]:
-    """The lines of a part, anew after every arm."""
-    from scripts.tiny_world.measure.samples import judge_dataset
-
-    samples: dict[str, list[JudgedSample]] = {}
-    efforts: list[Line] = []
-    for arm in part_arms(config, part):
-        say(f"{part}: {arm.name} ...")
-        dataset = (config.work_dir / part / arm.name).resolve()
-        effort = learn_and_draw(config, dataset, arm)
-        samples[arm.name] = judge_dataset(judge, dataset, config.images)
-        efforts += effort_lines(part, arm.name, dataset, effort)
-        yield [*figure_lines(part, samples, dataset), *efforts]
-
-
-def part_arms(config: InversionMeasure, part: Part) -> list[Arm]:
-    """The arms of a part, the one to compare with first."""
-    passes = ("--gradient_accumulation", str(config.accumulation))
-    if part == "options":
-        common = ("--inversion_steps", str(config.steps), *passes)
-        chosen = [arm for arm in ARMS if arm is DEFAULT or arm.name in config.arms]
-    else:
-        common = ("--inversion_steps", str(config.patience_steps), *passes)
-        few = Arm(f"patience_{config.patience}", ("--patience", str(config.patience)))
-        chosen = [Arm("to_the_end", ()), few]
+def compared_arms(config: InversionMeasure) -> list[Arm]:
+    """The default, then the others that are asked for, with what all of them have."""
+    chosen = [arm for arm in ARMS if arm is DEFAULT or arm.name in config.arms]
+    common = ("--inversion_steps", str(config.steps))
+    common += ("--gradient_accumulation", str(config.accumulation))
     return [Arm(arm.name, (*common, *arm.options)) for arm in chosen]
 
 
-def learn_and_draw(config: InversionMeasure, dataset: Path, arm: Arm) -> float | None:
-    """All three steps of an arm; returns the processor's seconds that step 1 took.
+def train_all(config: InversionMeasure, judge: Judge) -> Iterator[list[Training]]:
+    """The trainings of a seed and arm, of both objects, as they get ready; seed after seed."""
+    judging = Lock()
+    with ThreadPoolExecutor(config.workers) as pool:
+        jobs = [
+            pool.submit(_train, config, judge, judging, seed, arm)
+            for seed in config.seeds
+            for arm in compared_arms(config)
+        ]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
-    None where step 1 was stopped in between.
-    """
+
+def _train(
+    config: InversionMeasure, judge: Judge, judging: Lock, seed: int, arm: Arm
+) -> list[Training]:
+    """All three steps of both objects, and the judge; what was judged before is read."""
     from scripts.tiny_world.measure.datasets import make_objects
+    from scripts.tiny_world.measure.samples import judge_dataset
 
-    scripts = scripts_for(config.work_dir, config.diffusion_model, config.seed)
-    make_objects(dataset)
-    begun, before = any(dataset.glob(f"*/{LEARNED}/{EMBEDDING}")), _children_seconds()
-    scripts.learn(dataset, "--no_sheet", *arm.options)
-    if not (dataset / SECONDS).exists():
-        write_json(dataset / SECONDS, None if begun else round(_children_seconds() - before, 1))
-    scripts.draw(dataset, "--image_per_entry", config.images, "--no_sheet", "--preset", "fast")
-    scripts.refine(dataset)
-    seconds: float | None = read_json(dataset / SECONDS)
-    return seconds
-
-
-def _children_seconds() -> float:
-    """Of the processor, by the commands that have ended: other programs do not count."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    dataset = (config.work_dir / f"seed_{seed}" / arm.name).resolve()
+    if not (dataset / JUDGED).exists():
+        logs = config.work_dir / f"seed_{seed}"
+        scripts = scripts_for(logs, config.diffusion_model, seed)
+        make_objects(dataset)
+        scripts.learn(dataset, "--no_sheet", *arm.options)
+        scripts.draw(dataset, "--image_per_entry", config.images, "--no_sheet", "--preset", "fast")
+        scripts.refine(dataset)
+        with judging:
+            samples = judge_dataset(judge, dataset, config.images)
+        write_json(dataset / JUDGED, object_figures(dataset, samples))
+    found: dict[str, dict[str, float | None]] = read_json(dataset / JUDGED)
+    return [Training(arm.name, seed, category, figures) for category, figures in found.items()]
 
 
-def figure_lines(
-    part: str, samples: dict[str, list[JudgedSample]], dataset: Path
-) -> Iterator[Line]:
-    """What is asked of images, over both objects; the look of each; the spread of the grounds."""
-    figures = image_figures(dataset)
-    yield from compared(part, samples, figures)
-    first, *_ = samples.values()
-    for category in sorted({sample.category for sample in first}):
-        own = {
-            name: [sample for sample in found if sample.category == category]
-            for name, found in samples.items()
-        }
-        yield from compared(f"{part}, {category}", own, {"look": figures["look"]})
-    for name, found in samples.items():
-        share, bounds = grounds_ratio(found, first)
-        spread = None if found is first else bounds
-        yield Line(part, f"grounds: {name}", share, "", len(found), spread=spread)
-
-
-def grounds_ratio(
-    samples: Sequence[JudgedSample], others: Sequence[JudgedSample]
-) -> tuple[float, tuple[float, float]]:
-    """How far grounds differ from image to image, over how far those of `others` do.
-
-    The mean over categories of the deviation of a ground's mean colour; with the bounds of its
-    difference from 1, by resampling the images, the same of both.
-    """
-    rng = np.random.default_rng(0)
-    ours, theirs = _ground_colours(samples), _ground_colours(others)
-    ratios = []
-    for _ in range(RESAMPLES):
-        chosen = {name: rng.integers(len(own), size=len(own)) for name, own in ours.items()}
-        mine = _deviation({name: own[chosen[name]] for name, own in ours.items()})
-        other = _deviation({name: own[chosen[name]] for name, own in theirs.items()})
-        if other:  # not the same image all the time, which happens with a few
-            ratios.append(mine / other)
-    low, high = np.quantile(ratios, QUANTILES) - 1
-    return _deviation(ours) / _deviation(theirs), (float(low), float(high))
-
-
-def _ground_colours(samples: Sequence[JudgedSample]) -> dict[str, np.ndarray]:
-    """The mean colour of each image's ground, (n, 3), by category."""
-    from scripts.tiny_world.measure.adapt import ground_colours
-
-    own: dict[str, list[JudgedSample]] = {}
-    for sample in samples:
-        own.setdefault(sample.category, []).append(sample)
-    return {
-        name: ground_colours(
-            np.stack([sample.image for sample in found]),
-            [sample.verdict.foreground for sample in found],
-        )
-        for name, found in own.items()
-    }
-
-
-def _deviation(colours: dict[str, np.ndarray]) -> float:
-    return float(np.mean([own.std(0).mean() for own in colours.values()]))
-
-
-def effort_lines(part: str, arm: str, dataset: Path, seconds: float | None) -> Iterator[Line]:
-    """Steps of both objects together, and the processor's seconds, the start of the program too."""
+def object_figures(
+    dataset: Path, samples: Sequence[JudgedSample]
+) -> dict[str, dict[str, float | None]]:
+    """The figures of each object: means over its images, and its steps of step 1."""
     from aligndiff.dataset.records import read_record
-    from scripts.tiny_world.world.example import EXAMPLES
+    from scripts.tiny_world.measure.samples import mean
 
-    records = [read_record(dataset / category / LEARNED) for category in EXAMPLES]
-    steps = sum(len(record.loss) for record in records if record is not None)
-    yield Line(part, f"steps: {arm}", steps, "steps", len(records))
-    yield Line(part, f"seconds: {arm}", seconds, "s", len(records))
+    figures: dict[str, dict[str, float | None]] = {}
+    for category in sorted({sample.category for sample in samples}):
+        own = [sample for sample in samples if sample.category == category]
+        figures[category] = {
+            name: mean(value for value in map(figure, own) if value is not None)
+            for name, figure in image_figures(dataset).items()
+        }
+        record = read_record(dataset / category / LEARNED)
+        figures[category] |= {
+            GROUNDS: spread_of_grounds(own),
+            STEPS: None if record is None else len(record.loss),
+        }
+    return figures
+
+
+def spread_of_grounds(samples: Sequence[JudgedSample]) -> float:
+    """How far grounds differ from image to image: deviation of their mean colour, 0 to 1."""
+    from scripts.tiny_world.measure import adapt
+
+    images = np.stack([sample.image for sample in samples])
+    return adapt.spread_of_grounds(images, [s.verdict.foreground for s in samples]) / 255
+
+
+def training_lines(trainings: Sequence[Training]) -> list[Line]:
+    """Every figure over both objects, then what differs most of each object."""
+    names = list(dict.fromkeys(name for training in trainings for name in training.figures))
+    lines = [line for name in names for line in figure_lines("both objects", name, trainings)]
+    for category in sorted({training.category for training in trainings}):
+        own = [training for training in trainings if training.category == category]
+        lines += [line for name in BY_OBJECT for line in figure_lines(category, name, own)]
+    return lines
+
+
+def figure_lines(group: str, name: str, trainings: Sequence[Training]) -> Iterator[Line]:
+    """A line for each arm that has trainings with this figure, the default's first."""
+    values = {
+        arm.name: {
+            (training.seed, training.category): value
+            for training in trainings
+            if training.arm == arm.name and (value := training.figures[name]) is not None
+        }
+        for arm in ARMS
+    }
+    base = values[DEFAULT.name]
+    for arm, own in values.items():
+        if own:
+            differences = [value - base[of] for of, value in sorted(own.items()) if of in base]
+            spread = None if arm == DEFAULT.name else student_interval(differences)
+            value, unit = statistics.fmean(own.values()), STEPS if name == STEPS else ""
+            yield Line(group, f"{name}: {arm}", value, unit, len(own), spread=spread)
+
+
+def student_interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean of a few differences; None of fewer than two."""
+    count = len(differences)
+    if count < 2:
+        return None
+    t = STUDENT[count - 2] if count - 2 < len(STUDENT) else NORMAL
+    middle = statistics.fmean(differences)
+    reach = t * statistics.stdev(differences) / math.sqrt(count)
+    return middle - reach, middle + reach
+
+
+def _difference(line: Line) -> str:
+    if line.unit and line.spread is not None:
+        return f"{sum(line.spread) / 2:+.0f} ({line.spread[0]:+.0f} to {line.spread[1]:+.0f})"
+    return SHARES["difference in points (95 % interval)"](line)
 
 
 COLUMNS: Columns = {
-    **SHARES,
+    "part": lambda line: line.group,
+    "what": lambda line: line.what,
     "value, %": lambda line: (
         f"{line.value:.0f} {line.unit}" if line.unit and line.value else SHARES["value, %"](line)
     ),
+    "difference in points (95 % interval)": _difference,
+    "trainings": lambda line: str(line.n),
 }
 
 

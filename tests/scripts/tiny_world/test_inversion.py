@@ -15,9 +15,12 @@ import pytest
 from scripts.tiny_world.measure.inversion import (
     ARMS,
     InversionMeasure,
-    grounds_ratio,
+    Training,
+    compared_arms,
+    figure_lines,
     main,
-    part_arms,
+    spread_of_grounds,
+    student_interval,
 )
 
 
@@ -31,7 +34,6 @@ class Sample:
     """An image of one grey level around an object of another."""
 
     grey: int
-    category: str = "fish"
     image: np.ndarray = field(init=False)
     verdict: Verdict = field(init=False)
 
@@ -44,23 +46,30 @@ class Sample:
         object.__setattr__(self, "verdict", Verdict(foreground))
 
 
-def test_spread_of_grounds_against_the_first_arms() -> None:
-    wide: Any = [Sample(grey) for grey in (0, 40, 80, 120)]
-    narrow: Any = [Sample(grey) for grey in (100, 120, 140, 160)]
-    ratio, (low, high) = grounds_ratio(narrow, wide)
-    assert ratio == pytest.approx(0.5) and low == pytest.approx(high) == pytest.approx(-0.5)
-    other: Any = [Sample(grey) for grey in (160, 100, 140, 120)]
-    ratio, (low, high) = grounds_ratio(other, wide)
-    assert ratio == pytest.approx(0.5) and low < -0.5 < high
+def test_spread_of_grounds_is_of_what_is_no_object() -> None:
+    wide: Any = [Sample(grey) for grey in (0, 51)]
+    narrow: Any = [Sample(grey) for grey in (100, 100)]
+    assert spread_of_grounds(wide) == pytest.approx(0.1)
+    assert spread_of_grounds(narrow) == 0
 
 
-def test_arms_differ_from_the_default_by_one_option() -> None:
+def test_arms_differ_from_the_default_by_their_options() -> None:
     assert len({arm.name for arm in ARMS}) == len({arm.options for arm in ARMS}) == len(ARMS)
-    default, crop = part_arms(InversionMeasure(arms=("crop",), steps=7), "options")
+    default, crop = compared_arms(InversionMeasure(arms=("crop",), steps=7))
     assert default.options == ("--inversion_steps", "7", "--gradient_accumulation", "2")
     assert crop.options == (*default.options, "--augment", "flip", "crop")
-    whole, few = part_arms(InversionMeasure(patience=3, patience_steps=9), "patience")
-    assert few.options == (*whole.options, "--patience", "3")
+
+
+def test_an_arm_is_compared_training_by_training() -> None:
+    looks = {("default", 0): 0.5, ("default", 1): 0.7, ("crop", 0): 0.6, ("crop", 1): 0.7}
+    looks |= {("default", 2): 0.9, ("scale", 0): None, ("crop", 3): 0.2}  # of no pair
+    trainings = [Training(arm, seed, "fish", {"look": look}) for (arm, seed), look in looks.items()]
+    default, crop = figure_lines("fish", "look", trainings)
+    assert (default.value, default.spread, default.n) == (pytest.approx(0.7), None, 3)
+    assert (crop.value, crop.n) == (pytest.approx(0.5), 3)
+    # Differences 0.1 and 0: mean 0.05, its standard error 0.05, and t of one degree is 12.71.
+    assert crop.spread == pytest.approx((0.05 - 0.6355, 0.05 + 0.6355))
+    assert student_interval([0.1]) is None
 
 
 def in_this_process(module: str, words: list[str], output: IO[str]) -> int:
@@ -70,12 +79,19 @@ def in_this_process(module: str, words: list[str], output: IO[str]) -> int:
     return code
 
 
-def test_a_run_of_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_two_arms_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.tiny_world.measure.runs.run_module", in_this_process)
-    words = ["--parts", "options", "--arms", "default", "--steps", "2", "--images", "2"]
-    assert main([*words, "--accumulation", "1", "--work_dir", str(tmp_path)]) == 0
+    words = ["--arms", "no_flip", "--seeds", "3", "--steps", "2", "--images", "2", "--accumulation"]
+    words += ["1", "--work_dir", str(tmp_path)]
+    assert main(words) == 0
     lines = json.loads((tmp_path / "inversion.json").read_text())["lines"]
-    values = {line["what"]: line["value"] for line in lines}
-    assert values["steps: default"] == 4, "of both objects"
-    assert values["grounds: default"] == 1 and "seconds: default" in values
-    assert {"look: default", "recognised: default", "heatmap IoU: default"} <= values.keys()
+    values = {line["what"]: line["value"] for line in lines if line["group"] == "both objects"}
+    assert values["steps: default"] == values["steps: no_flip"] == 2
+    assert {"look: no_flip", "recognised: default", "heatmap IoU: default"} <= values.keys()
+    judged = tmp_path / "seed_3" / "no_flip" / "judged.json"
+    figures = json.loads(judged.read_text())
+    figures["fish"]["look"] = figures["mushroom"]["look"] = 0.25
+    judged.write_text(json.dumps(figures))
+    assert main(words) == 0, "what was judged is read"
+    lines = json.loads((tmp_path / "inversion.json").read_text())["lines"]
+    assert {line["value"] for line in lines if line["what"] == "look: no_flip"} == {0.25}
