@@ -86,6 +86,7 @@ class GainJob:
     """All that a worker needs to do any unit."""
 
     draws: tuple[Path, ...]  # dataset folders after step 3
+    few_prompts: tuple[Path, ...]  # the same draws with samples of few prompts
     objects: Path  # the example objects, after step 3
     size: GainSize
     few_shot: str  # the checkpoint of the few-shot segmenter
@@ -136,7 +137,7 @@ class GainFindings:
         networks: the same of ordinary networks alone, in company.
         told: the arms without a target.
         curve: synthetic pairs by their number, on the draws that have them.
-        prompts: as many samples of many prompts and of few, on the first draw.
+        prompts: as many samples of many prompts and of few.
         validation: by place and arm, what each recipe reached on validation scenes.
     """
 
@@ -235,7 +236,7 @@ class _Finals:
     def _prompts(self) -> list[list[GainUnit]]:
         count, recipe = self.job.size.few_samples, self.networks["synthetic"]
         arms = ("synthetic", "few prompts")
-        return [_units(self.job, arm, recipe, 1, count) for arm in arms]
+        return [_units(self.job, arm, recipe, self.job.size.draws, count) for arm in arms]
 
 
 def figures_of(records: UnitRecords, units: Sequence[GainUnit]) -> ArmFigures:
@@ -290,20 +291,13 @@ def material_of(unit: GainUnit, job: GainJob) -> GainMaterial:
 @lru_cache(maxsize=2)
 def _material(unit: GainUnit, job: GainJob) -> GainMaterial:
     arm, name = ARMS[unit.arm], unit.category
-    folder = job.objects if arm.level == "object" else job.draws[unit.draw]
+    draws = job.few_prompts if arm.few_prompts else job.draws
+    folder = job.objects if arm.level == "object" else draws[unit.draw]
     extra = []
     if arm.extra == "true":
         extra = scenes("true", name, unit.samples, True, arm.level)
     elif arm.extra is not None:
-        extra = synthetic_pairs(
-            folder,
-            name,
-            arm.extra,
-            unit.samples,
-            unit.draw,
-            job.judge,
-            job.size.few_prompts if arm.few_prompts else None,
-        )
+        extra = synthetic_pairs(folder, name, arm.extra, unit.samples, unit.draw, job.judge)
     return GainMaterial(
         tuple(real_pairs(folder / name, arm.real, unit.draw)),
         tuple(extra),

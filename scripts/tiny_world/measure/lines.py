@@ -150,6 +150,9 @@ def gain_lines(gain: GainFindings, samples: int) -> list[Line]:
     for place, arms in gain.best.items():
         lines += [arm_line(figures, place, "best recipe: ") for figures in arms.values()]
     lines += [arm_line(f, place) for f in gain.told for place in f.mious]
+    many, few = (figures.mious["company"] for figures in gain.prompts)
+    by_prompts = [100 * (one - other) for one, other in zip(many, few, strict=True)]
+    lines.append(_gain_line("gain of many prompts over few, in company", by_prompts))
     counted = [*gain.curve, *gain.prompts]
     return lines + [arm_line(f, "company", f"{f.samples} samples: ") for f in counted]
 

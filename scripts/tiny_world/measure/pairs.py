@@ -97,16 +97,13 @@ def synthetic_pairs(
     most: int,
     seed: int,
     judge_file: Path = WEIGHTS,
-    prompts: int | None = None,
 ) -> list[SupportPair]:
     """Up to ``most`` samples that step 3 kept; with the same seed fewer are a part of more.
-
-    They are of all prompts of the category, or of the first so many.
 
     The samples are the same whatever their masks are, but of ``consensus`` those alone count, which
     may be none.
     """
-    kept = list(_refined(dataset, category, prompts))
+    kept = list(_refined(dataset, category))
     if not kept:
         raise InputError(f"{dataset}: no {category} has a mask; run the three steps on it")
     if masks == "consensus":
@@ -126,8 +123,8 @@ def synthetic_pairs(
     return [pair for pair in labelled if (pair.mask == OBJECT).any()]
 
 
-def _refined(dataset: Path, category: str, prompts: int | None) -> Iterator[StoredSample]:
-    for entry in load_prompt_bank(dataset, (category,)).entries[:prompts]:
+def _refined(dataset: Path, category: str) -> Iterator[StoredSample]:
+    for entry in load_prompt_bank(dataset, (category,)).entries:
         place = EntryFolder(dataset, entry)
         for index in sample_indices(place):
             sample = read_sample(place, index)

@@ -160,7 +160,8 @@ class Measurement:
         """Line 5; what is missing for it, such as masks that were all rejected, is said."""
         size = self.effort.gain
         job = GainJob(
-            tuple(self.work.gain(draw) for draw in range(size.draws)),
+            tuple(map(self.work.gain, range(size.draws))),
+            tuple(map(self.work.few_prompts, range(size.draws))),
             self.work.objects,
             size,
             self.scripts.fss_ckpt_path,

@@ -33,6 +33,7 @@ class GainSize:
     told_draws: int  # of these, how many the lines without a target are measured on
     prompts: int  # of each category and draw; samples are so many times a whole number
     few_prompts: int  # of these, for the line on what many prompts give
+    few_samples: int  # of few prompts, and as many of all; so many times their number
     samples: int  # of each category and draw
     most: int  # of the first draw, for the plot
     counts: tuple[int, ...]  # numbers of samples to plot
@@ -44,11 +45,6 @@ class GainSize:
     few_shot_steps: int
     workers: int  # processes; changes the time only
 
-    @property
-    def few_samples(self) -> int:
-        """How many samples of the first draw a few prompts have."""
-        return self.few_prompts * self.most // self.prompts
-
 
 FULL_GAIN = GainSize(
     draws=5,
@@ -56,6 +52,7 @@ FULL_GAIN = GainSize(
     told_draws=1,
     prompts=25,
     few_prompts=3,
+    few_samples=60,
     samples=100,
     most=500,
     counts=(20, 50, 100, 200, 500),
@@ -73,6 +70,7 @@ QUICK_GAIN = GainSize(
     told_draws=1,
     prompts=2,
     few_prompts=1,
+    few_samples=2,
     samples=2,
     most=4,
     counts=(1, 2, 4),
@@ -170,6 +168,10 @@ class MeasurementFolders:
     def gain(self, draw: int) -> Path:
         """Five real pairs of each object, of different kinds and looks, and their samples."""
         return self.folder / f"draw_{draw}"
+
+    def few_prompts(self, draw: int) -> Path:
+        """The same pairs, and samples of the first few of their prompts."""
+        return self.folder / f"draw_{draw}_few_prompts"
 
     @property
     def trainings(self) -> Path:
@@ -295,13 +297,16 @@ def draw_sweep(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSi
 
 
 def draw_gain(scripts: Scripts, work: MeasurementFolders, effort: MeasurementSize) -> None:
-    """The draws of line 5: fresh real pairs, and images of many prompts with masks."""
-    steps = drawing_steps(effort)
-    for draw in range(effort.gain.draws):
-        folder = work.gain(draw)
-        make_draw(folder, draw, effort.gain.prompts)
-        count = (effort.gain.samples if draw else effort.gain.most) // effort.gain.prompts
+    """The draws of line 5: fresh real pairs, and images of many and of few prompts with masks."""
+    size = effort.gain
+    for draw in range(size.draws):
+        count = size.most if draw == 0 else size.samples
         # Fresh images, too: an image's noise follows from the seed, its prompt and its number.
-        seed = scripts.seed + 1000 * (draw + 1)
-        scripts.draw(folder, "--image_per_entry", count, *steps, "--no_sheet", "--seed", seed)
-        scripts.refine(folder)
+        options = (*drawing_steps(effort), "--no_sheet", "--seed", scripts.seed + 1000 * (draw + 1))
+        for folder, prompts, samples in (
+            (work.gain(draw), size.prompts, count),
+            (work.few_prompts(draw), size.few_prompts, size.few_samples),
+        ):
+            make_draw(folder, draw, prompts)
+            scripts.draw(folder, "--image_per_entry", samples // prompts, *options)
+            scripts.refine(folder)

@@ -161,7 +161,9 @@ def gain_findings() -> GainFindings:
     }
     curve = [figures("synthetic", 0.5, 0.7, samples=20), arms["synthetic"]]
     both = {"company": arms, "alone": arms}
-    return GainFindings(both, arms, [figures("heatmaps", 0.5, 0.6, 0.7)], curve, {})
+    few = figures("few prompts", 0.5, 0.6, 0.7, samples=60)
+    prompts = [figures("synthetic", 0.6, 0.8, 0.7, samples=60), few]
+    return GainFindings(both, arms, [figures("heatmaps", 0.5, 0.6, 0.7)], curve, prompts)
 
 
 def test_gain_lines_compare_draw_by_draw() -> None:
@@ -172,6 +174,9 @@ def test_gain_lines_compare_draw_by_draw() -> None:
     assert (gain.holds, lowest.holds, share.holds) == (True, True, False)
     assert alone.value == pytest.approx(0) and least.holds is True
     words = [line.what for line in lines]
+    by_prompts = lines[words.index("gain of many prompts over few, in company")]
+    assert by_prompts.value == pytest.approx(10) and by_prompts.spread == pytest.approx((0, 20))
+    assert "60 samples: few prompts (paste), company" in words
     assert "best recipe: synthetic (paste), company" in words
     assert "heatmaps (paste), alone" in words and "20 samples: synthetic (paste), company" in words
     assert no_gain_line().holds is False
