@@ -15,6 +15,7 @@ from aligndiff.prompts.candidate import Candidate, Dropped, Subject
 from aligndiff.prompts.senses import Sense, is_within_another_name, meant_sense, turns_sense
 
 NO_CATEGORY = "without the category as a word"
+TWICE = "names the category more than once"
 TOO_LONG = "too long for the text encoder"
 OTHER_CLASS = "names another class of the bank"
 OTHER_SENSE = "another sense of the name"
@@ -80,8 +81,11 @@ class Filter:
             return NO_TEXT
         if learned_words(text):
             return LEARNED
-        if not category_spans(text, category):
+        spans = category_spans(text, category)
+        if not spans:
             return NO_CATEGORY
+        if len(spans) > 1:  # step 2 could not tell which one is the object
+            return TWICE
         if any(names_class(text, other, category) for other in self.subject.others):
             return OTHER_CLASS
         meant = self._meant

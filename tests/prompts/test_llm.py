@@ -185,7 +185,14 @@ def test_answers_without_texts_give_none(answer: str) -> None:
 
 
 def test_the_question_tells_what_is_meant_and_what_is_there() -> None:
-    _, request = ask(Subject("crane", "a tall bird", ("dog",)), ["a crane at dawn"])
+    *before, request = ask(Subject("crane", "a tall bird", ("dog",)), ["a crane at dawn"])
+    assert [message["role"] for message in before] == ["system", "user", "assistant"]
+    assert all("bench" in text for text in texts_in(before[-1]["content"]))
     for part in ('By "crane" is meant: a tall bird.', "Do not mention: dog", "- a crane at dawn"):
         assert part in request["content"]
     assert LLMOptions().llm is False
+
+
+def test_a_server_that_does_not_sample_is_asked_another_question_each_time() -> None:
+    asked = [ask(Subject("crane"), (), number)[-1]["content"] for number in range(9)]
+    assert len(set(asked)) == 9 and "photos indoors" in asked[1]

@@ -17,26 +17,60 @@ _SYSTEM = (
     "a photo: what is to be seen, where, in what light, from where. No style words, no names of "
     "artists, no text in the image."
 )
+# Small models follow an example where they do not follow a description.
+_EXAMPLE = Subject("bench", "", ())
+_EXAMPLE_TEXTS = (
+    "a photo of a bench under old trees on a foggy morning",
+    "a bench at a bus stop at night, seen from across the street",
+    "a wide shot of a snowy park with a bench beside a frozen pond",
+    "a close-up of a bench on a sunny beach, with a towel on it",
+    "a bench in an empty hallway, in the light of a window",
+    "an aerial view of a bench on a paved square in the rain",
+)
+# What later calls ask for: some servers give the same answer to the same question every time.
+_THEMES = (
+    "indoors",
+    "in the open country",
+    "in a town",
+    "at night or in poor light",
+    "in rain, snow or fog",
+    "close to water",
+    "taken from very near",
+    "taken from far away or from above",
+)
 _MARK = re.compile(r"^\s*(?:[-*\u2022]|\(?\d{1,4}[.):])\s+")
 _FENCE = re.compile(r"```\w*\n?")
 _STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 
 
-def ask(subject: Subject, known: Sequence[str]) -> list[dict[str, str]]:
-    """The messages that ask for texts of a category, in another vein than the last of `known`."""
+def ask(subject: Subject, known: Sequence[str], number: int = 0) -> list[dict[str, str]]:
+    """The messages that ask for texts of a category, in another vein than the last of `known`.
+
+    Each call, by its `number`, has a theme, but for the first. Before it, the same is asked of
+    another thing, and answered.
+    """
+    theme = f" This time, photos {_THEMES[(number - 1) % len(_THEMES)]}." if number else ""
+    return [
+        {"role": "system", "content": _SYSTEM},
+        {"role": "user", "content": _request(_EXAMPLE, (), len(_EXAMPLE_TEXTS))},
+        {"role": "assistant", "content": "\n".join(_EXAMPLE_TEXTS)},
+        {"role": "user", "content": _request(subject, known, TEXTS_A_CALL, theme)},
+    ]
+
+
+def _request(subject: Subject, known: Sequence[str], count: int, theme: str = "") -> str:
     name = subject.category
     meaning = f' By "{name}" is meant: {subject.definition}.' if subject.definition else ""
     others = f" Do not mention: {', '.join(subject.others[:50])}." if subject.others else ""
     shown = "".join(f"\n- {text}" for text in known[-_SHOWN:])
     before = f"\nThese are there already; write different ones:{shown}" if shown else ""
-    request = (
-        f"Write {TEXTS_A_CALL} prompts of photos that show exactly one {name}.{meaning} Each must "
+    return (
+        f"Write {count} prompts of photos that show exactly one {name}.{meaning} Each must "
         f'contain the word "{name}" as it is spelled here. Vary place, background, light, weather, '
-        f"season, distance, viewpoint and what else is there.{others} "
-        f"Answer with a JSON list of strings and nothing else.{before}"
+        f"season, distance, viewpoint and what else is there.{theme}{others} "
+        f"Answer with one prompt a line and nothing else.{before}"
     )
-    return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": request}]
 
 
 def texts_in(answer: str) -> list[str]:

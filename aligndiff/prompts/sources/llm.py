@@ -120,7 +120,7 @@ def _rounds(
     for number in range(len(kept), len(kept) + calls):
         if gone or len(fit) >= _CHOICE * count:
             break
-        answer = chat(ask(subject, list(fit)), request.seed + number)
+        answer = chat(ask(subject, list(fit), number), request.seed + number)
         answers.add(key, subject.category, answer)
         before = len(fit)
         fit |= dict.fromkeys(_fit(answer, subject, request))
