@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from aligndiff.core.options import (
@@ -22,7 +23,14 @@ Augmentation = Literal["none", "flip", "crop", "scale", "colour"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 PROBE_EVERY = 10  # steps; an evaluation takes about a third of a step
 # Options that records of their default do not name.
-ADDED = ("timestep_range", "augment", "inversion", "attention_loss", "patience")
+# The method's recipe, where later options can differ: what a record that names none was learned by.
+METHOD: Mapping[str, Any] = {
+    "timestep_range": (),
+    "augment": ("flip",),
+    "inversion": "method",
+    "attention_loss": 0.0,
+    "patience": None,
+}
 USUAL = 0.6  # bg_lambda of the official code
 SWEEP = (0.1, 0.3, 0.6, 1.0)  # what --bg_lambda auto learns
 # The rates that reach the look in 300 steps on the tiny world (docs/ADAPT.md).
@@ -89,7 +97,8 @@ class InversionConfig(Options):
         metavar="NAME|FILE",
     )
     augment: tuple[Augmentation, ...] = option(
-        ("flip",), "what may be done to a support pair, image and mask together"
+        ("flip", "scale"),
+        "what may be done to a support pair, image and mask together; flip alone is the method's",
     )
     inversion: Literal["method", "direction"] = option(
         "method",
@@ -153,10 +162,9 @@ class InversionConfig(Options):
         words = self.initializer
         settings["initializer"] = words[0] if len(set(words)) == 1 else list(words)
         settings["augment"] = tuple(kind for kind in AUGMENTATIONS if kind in self.augment)
-        # Absent in records from before there was a choice.
-        for item in fields(self):
-            if item.name in ADDED and (value := settings.pop(item.name)) != item.default:
-                settings[item.name] = list(value) if isinstance(value, tuple) else value
+        for name, usual in METHOD.items():
+            if (value := settings.pop(name)) != usual:
+                settings[name] = list(value) if isinstance(value, tuple) else value
         return settings
 
 

@@ -344,7 +344,7 @@ def test_sweep_encodes_once_and_is_adopted(
     config = replace(SHORT, inversion_steps=1, bg_lambda=(0.2, 1.0))
     sweep = jobs_of(dataset_dir, config)
     assert learn_object(pipe, sweep, config, silent) == {}
-    assert sum(encoded) == 6  # three pairs and their flips
+    assert sum(encoded) == 48  # eight views of three pairs, and their flips
     assert [job.folder.name for job in sweep] == ["bg_lambda_0.2", "bg_lambda_1"]
     rows = [vectors_of(job) for job in sweep]
     assert not torch.equal(*rows)

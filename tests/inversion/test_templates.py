@@ -87,9 +87,10 @@ def test_the_record_holds_the_texts_not_where_they_are(dataset_dir: Path) -> Non
     )
 
 
-def test_records_of_the_defaults_are_those_from_before() -> None:
-    """Embeddings that were learned before there were these options stay learned."""
-    recipe = InversionConfig().recipe("m", "auto")
+def test_records_of_the_method_are_those_from_before() -> None:
+    """Embeddings that were learned before there were these options are the method's still."""
+    assert InversionConfig().recipe("m", "auto")["augment"] == ["flip", "scale"]
+    recipe = InversionConfig(augment=("flip",)).recipe("m", "auto")
     assert recipe == {
         **{"inversion_steps": 500, "inversion_lr": 5e-4, "inversion_train_bs": 4, "vectors": 1},
         **{"gradient_accumulation": 2, "initializer": "good", "resolution": None, "seed": 0},

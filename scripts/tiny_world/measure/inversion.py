@@ -1,9 +1,9 @@
 """Measure on the tiny world what the options of step 1 do to what is drawn with its embeddings.
 
-The example objects are learned by default and with one option each, all from the same seeds, drawn
-and refined in the same way, and judged. A line gives a figure as the mean over trainings (one for
-each object and seed), its difference from the default's, and the 95 % interval of that difference
-(Student's t over trainings): how far these trainings tell what another one would give.
+The example objects are learned by the method's recipe and with other options, all from the same
+seeds, drawn and refined in the same way, and judged. A line gives a figure as the mean over
+trainings (one for each object and seed), its difference from the method's, and the 95 % interval of
+that difference (Student's t over trainings): how far these tell what another training would give.
 """
 
 from __future__ import annotations
@@ -44,21 +44,24 @@ BY_OBJECT = ("heatmap IoU", "look")  # where the objects differ most
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
 NORMAL = 1.96
 
-DEFAULT = Arm("default", ())
+FLIP = ("--augment", "flip")
+SCALE = (*FLIP, "scale")
+METHOD = Arm("method", FLIP)
 ARMS = (
-    DEFAULT,
-    Arm("attention_0.1", ("--attention_loss", "0.1")),
-    Arm("attention_1", ("--attention_loss", "1")),
-    Arm("object_templates", ("--templates", "object")),
-    Arm("direction", ("--inversion", "direction")),
-    Arm("two_vectors", ("--vectors", "2")),
-    Arm("two_words", ("--vectors", "2", "--initializer", "good", "plain")),
+    METHOD,
+    Arm("attention_0.1", (*FLIP, "--attention_loss", "0.1")),
+    Arm("attention_1", (*FLIP, "--attention_loss", "1")),
+    Arm("object_templates", (*FLIP, "--templates", "object")),
+    Arm("direction", (*FLIP, "--inversion", "direction")),
+    Arm("two_vectors", (*FLIP, "--vectors", "2")),
+    Arm("two_words", (*FLIP, "--vectors", "2", "--initializer", "good", "plain")),
+    Arm("patience_5", (*FLIP, "--patience", "5")),
     Arm("no_flip", ("--augment", "none")),
-    Arm("crop", ("--augment", "flip", "crop")),
-    Arm("scale", ("--augment", "flip", "scale")),
-    Arm("colour", ("--augment", "flip", "colour")),
-    Arm("patience_5", ("--patience", "5")),
-    Arm("scale_attention_1", ("--augment", "flip", "scale", "--attention_loss", "1")),
+    Arm("crop", (*FLIP, "crop")),
+    Arm("colour", (*FLIP, "colour")),
+    Arm("scale", SCALE),
+    Arm("scale_attention_1", (*SCALE, "--attention_loss", "1")),
+    Arm("scale_patience_5", (*SCALE, "--patience", "5")),
 )
 
 
@@ -68,7 +71,7 @@ class InversionMeasure(Options):
 
     arms: tuple[str, ...] = option(
         tuple(arm.name for arm in ARMS),
-        "what is compared, besides the default",
+        "what is compared, besides the method",
         choices=tuple(arm.name for arm in ARMS),
         metavar="NAME",
     )
@@ -115,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compared_arms(config: InversionMeasure) -> list[Arm]:
-    """The default, then the others that are asked for, with what all of them have."""
-    chosen = [arm for arm in ARMS if arm is DEFAULT or arm.name in config.arms]
+    """The method's, then the others that are asked for, with what all of them have."""
+    chosen = [arm for arm in ARMS if arm is METHOD or arm.name in config.arms]
     common = ("--inversion_steps", str(config.steps))
     common += ("--gradient_accumulation", str(config.accumulation))
     return [Arm(arm.name, (*common, *arm.options)) for arm in chosen]
@@ -202,7 +205,7 @@ def training_lines(trainings: Sequence[Training]) -> list[Line]:
 
 
 def figure_lines(group: str, name: str, trainings: Sequence[Training]) -> Iterator[Line]:
-    """A line for each arm that has trainings with this figure, the default's first."""
+    """A line for each arm that has trainings with this figure, the method's first."""
     values = {
         arm.name: {
             (training.seed, training.category): value
@@ -211,11 +214,11 @@ def figure_lines(group: str, name: str, trainings: Sequence[Training]) -> Iterat
         }
         for arm in ARMS
     }
-    base = values[DEFAULT.name]
+    base = values[METHOD.name]
     for arm, own in values.items():
         if own:
             differences = [value - base[of] for of, value in sorted(own.items()) if of in base]
-            spread = None if arm == DEFAULT.name else student_interval(differences)
+            spread = None if arm == METHOD.name else student_interval(differences)
             value, unit = statistics.fmean(own.values()), STEPS if name == STEPS else ""
             yield Line(group, f"{name}: {arm}", value, unit, len(own), spread=spread)
 

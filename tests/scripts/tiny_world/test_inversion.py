@@ -53,19 +53,19 @@ def test_spread_of_grounds_is_of_what_is_no_object() -> None:
     assert spread_of_grounds(narrow) == 0
 
 
-def test_arms_differ_from_the_default_by_their_options() -> None:
+def test_arms_differ_by_their_options() -> None:
     assert len({arm.name for arm in ARMS}) == len({arm.options for arm in ARMS}) == len(ARMS)
-    default, crop = compared_arms(InversionMeasure(arms=("crop",), steps=7))
-    assert default.options == ("--inversion_steps", "7", "--gradient_accumulation", "2")
-    assert crop.options == (*default.options, "--augment", "flip", "crop")
+    method, crop = compared_arms(InversionMeasure(arms=("crop",), steps=7))
+    assert method.options[:4] == ("--inversion_steps", "7", "--gradient_accumulation", "2")
+    assert crop.options == (*method.options, "crop")
 
 
 def test_an_arm_is_compared_training_by_training() -> None:
-    looks = {("default", 0): 0.5, ("default", 1): 0.7, ("crop", 0): 0.6, ("crop", 1): 0.7}
-    looks |= {("default", 2): 0.9, ("scale", 0): None, ("crop", 3): 0.2}  # of no pair
+    looks = {("method", 0): 0.5, ("method", 1): 0.7, ("crop", 0): 0.6, ("crop", 1): 0.7}
+    looks |= {("method", 2): 0.9, ("scale", 0): None, ("crop", 3): 0.2}  # of no pair
     trainings = [Training(arm, seed, "fish", {"look": look}) for (arm, seed), look in looks.items()]
-    default, crop = figure_lines("fish", "look", trainings)
-    assert (default.value, default.spread, default.n) == (pytest.approx(0.7), None, 3)
+    method, crop = figure_lines("fish", "look", trainings)
+    assert (method.value, method.spread, method.n) == (pytest.approx(0.7), None, 3)
     assert (crop.value, crop.n) == (pytest.approx(0.5), 3)
     # Differences 0.1 and 0: mean 0.05, its standard error 0.05, and t of one degree is 12.71.
     assert crop.spread == pytest.approx((0.05 - 0.6355, 0.05 + 0.6355))
@@ -86,8 +86,8 @@ def test_a_run_of_two_arms_continued(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert main(words) == 0
     lines = json.loads((tmp_path / "inversion.json").read_text())["lines"]
     values = {line["what"]: line["value"] for line in lines if line["group"] == "both objects"}
-    assert values["steps: default"] == values["steps: no_flip"] == 2
-    assert {"look: no_flip", "recognised: default", "heatmap IoU: default"} <= values.keys()
+    assert values["steps: method"] == values["steps: no_flip"] == 2
+    assert {"look: no_flip", "recognised: method", "heatmap IoU: method"} <= values.keys()
     judged = tmp_path / "seed_3" / "no_flip" / "judged.json"
     figures = json.loads(judged.read_text())
     figures["fish"]["look"] = figures["mushroom"]["look"] = 0.25
