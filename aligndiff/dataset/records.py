@@ -210,12 +210,18 @@ def is_made(path: str | Path, fingerprint: str) -> bool:
 def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What differs between settings, in words: "guidance_scale was 7.5, now 5"."""
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    phrases = {key: f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed}
+    words = {key: (_in_words(old.get(key)), _in_words(new.get(key))) for key in changed}
+    phrases = {key: f"{key} was {before}, now {now}" for key, (before, now) in words.items()}
     if "support" in phrases:
         phrases["support"] = "the support pairs changed"  # their hashes would tell nothing
     if "templates" in phrases:
         phrases["templates"] = "the templates changed"
     return ", ".join(phrases.values())
+
+
+def _in_words(setting: Any) -> str:
+    """As it is typed: "flip scale" of a list."""
+    return " ".join(map(str, setting)) if isinstance(setting, list | tuple) else str(setting)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from aligndiff.dataset.layout import (
 from aligndiff.dataset.records import FailureRecord, describe_changes, read_record
 from aligndiff.dataset.square_view import square_view
 from aligndiff.dataset.support import SupportPair, all_square, support_fingerprint
+from aligndiff.inversion.config import METHOD
 from aligndiff.inversion.templates import SETS, TrainingTexts, training_texts
 
 SAMPLES = "samples"
@@ -274,6 +275,6 @@ def _conflict(job: InversionJob) -> str | None:
     if record is None:
         reason = f"there is no {INVERSION_RECORD} to tell how it was learned"
     else:
-        changes = describe_changes(record.settings, job.settings)
+        changes = describe_changes({**METHOD, **record.settings}, {**METHOD, **job.settings})
         reason = changes or f"there is no {record.adaptation} beside it"
     return f"{job.embedding}: {reason}; --overwrite learns it again"

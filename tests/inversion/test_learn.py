@@ -452,6 +452,18 @@ def test_other_settings_are_named(pipe: StableDiffusionPipeline, dataset_dir: Pa
         check_jobs([other])
 
 
+def test_a_recipe_that_a_record_does_not_name_is_told_as_the_methods(
+    pipe: StableDiffusionPipeline, dataset_dir: Path
+) -> None:
+    """It read "augment was None", of embeddings from before there was a choice."""
+    config = replace(SHORT, inversion_steps=1, augment=("flip",))
+    (job,) = jobs_of(dataset_dir, config)
+    learn_object(pipe, [job], config, silent)
+    (other,) = jobs_of(dataset_dir, replace(config, augment=("scale", "flip")))
+    with pytest.raises(InputError, match="augment was flip, now flip scale; --overwrite learns"):
+        check_jobs([other])
+
+
 def test_nan_is_an_error_and_the_next_goes_on(
     pipe: StableDiffusionPipeline, dataset_dir: Path
 ) -> None:
