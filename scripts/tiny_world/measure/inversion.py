@@ -1,9 +1,9 @@
 """Measure on the tiny world what the options of step 1 do to what is drawn with its embeddings.
 
-The example objects are learned by the method's recipe and with other options, all from the same
-seeds, drawn and refined in the same way, and judged. A line gives a figure as the mean over
-trainings (one for each object and seed), its difference from the method's, and the 95 % interval of
-that difference (Student's t over trainings): how far these tell what another training would give.
+The example objects are learned by several recipes ("arms"), all from the same seeds, drawn and
+refined in the same way, and judged. A line gives a figure as the mean over trainings (one for each
+object and seed), its difference from the first arm's, and the 95 % interval of that difference
+(Student's t over trainings): how far these tell what another training would give.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ NORMAL = 1.96
 
 FLIP = ("--augment", "flip")
 SCALE = (*FLIP, "scale")
-METHOD = Arm("method", FLIP)
 ARMS = (
-    METHOD,
+    Arm("method", FLIP),
     Arm("attention_0.1", (*FLIP, "--attention_loss", "0.1")),
     Arm("attention_1", (*FLIP, "--attention_loss", "1")),
     Arm("object_templates", (*FLIP, "--templates", "object")),
@@ -62,6 +61,7 @@ ARMS = (
     Arm("scale", SCALE),
     Arm("scale_attention_1", (*SCALE, "--attention_loss", "1")),
     Arm("scale_patience_5", (*SCALE, "--patience", "5")),
+    Arm("scale_patience_8", (*SCALE, "--patience", "8")),
 )
 
 
@@ -71,7 +71,7 @@ class InversionMeasure(Options):
 
     arms: tuple[str, ...] = option(
         tuple(arm.name for arm in ARMS),
-        "what is compared, besides the method",
+        "what is compared, with the first of them",
         choices=tuple(arm.name for arm in ARMS),
         metavar="NAME",
     )
@@ -111,6 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     trainings: list[Training] = []
     for finished in train_all(config, judge):
         trainings += finished
+        trainings.sort(key=lambda training: config.arms.index(training.arm))
         report.write(config.work_dir, training_lines(trainings), (time.monotonic() - started) / 60)
     report.show(training_lines(trainings), (time.monotonic() - started) / 60)
     say(f"all of it: {config.work_dir}")
@@ -118,8 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compared_arms(config: InversionMeasure) -> list[Arm]:
-    """The method's, then the others that are asked for, with what all of them have."""
-    chosen = [arm for arm in ARMS if arm is METHOD or arm.name in config.arms]
+    """Those that are asked for, with what all of them have."""
+    named = {arm.name: arm for arm in ARMS}
+    chosen = [named[name] for name in config.arms]
     common = ("--inversion_steps", str(config.steps))
     common += ("--gradient_accumulation", str(config.accumulation))
     return [Arm(arm.name, (*common, *arm.options)) for arm in chosen]
@@ -205,20 +207,17 @@ def training_lines(trainings: Sequence[Training]) -> list[Line]:
 
 
 def figure_lines(group: str, name: str, trainings: Sequence[Training]) -> Iterator[Line]:
-    """A line for each arm that has trainings with this figure, the method's first."""
-    values = {
-        arm.name: {
-            (training.seed, training.category): value
-            for training in trainings
-            if training.arm == arm.name and (value := training.figures[name]) is not None
-        }
-        for arm in ARMS
-    }
-    base = values[METHOD.name]
+    """A line for each arm that has trainings with this figure; the first one is compared with."""
+    values: dict[str, dict[tuple[int, str], float]] = {}
+    for training in trainings:
+        own = values.setdefault(training.arm, {})
+        if (value := training.figures[name]) is not None:
+            own[training.seed, training.category] = value
+    first, base = next(iter(values.items()))
     for arm, own in values.items():
         if own:
             differences = [value - base[of] for of, value in sorted(own.items()) if of in base]
-            spread = None if arm == METHOD.name else student_interval(differences)
+            spread = None if arm == first else student_interval(differences)
             value, unit = statistics.fmean(own.values()), STEPS if name == STEPS else ""
             yield Line(group, f"{name}: {arm}", value, unit, len(own), spread=spread)
 

@@ -55,7 +55,7 @@ def test_spread_of_grounds_is_of_what_is_no_object() -> None:
 
 def test_arms_differ_by_their_options() -> None:
     assert len({arm.name for arm in ARMS}) == len({arm.options for arm in ARMS}) == len(ARMS)
-    method, crop = compared_arms(InversionMeasure(arms=("crop",), steps=7))
+    method, crop = compared_arms(InversionMeasure(arms=("method", "crop"), steps=7))
     assert method.options[:4] == ("--inversion_steps", "7", "--gradient_accumulation", "2")
     assert crop.options == (*method.options, "crop")
 
@@ -81,7 +81,18 @@ def in_this_process(module: str, words: list[str], output: IO[str]) -> int:
 
 def test_a_run_of_two_arms_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.tiny_world.measure.runs.run_module", in_this_process)
-    words = ["--arms", "no_flip", "--seeds", "3", "--steps", "2", "--images", "2", "--accumulation"]
+    words = [
+        "--arms",
+        "method",
+        "no_flip",
+        "--seeds",
+        "3",
+        "--steps",
+        "2",
+        "--images",
+        "2",
+        "--accumulation",
+    ]
     words += ["1", "--work_dir", str(tmp_path)]
     assert main(words) == 0
     lines = json.loads((tmp_path / "inversion.json").read_text())["lines"]
