@@ -87,7 +87,9 @@ def test_a_coco_file_is_read_in_pieces(tmp_path: Path, monkeypatch) -> None:
         ("empty.txt", " \n", "holds no caption"),
         ("bad.jsonl", '{"caption": "a dog"\n', "line 1 is not valid JSON"),
         ("bad.parquet", "PAR1 a dog", "not a parquet file"),
-        ("latin.txt", b"a caf\xe9", "holds no caption"),
+        ("latin.txt", b"a dog\na caf\xe9 dog", 'not UTF-8 text (in "a caf\ufffd dog")'),
+        ("utf16.txt", "a dog\na cat".encode("utf-16"), "not UTF-8 text"),
+        ("utf16le.csv", "id,caption\n1,a dog".encode("utf-16-le"), "not UTF-8 text"),
     ],
 )
 def test_a_file_that_is_none_is_one_line(

@@ -6,15 +6,18 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from aligndiff.core.errors import InputError
+from aligndiff.core.errors import InputError, printable
 
 # The columns and keys that captions stand in, as data sets name them; the first there is taken.
 _NAMES = ("caption", "text", "captions", "caption_text", "sentence", "prompt", "title", "TEXT")
 _LONGEST = 2000  # characters; what is longer is no caption, and is skipped
 _NOT_UTF8 = "\ufffd"  # what Python reads for a stray byte; such a caption is skipped too
+_FIRST = 1000  # captions that tell whether a file is UTF-8 at all
+_STRAY = 0.01  # share of captions with stray bytes from which it is not
 _CHUNK = 2**20  # characters read at once
 _ROWS = 4096  # of a parquet file
 _STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -23,11 +26,16 @@ _CAPTION_KEY = re.compile(rf'"caption"\s*:\s*{_STRING}')
 
 def read_captions(path: Path) -> Iterator[str]:
     """The captions of a file, in its order. Raises InputError for one that cannot be read."""
+    yield from (text for text in _texts(path) if _NOT_UTF8 not in text)
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The captions of a file, those with stray bytes as well."""
     reader = _READERS[path.suffix.lower()]
     try:
         for caption in reader(path):
             text = " ".join(caption.split())
-            if text and len(text) <= _LONGEST and _NOT_UTF8 not in text:
+            if text and len(text) <= _LONGEST:
                 yield text
     except csv.Error as error:
         raise InputError(f"{path}: not a table of captions: {error}; correct it") from None
@@ -36,13 +44,19 @@ def read_captions(path: Path) -> Iterator[str]:
 
 
 def check_captions(path: Path) -> None:
-    """Raise InputError for a file that is not there, of another kind, or without captions."""
+    """Raise InputError for a file that is not there, of another kind, not UTF-8, or empty."""
     if not path.is_file():
         raise InputError(f"--captions {path}: no such file; put it there or correct the name")
     if path.suffix.lower() not in _READERS:
         kinds = ", ".join(_READERS)
         raise InputError(f"--captions {path}: must be one of {kinds}; rename or convert it")
-    if next(read_captions(path), None) is None:
+    first = list(islice(_texts(path), _FIRST))
+    # UTF-16 reads as letters with NUL bytes between.
+    stray = [text for text in first if _NOT_UTF8 in text or "\0" in text]
+    if len(stray) > _STRAY * len(first):
+        where = printable(stray[0][:40])
+        raise InputError(f'--captions {path}: not UTF-8 text (in "{where}"); save it as UTF-8')
+    if not first:
         raise InputError(f"--captions {path}: holds no caption; docs/PROMPTS.md shows each kind")
 
 
