@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
+from aligndiff.prompts.senses import is_within_another_name
+
 Kind = Literal["aquatic", "animal", "tool", "food", "vehicle", "part", "defect", "object"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -42,10 +44,13 @@ def kind_of(category: str, definition: str = "") -> Kind:
     """The kind that the category's last known noun belongs to, else one its definition names.
 
     A noun of several kinds ("nut", "chip") is decided by the definition, else it is the first's.
+    A noun that means something else there ("dog" in "hot dog") decides nothing.
     """
     words = re.findall(r"[^\W\d_]+", category.lower())
     meaning = re.findall(r"[^\W\d_]+", definition.lower())
     for word in reversed(words):
+        if is_within_another_name(category, word):
+            continue
         kinds = [kind for kind, nouns in _NOUNS.items() if _is_in(word, nouns)]
         named = [kind for kind in kinds if kind in meaning]
         if kinds:

@@ -50,6 +50,8 @@ def test_no_text_contradicts_itself() -> None:
         ("hex nut", "a part of a machine", "part"),
         ("paint scratch", "", "defect"),
         ("gizmo", "", "object"),
+        ("hot dog", "", "object"),
+        ("hot dog", "a food", "food"),
         ("gizmo", "a kitchen tool", "tool"),
     ],
 )
