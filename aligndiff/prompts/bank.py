@@ -109,15 +109,24 @@ def write_bank(root: Path, change: BankChange) -> None:
     write_text(path, bank_text(change.content))
 
 
-def _models(bank: PromptBank, category: str, types: EntryTypes) -> list[Entry]:
-    """The entries that new ones are like: one for each learned object, one for plain texts."""
+@dataclass(frozen=True)
+class _Model:
+    """An entry that new ones are like, and whether they have its learned look."""
+
+    entry: Entry
+    learned: bool
+
+
+def _models(bank: PromptBank, category: str, types: EntryTypes) -> list[_Model]:
+    """What new entries are like: one for each learned object, one for plain texts."""
     own = [entry for entry in bank.entries if entry.category == category]
-    learned: dict[str, Entry] = {}
+    learned: dict[str, _Model] = {}
     for entry in own:
         if isinstance(entry, EmbeddingEntry):
-            learned.setdefault(entry.path, entry)
-    plain: list[Entry] = [entry for entry in own if isinstance(entry, TextEntry)]
-    plain = plain or own
+            learned.setdefault(entry.path, _Model(entry, True))
+    # A class that has learned looks alone may get plain texts as well.
+    texts = [entry for entry in own if isinstance(entry, TextEntry)]
+    plain = [_Model(entry, False) for entry in texts or own]
     if types == "NM_embedding" and not learned:
         raise InputError(
             f'--entry_types NM_embedding: "{category}" has no entry of this type in '
@@ -128,15 +137,13 @@ def _models(bank: PromptBank, category: str, types: EntryTypes) -> list[Entry]:
     return [*learned.values(), *(plain[:1] if types == "both" else [])]
 
 
-def _entry(model: Entry, candidate: Candidate) -> dict[str, Any]:
-    """The JSON of an entry with a text, in all else like `model`."""
-    given = model.model_dump(by_alias=True, exclude_none=True)
+def _entry(model: _Model, candidate: Candidate) -> dict[str, Any]:
+    """The JSON of an entry with a text, in all else like the model's entry."""
+    given = model.entry.model_dump(by_alias=True, exclude_none=True)
     common = {key: given[key] for key in _COMMON if key in given}
-    learns = isinstance(model, EmbeddingEntry)
-    path = {"path": given["path"]} if learns and "path" in given else {}
-    kind = "NM_embedding" if path else "text"
+    path = {"path": given["path"]} if model.learned else {}
     return {
-        "type": kind,
+        "type": "NM_embedding" if model.learned else "text",
         **common,
         **path,
         "text": candidate.text,

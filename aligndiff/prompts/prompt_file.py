@@ -44,7 +44,7 @@ class PromptFile:
 def prompt_path(root: Path, category: str) -> Path:
     """The file of a category; with a hash where plain letters do not spell its name."""
     plain = slug(category)
-    if plain != category.replace(" ", "-"):
+    if plain != category.replace(" ", "-") or "-" in category:  # "hot-dog" beside "hot dog"
         plain += f"-{hashlib.sha256(category.encode()).hexdigest()[:8]}"
     return root / FOLDER / f"{plain}.txt"
 

@@ -44,8 +44,7 @@ def main(argv: Sequence[str], prog: str = "python -m scripts.augment_prompts") -
     bank = load_prompt_bank(options.dataset_dir)
     root = bank.root
     if options.report:
-        check_writable([root / FOLDER / "report.json"])
-        return _write_report(bank, embedder)
+        return _report(bank.select(options.categories), embedder, options.dry_run)
     notes: list[str] = []
     fits = length_check(line, bank, notes)
     plans = plan_categories(bank, options, [source.name for source, _ in sources], fits)
@@ -154,7 +153,8 @@ def _tell(
         say("left out: " + ", ".join(f"{n} {reason}" for reason, n in left_out.most_common()))
     for plan, choice in zip(plans, choices, strict=True):
         if dry_run:
-            say("\n".join(f"  {item.text}" for item in choice.chosen))
+            for item in choice.chosen:
+                say(f"  {item.text}")
         if len(choice.chosen) < plan.need:
             warn(f"note: {plan.subject.category}: {len(choice.chosen)} of {plan.need} texts found")
     if not dry_run and not change.is_empty:
@@ -166,11 +166,15 @@ def _tell_spread(bank: PromptBank, embedder: Embedder) -> None:
     table(f"texts by source, and their spread by {embedder.name}", columns, rows)
 
 
-def _write_report(bank: PromptBank, embedder: Embedder) -> int:
-    """Print and write the figures of the texts that are there."""
+def _report(bank: PromptBank, embedder: Embedder, dry_run: bool) -> int:
+    """Print the figures of the texts that are there; write them, but in a dry run."""
     folder = bank.root / FOLDER
+    if not dry_run:
+        check_writable([folder / "report.json"])
     reports = report_bank(bank, embedder)
     table(f"texts by source, and their spread by {embedder.name}", *report_rows(reports))
+    if dry_run:
+        return 0
     write_json(folder / "report.json", report_json(reports, embedder))
     say(f"figures: {folder / 'report.json'}")
     plot = report_plot(reports, embedder)

@@ -106,7 +106,12 @@ def test_a_dry_run_writes_nothing(dataset_dir: Path, capsys) -> None:
     assert run(dataset_dir, "--count", "3", "--dry_run") == 0
     assert sorted(dataset_dir.rglob("*")) == before
     assert (dataset_dir / "dataset.json").read_bytes() == content
-    assert "of a fish" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        len([line for line in lines if line.startswith("  a") and "fish" in line]) == 3
+    )  # a line each
+    assert run(dataset_dir, "--report", "--dry_run") == 0
+    assert sorted(dataset_dir.rglob("*")) == before
 
 
 def test_keys_of_the_entries_are_handed_on(dataset_dir: Path) -> None:
@@ -119,6 +124,41 @@ def test_keys_of_the_entries_are_handed_on(dataset_dir: Path) -> None:
     new = written(dataset_dir, "fish")
     assert [entry["type"] for entry in new] == ["NM_embedding", "text"] * 2
     assert {entry["negative_prompt"] for entry in new} == {"blur"}
+
+
+@pytest.mark.parametrize(("types", "new"), [("text", ["text"]), ("both", ["NM_embedding", "text"])])
+def test_a_class_without_text_entries_gets_plain_ones_where_asked(
+    dataset_dir: Path, types: str, new: list[str]
+) -> None:
+    path = dataset_dir / "dataset.json"
+    content = json.loads(path.read_text())
+    content["prompt_dataset"] = [e for e in entries(dataset_dir) if e["type"] == "NM_embedding"]
+    path.write_text(json.dumps(content))
+    run(dataset_dir, "--count", "2", "--entry_types", types, "--categories", "fish")
+    assert [entry["type"] for entry in written(dataset_dir, "fish")] == new * 2
+    load_prompt_bank(dataset_dir)  # "both" wrote the same entry twice
+
+
+def test_categories_that_differ_by_a_hyphen_have_a_file_each(dataset_dir: Path) -> None:
+    path = dataset_dir / "dataset.json"
+    content = json.loads(path.read_text())
+    plain = {"type": "text", "D_good_dir": "fish"}
+    for category in ("hot dog", "hot-dog"):
+        content["prompt_dataset"].append(plain | {"category": category, "text": f"a {category}"})
+    path.write_text(json.dumps(content))
+    run(dataset_dir, "--count", "2")
+    before = entries(dataset_dir)
+    run(dataset_dir, "--count", "0")
+    assert entries(dataset_dir) == before
+    assert {len(written(dataset_dir, name)) for name in ("hot dog", "hot-dog")} == {2}
+
+
+def test_the_report_is_of_the_categories_asked_for(dataset_dir: Path) -> None:
+    run(dataset_dir, "--report", "--categories", "fish")
+    report = json.loads((dataset_dir / "prompts" / "report.json").read_text())
+    assert set(report["classes"]) == {"fish"}
+    with pytest.raises(InputError, match='no category "fihs"'):
+        run(dataset_dir, "--report", "--categories", "fihs")
 
 
 def test_the_report_counts_sources_and_draws_the_spread(dataset_dir: Path, capsys) -> None:
