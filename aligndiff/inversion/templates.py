@@ -79,7 +79,7 @@ def read_templates(name: str) -> tuple[str, ...]:
     try:
         lines = read_input(path, _MOST_BYTES).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"--templates {name}: is no text file; write a template a line") from None
+        raise InputError(f"--templates {name}: not UTF-8 text; save it as UTF-8") from None
     texts = {
         number: " ".join(line.split())
         for number, line in enumerate(lines, start=1)

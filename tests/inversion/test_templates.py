@@ -47,7 +47,7 @@ def test_a_file_has_a_template_a_line(tmp_path: Path) -> None:
     [
         ("a photo of a {}\na photo\n{} and {}\n", ["line 2: needs {} once", "line 3: needs {}"]),
         ("# nothing\n", ["is empty; write a template a line, such as 'a photo of a {}'"]),
-        (b"\xff\xfe\x00", ["is no text file"]),
+        ("a {} at a caf\u00e9".encode("latin-1"), ["not UTF-8 text; save it as UTF-8"]),
     ],
 )
 def test_a_file_that_is_wrong(tmp_path: Path, text: str | bytes, problems: list[str]) -> None:

@@ -179,6 +179,7 @@ def test_the_report_counts_sources_and_draws_the_spread(dataset_dir: Path, capsy
     [
         (["--count", "-1"], "--count: must be 0 to 10000, is -1"),
         (["--categories", "fihs"], 'no category "fihs" (did you mean "fish"?)'),
+        (["--by_meaning"], "--by_meaning: needs files of captions"),
         (["--kind", "beast"], "argument --kind: invalid choice: 'beast'"),
         (
             ["--entry_types", "NM_embedding"],

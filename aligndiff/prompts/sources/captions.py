@@ -146,6 +146,8 @@ def _photo(noun: str) -> str:
 
 
 def _check(options: CaptionOptions) -> None:
+    if not options.captions:
+        raise InputError("--by_meaning: needs files of captions; name them after --captions")
     for path in options.captions:
         check_captions(path)
     if options.by_meaning:
@@ -160,7 +162,7 @@ SOURCE = TextSource(
     name="captions",
     doing="reading captions",
     options=CaptionOptions,
-    is_asked=lambda options: bool(options.captions),
+    is_asked=lambda options: bool(options.captions) or options.by_meaning,
     check=_check,
     steps=lambda options, request: len(options.captions),
     propose=propose,
