@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import Literal, get_args
 
 from aligndiff.prompts.senses import is_within_another_name
@@ -38,10 +39,12 @@ _NOUNS: dict[Kind, str] = {
         discoloration fault flaw hole leak misprint pit pore rust scratch smear spot stain tear
         wear""",
 }
+# Words after which a definition speaks of something else.
+_LATER = frozenset("at by for from in of on or that to used which who with without".split())
 
 
 def kind_of(category: str, definition: str = "") -> Kind:
-    """The kind that the category's last known noun belongs to, else one its definition names.
+    """The kind that the category's last known noun belongs to, else that of its definition.
 
     A noun of several kinds ("nut", "chip") is decided by the definition, else it is the first's.
     A noun that means something else there ("dog" in "hot dog") decides nothing.
@@ -58,6 +61,11 @@ def kind_of(category: str, definition: str = "") -> Kind:
     for word in meaning:
         if word in _NOUNS:
             return next(kind for kind in KINDS if kind == word)
+    head = [*takewhile(lambda word: word not in _LATER, meaning)]
+    for word in reversed(head):  # "a tall wading bird of marshes": the noun it is about
+        for kind, nouns in _NOUNS.items():
+            if _is_in(word, nouns):
+                return kind
     return "object"
 
 

@@ -53,6 +53,8 @@ def test_no_text_contradicts_itself() -> None:
         ("hot dog", "", "object"),
         ("hot dog", "a food", "food"),
         ("gizmo", "a kitchen tool", "tool"),
+        ("crane", "a tall wading bird", "animal"),
+        ("crane", "a machine for lifting cars", "object"),
     ],
 )
 def test_the_kind_follows_from_the_name_and_its_definition(
