@@ -40,6 +40,7 @@ from aligndiff.inversion.latents import encode_support
 from aligndiff.inversion.learn import learn_vectors
 from aligndiff.inversion.probe import Probe
 from aligndiff.inversion.templates import read_templates, training_texts
+from aligndiff.inversion.views import views_of_each
 from aligndiff.masks.edges.table import edge_settings
 from aligndiff.refinement.config import DENOISING, RefinementConfig
 from aligndiff.refinement.files import Query
@@ -112,7 +113,9 @@ def learn_embedding(
         options["initializer"] = (word,)
     config = InversionConfig(bg_lambda=(weight,), **options)
     size = config.side or image_size(model)
-    latents = encode_support(model, support, size, config.augment, config.seed)
+    latents = encode_support(
+        model, support, size, config.augment, config.seed, views_of_each(len(support))
+    )
     generator = torch.Generator().manual_seed(sample_seed(config.seed, f"training {category}", 0))
     embedding, _ = learn_vectors(
         model,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from aligndiff.dataset.images import BACKGROUND, OBJECT, resize_image
 from aligndiff.dataset.support import SupportPair
 from aligndiff.diffusion.latents import encode_images, vae_in_float32
-from aligndiff.inversion.views import FLIP, views_of
+from aligndiff.inversion.views import FLIP, VARIED, views_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -80,18 +80,20 @@ def encode_support(
     size: int,
     augment: Collection[str] = FLIP,
     seed: int = 0,
+    views: int = VARIED,
 ) -> SupportLatents:
     """Posterior and regions of every view of every pair, for images of `size` x `size` pixels.
 
     The pairs are taken one by one, and no more than two views at once: large photos need not be in
-    memory together, and the VAE needs ~1 GB an image at 512 px. `augment` and `seed`: of the views.
+    memory together, and the VAE needs ~1 GB an image at 512 px. `augment`, `seed` and `views`
+    (how many) as for `views_of`.
 
     A pair is flipped before it is resized: the nearest pixel of a flipped mask is not the flip of
     the nearest pixel. The VAE runs in float32 and is put back to its own dtype.
     """
     with vae_in_float32(pipe):
         encoded = [
-            [_encoded(pipe, views, size) for views in views_of(pair, augment, seed)]
+            [_encoded(pipe, group, size) for group in views_of(pair, augment, seed, views)]
             for pair in pairs
         ]
     of_pairs = ([torch.cat(side) for side in zip(*parts, strict=True)] for parts in encoded)

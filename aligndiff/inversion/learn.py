@@ -20,13 +20,14 @@ from aligndiff.dataset.images import write_image
 from aligndiff.dataset.layout import LOSS_PLOT
 from aligndiff.dataset.records import InversionRecord
 from aligndiff.dataset.samples import sample_seed
-from aligndiff.dataset.support import read_support
+from aligndiff.dataset.support import find_pairs, load_pair
 from aligndiff.inversion.adapt import Tuning, computing_dtype, draw_prior, prior_batches, tuning
 from aligndiff.inversion.config import EMBEDDING_ALONE, AdaptConfig, InversionConfig
 from aligndiff.inversion.learners import Learners
 from aligndiff.inversion.plan import InversionJob, make_folder, noting_failures, replacing
 from aligndiff.inversion.probe import Probe, learning_plot
 from aligndiff.inversion.templates import TrainingTexts, shuffled_prompts
+from aligndiff.inversion.views import views_of_each
 
 # torch and diffusers are imported where they are used: the script reads its options from this file,
 # and `--help` must not wait for them.
@@ -246,9 +247,11 @@ def learn_object(
         with noting_failures(failed, job, NO_MEMORY):
             if support is None:
                 size, _ = generation_size(pipe, () if config.side is None else (config.side,))
-                pairs = map(job.view, read_support(job.support_dir, job.entry.mask_class))
+                paths = find_pairs(job.support_dir, job.entry.mask_class)
+                pairs = map(job.view, map(load_pair, paths))
                 prior = draw_prior(pipe, job, config, adapt)
-                support = encode_support(pipe, pairs, size, config.augment, config.seed)
+                views = views_of_each(len(paths))
+                support = encode_support(pipe, pairs, size, config.augment, config.seed, views)
             with tuning(pipe, adapt, config.seed, prior) as tuned:
                 _learn_job(pipe, job, support, config, advance, tuned)
     return failed

@@ -16,9 +16,9 @@ from aligndiff.dataset.square_view import window
 from aligndiff.dataset.support import SupportPair
 
 FLIP = ("flip",)  # the method's
-VARIED = (
-    8  # views of a pair, the pair itself among them, each encoded once; with flip twice as many
-)
+# Views of a pair, the pair itself among them, each encoded once; with flip twice as many.
+VARIED = 8
+ENOUGH = 256  # of all pairs: many photos vary by themselves, and their latents fill the memory
 # Side of what is seen, in sides of the photo: nearer by crop, further away by scale.
 NEAREST, FURTHEST = 0.6, 1.7
 # Of brightness and contrast, and of saturation, at most: what another hour or camera would do.
@@ -26,18 +26,23 @@ LIGHT, SATURATION = 0.2, 0.25
 
 
 def views_of(
-    pair: SupportPair, augment: Collection[str] = FLIP, seed: int = 0
+    pair: SupportPair, augment: Collection[str] = FLIP, seed: int = 0, count: int = VARIED
 ) -> Iterator[tuple[SupportPair, ...]]:
     """The views of a pair, the pair itself first, as tuples of a view and its mirror image.
 
-    Without "flip" there are no mirror images, with it alone nothing but the pair and its own. The
-    draws depend on the pair's name and `seed`.
+    Without "flip" there are no mirror images, with it alone nothing but the pair and its own, else
+    `count` views. The draws depend on the pair's name and `seed`.
     """
     rng = np.random.default_rng(sample_seed(seed, f"views of {pair.name}", 0))
     varied = {"crop", "scale", "colour"} & set(augment)
-    for number in range(VARIED if varied else 1):
+    for number in range(count if varied else 1):
         view = _drawn(pair, varied, rng) if number else pair
         yield (view, flipped(view)) if "flip" in augment else (view,)
+
+
+def views_of_each(pairs: int) -> int:
+    """How many views each of so many pairs gets where they are varied."""
+    return max(2, min(VARIED, ENOUGH // pairs))
 
 
 def flipped(pair: SupportPair) -> SupportPair:

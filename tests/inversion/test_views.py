@@ -9,7 +9,7 @@ from aligndiff.core.errors import InputError
 from aligndiff.dataset.images import IGNORE, OBJECT
 from aligndiff.dataset.support import SupportPair
 from aligndiff.inversion.config import InversionConfig
-from aligndiff.inversion.views import VARIED, flipped, views_of, zoomed
+from aligndiff.inversion.views import VARIED, flipped, views_of, views_of_each, zoomed
 
 
 def pair(height: int = 60, width: int = 60) -> SupportPair:
@@ -50,6 +50,12 @@ def test_image_and_mask_move_together_and_the_object_stays_whole(kind: str) -> N
     sides = {view.mask.shape[0] for view in found[2:]}
     assert len(sides) > 3 and (max(sides) <= 60 if kind == "crop" else min(sides) >= 60)
     assert all(same(a, b) for a, b in zip(views(kind), found[::2], strict=True))
+
+
+def test_many_pairs_have_fewer_views_each() -> None:
+    """They would fill the memory: a thousand photos of FLUX 33 GB."""
+    assert [views_of_each(pairs) for pairs in (1, 5, 32, 64, 1000)] == [8, 8, 8, 4, 2]
+    assert len([*views_of(pair(), ("scale",), count=3)]) == 3
 
 
 def test_what_lies_beyond_the_photo_is_ignored() -> None:
