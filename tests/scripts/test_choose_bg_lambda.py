@@ -42,7 +42,8 @@ def test_the_best_is_taken_and_it_is_said_why(
     table = (own / "choice.md").read_text()
     assert f"| {choice['bg_lambda']:g} (chosen) |" in table and table.count("(chosen)") == 1
     sheet = read_image(dataset_dir / "sheets" / "1_inversion.png")
-    left, right = (sheet[:, part] for part in np.split(np.arange(sheet.shape[1]), [-215]))
+    # Frames are 192 px wide: the right one ends 28 px before the edge, and begins at -220.
+    left, right = (sheet[:, part] for part in np.split(np.arange(sheet.shape[1]), [-228]))
     green = [bool((part == GREEN).all(-1).sum() > 192) for part in (left, right)]
     assert green == [choice["bg_lambda"] == 0.2, choice["bg_lambda"] == 1.0]
 
