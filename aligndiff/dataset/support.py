@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -96,11 +96,6 @@ def find_pairs(folder: str | Path, mask_class: MaskClass | None = None) -> list[
 def load_pair(paths: PairPaths) -> SupportPair:
     """Read a pair. InputError when it cannot be used: sizes differ, no object, no background."""
     return _load(paths)[0]
-
-
-def read_support(folder: str | Path, mask_class: MaskClass | None = None) -> Iterator[SupportPair]:
-    """Read the pairs of a folder one by one: of large photos only one is in memory at a time."""
-    return map(load_pair, find_pairs(folder, mask_class))
 
 
 def load_support(
