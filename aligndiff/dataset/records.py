@@ -221,6 +221,8 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 def _in_words(setting: Any) -> str:
     """As it is typed: "flip scale" of a list."""
+    if setting is None or setting in ((), []):
+        return "not set"
     return " ".join(map(str, setting)) if isinstance(setting, list | tuple) else str(setting)
 
 

@@ -267,7 +267,7 @@ def test_objects_with_different_adaptations_in_one_dataset(
     assert "adaptation" in EntryRecord.read(next(dataset_dir.glob("*/fish-*/entry.json"))).settings
     plain, tuned = record.read_text(), lora.read_bytes()
     record.unlink()  # the embedding as it would be without
-    with pytest.raises(InputError, match="adaptation was [0-9a-f]{16}, now None"):
+    with pytest.raises(InputError, match="adaptation was [0-9a-f]{16}, now not set"):
         run(two, *drawing)
     assert run(two, *drawing, "--overwrite", "--categories", "fish") == 0
     assert images(dataset_dir)["fish"] != together["fish"], "the weights do change the images"

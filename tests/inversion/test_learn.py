@@ -462,6 +462,10 @@ def test_a_recipe_that_a_record_does_not_name_is_told_as_the_methods(
     (other,) = jobs_of(dataset_dir, replace(config, augment=("scale", "flip")))
     with pytest.raises(InputError, match="augment was flip, now flip scale; --overwrite learns"):
         check_jobs([other])
+    (other,) = jobs_of(dataset_dir, replace(config, timestep_range=(250, 750), patience=8))
+    expected = "patience was not set, now 8, timestep_range was not set, now 250 750; --overwrite"
+    with pytest.raises(InputError, match=expected):  # it read "timestep_range was , now 250 750"
+        check_jobs([other])
 
 
 def test_nan_is_an_error_and_the_next_goes_on(

@@ -205,7 +205,7 @@ def test_negative_prompts_of_the_run_and_of_an_entry(
     with pytest.raises(InputError) as caught:
         diffuse_img_attention.main(argv)
     (line,) = caught.value.problems
-    assert "(negative_prompt was good dog, now None)" in line
+    assert "(negative_prompt was good dog, now not set)" in line
     bank["defaults"] = {"negative_prompt": "good dog"}
     path.write_text(json.dumps(bank | {"prompt_dataset": entries}))
     assert diffuse_img_attention.main(argv) == 0  # the same, by dataset.json
